@@ -1,0 +1,173 @@
+"""The values that travel: what SQS hands out, what a task call is, and what becomes of a delivery.
+
+Owns: the nouns ``Delivery``, ``Call`` and ``Verdict``, plus the two shapes of an SQS message that the
+``sqs`` module speaks. Pure and immutable; used in every process and thread. Never does I/O and never
+prints a body or a receipt handle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAttribute:
+    """One typed message attribute (SQS API: MessageAttributeValue). Exactly one of the values is set."""
+
+    data_type: str
+    string_value: str | None = None
+    binary_value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """One message as ReceiveMessage hands it out.
+
+    ``attributes`` are SQS's system attributes (ApproximateReceiveCount, SentTimestamp, MessageGroupId, ...),
+    text as SQS sends them.
+    """
+
+    message_id: str
+    receipt_handle: str = field(repr=False)
+    body: str = field(repr=False)
+    attributes: Mapping[str, str] = EMPTY
+    message_attributes: Mapping[str, MessageAttribute] = field(default=EMPTY, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """One message to be sent.
+
+    Parameters:
+        body: text, 1 byte to 1 MiB as UTF-8 together with the attributes.
+        delay: seconds, 0-900; None leaves it to the queue's own DelaySeconds (and is the only value a FIFO queue takes).
+        group_id: MessageGroupId; required on FIFO, optional on a standard queue (fair queues).
+        dedup_id: MessageDeduplicationId, FIFO only.
+    """
+
+    body: str = field(repr=False)
+    delay: int | None = None
+    message_attributes: Mapping[str, MessageAttribute] = field(default=EMPTY, repr=False)
+    group_id: str | None = None
+    dedup_id: str | None = None
+    trace_header: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """SQS's answer to one send."""
+
+    message_id: str
+    sequence_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One receipt of one SQS message.
+
+    Parameters:
+        id: number of this receipt in this worker; it stands in every frame and log line about it.
+        queue: the SQS queue's name.
+        queue_url: its URL.
+        message: what SQS handed out.
+        received_at: boot-time clock (seconds) when the receive could first have answered; the lease is dated from here.
+        fetched_at: wall clock (seconds since the epoch) for people and hooks; never used for a duration.
+        visibility: seconds of VisibilityTimeout that the receive asked for (or the queue's own).
+    """
+
+    id: int
+    queue: str
+    queue_url: str
+    message: ReceivedMessage
+    received_at: float
+    fetched_at: float
+    visibility: int
+
+    @property
+    def receive_count(self) -> int:
+        """How often SQS has handed this message out, at least 1 (ApproximateReceiveCount)."""
+        try:
+            return max(1, int(self.message.attributes.get("ApproximateReceiveCount", "1")))
+        except ValueError:
+            return 1
+
+    @property
+    def group_id(self) -> str | None:
+        """MessageGroupId, if the message has one."""
+        return self.message.attributes.get("MessageGroupId")
+
+    @property
+    def is_fifo(self) -> bool:
+        """True on a FIFO queue."""
+        return self.queue.endswith(".fifo")
+
+    def __str__(self) -> str:
+        return f"delivery {self.id} ({self.queue} {self.message.message_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One decoded task call: name, arguments and the options every runtime shares.
+
+    Parameters:
+        task: the registered name.
+        id: the task id; a native message has none and takes the SQS message id.
+        eta: seconds since the epoch before which it must not run, or None.
+        expires: seconds since the epoch after which it must not run, or None.
+        time_limit: hard limit in seconds, or None.
+        soft_time_limit: soft limit in seconds, or None.
+    """
+
+    task: str
+    args: tuple[Any, ...] = field(default=(), repr=False)
+    kwargs: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    id: str = ""
+    retries: int = 0
+    eta: float | None = None
+    expires: float | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The work is done (or was acked early): delete the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hide:
+    """Make the message invisible for this long from now, seconds 0-43200; 0 releases it to anyone."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Do nothing: the lease runs out by itself. For a delivery that is not ours any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Hop: send the same body, attributes and group again with this delay (seconds, 0-900), then delete this one."""
+
+    delay: int
+
+
+Verdict = Delete | Hide | Leave | Resend
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """One message that a task's end brings about (retry, link, chain), sent before its verdict is carried out.
+
+    ``queue`` is an SQS queue's name or URL; ``create`` says whether the sender may create it if it is missing.
+    """
+
+    queue: str
+    message: OutgoingMessage
+    create: bool = False
