@@ -1,0 +1,193 @@
+"""Settings, frozen and validated, made of primitives so that they can cross to a child process.
+
+Owns: ``ConnectionConfig`` (how to reach SQS), ``RuntimeConfig`` (what an executor needs), ``WorkerConfig`` (all of a
+worker), and the process-wide connection that ``.delay()`` uses. Runs in every process. Never reads a file, never
+imports an app, never shows a secret in a repr.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pyqs.errors import ConfigError
+
+ENV_PREFIX = "PYQS_"
+
+#: Seconds of VisibilityTimeout on each receive; renewed at half time (design decision 6).
+DEFAULT_LEASE = 120
+#: Seconds of a long poll, SQS's maximum.
+DEFAULT_WAIT = 20
+#: Seconds from the first SIGTERM until running tasks are killed, for workers without an app (decision 14).
+DEFAULT_SHUTDOWN_TIMEOUT = 25.0
+#: SQS's own ceilings.
+MAX_VISIBILITY = 43200
+MAX_DELAY = 900
+MAX_BATCH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """How to reach SQS. What is None is left to the AWS SDK's own chain (environment, profile, instance role)."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    role_arn: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise ConfigError("--access-key-id and --secret-access-key go together: give both or neither")
+        if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
+            raise ConfigError(f"--endpoint-url must start with http:// or https://, not {self.endpoint_url!r}")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> ConnectionConfig:
+        """The ``PYQS_*`` variables; everything else stays with the AWS SDK's own chain."""
+        env = os.environ if environ is None else environ
+
+        def get(name: str) -> str | None:
+            return env.get(ENV_PREFIX + name) or None
+
+        return cls(
+            region=get("REGION"),
+            endpoint_url=get("ENDPOINT_URL"),
+            access_key_id=get("ACCESS_KEY_ID"),
+            secret_access_key=get("SECRET_ACCESS_KEY"),
+            session_token=get("SESSION_TOKEN"),
+            profile=get("PROFILE"),
+            role_arn=get("ROLE_ARN"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """What an executor must know to load the tasks and run them.
+
+    Parameters:
+        runtime: ``module:Class`` of the TaskRuntime.
+        app: ``-A``: ``module[:attribute]`` of a Celery-style app, or None.
+        include: modules imported at boot; their tasks may run.
+        accept: ``--accept``: content types, or None for the runtime's default.
+        pickle_allow: fnmatch patterns of importable names on top of the restricted unpickler.
+        hooks: (event name, dotted path of a function) registered before the worker was started.
+        connection: for tasks that themselves call ``.delay()``.
+        working_directory: put first on sys.path; tasks under it may be imported.
+        app_queues: logical queue names that the app declares (see docs/architecture.md).
+    """
+
+    runtime: str = "pyqs.runtime:NativeRuntime"
+    app: str | None = None
+    include: tuple[str, ...] = ()
+    accept: tuple[str, ...] | None = None
+    pickle_allow: tuple[str, ...] = ()
+    hooks: tuple[tuple[str, str], ...] = ()
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    create_queues: bool = True
+    working_directory: str = "."
+    log_level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """All of one worker.
+
+    Parameters:
+        queues: names, globs, URLs or ARNs as given with ``-Q``.
+        exclude: the same for ``-X``.
+        concurrency: executors, at least 1.
+        lease: seconds of VisibilityTimeout per receive, 10-43200.
+        wait: seconds of a long poll, 0-20.
+        fetchers_per_queue: most parallel receives on one queue.
+        shutdown_timeout: seconds from the first SIGTERM until what still runs is killed; None waits without end.
+        prefetch_bound: most deliveries held at once by this worker, None for no bound beyond credit.
+        queue_prefix: bounds every glob (an app's queue_name_prefix).
+        predefined_queues: (name, URL) pairs that replace discovery.
+        refresh: seconds between looks for new queues (jittered).
+    """
+
+    queues: tuple[str, ...]
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    exclude: tuple[str, ...] = ()
+    concurrency: int = 1
+    burst: bool = False
+    strict: bool = False
+    create_queues: bool = False
+    create_attributes: tuple[tuple[str, str], ...] = ()
+    lease: int = DEFAULT_LEASE
+    wait: int = DEFAULT_WAIT
+    batch_size: int = MAX_BATCH
+    fetchers_per_queue: int = 8
+    shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT
+    prefetch_bound: int | None = None
+    preload: bool = True
+    queue_prefix: str = ""
+    predefined_queues: tuple[tuple[str, str], ...] = ()
+    refresh: float = 50.0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ConfigError(f"--concurrency must be at least 1, not {self.concurrency}")
+        if not 0 <= self.wait <= DEFAULT_WAIT:
+            raise ConfigError(f"the long poll's wait must be 0-20 seconds, not {self.wait}")
+        if not 10 <= self.lease <= MAX_VISIBILITY:
+            raise ConfigError(f"--lease must be 10-43200 seconds, not {self.lease}")
+        if not 1 <= self.batch_size <= MAX_BATCH:
+            raise ConfigError(f"--batchsize must be 1-10, not {self.batch_size}")
+        if self.fetchers_per_queue < 1:
+            raise ConfigError(f"at least one fetcher per queue is needed, not {self.fetchers_per_queue}")
+        if self.shutdown_timeout is not None and self.shutdown_timeout < 0:
+            raise ConfigError(f"--shutdown-timeout must not be negative: {self.shutdown_timeout}")
+
+    def with_queues(self, queues: tuple[str, ...]) -> WorkerConfig:
+        """The same worker for other queues."""
+        return replace(self, queues=queues)
+
+
+class _ProcessDefaults:
+    """What ``.delay()`` uses in this process: settings made by code win over the environment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: ConnectionConfig | None = None
+        self._create_queues: bool | None = None
+        self.generation = 0
+
+    def configure(self, connection: ConnectionConfig | None = None, create_queues: bool | None = None) -> None:
+        with self._lock:
+            if connection is not None:
+                self._connection = connection
+            if create_queues is not None:
+                self._create_queues = create_queues
+            self.generation += 1
+
+    @property
+    def connection(self) -> ConnectionConfig:
+        return self._connection or ConnectionConfig.from_environment()
+
+    @property
+    def create_queues(self) -> bool:
+        if self._create_queues is not None:
+            return self._create_queues
+        return parse_bool(os.environ.get(ENV_PREFIX + "CREATE_QUEUES", "1"), ENV_PREFIX + "CREATE_QUEUES")
+
+
+def parse_bool(text: str, name: str) -> bool:
+    """``1/true/yes/on`` or ``0/false/no/off``; anything else is a ConfigError that names the setting."""
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off", ""}:
+        return False
+    raise ConfigError(f"{name} must be true or false, not {text!r}")
+
+
+#: The connection and policy of ``.delay()`` in this process; an executor sets it from its worker's.
+process_defaults = _ProcessDefaults()

@@ -1,0 +1,292 @@
+"""Frames on the pipe between the worker and one executor.
+
+Owns: the frame types, their encoding (4-byte big-endian length, then JSON: primitives only, nothing that could run
+code in the reader) and the incremental ``FrameReader``. Pure; used by the pool thread in the worker and by both
+threads of an executor. Never does I/O. Every frame about a delivery names it by its id.
+
+::
+
+    worker -> executor    Run  Recall  Stop
+    executor -> worker    Ready | NotReady, then Started  HandedBack  Done
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pyqs.message import (
+    Delete,
+    Delivery,
+    FollowUp,
+    Hide,
+    Leave,
+    MessageAttribute,
+    OutgoingMessage,
+    ReceivedMessage,
+    Resend,
+    Verdict,
+)
+
+_LENGTH = struct.Struct(">I")
+#: A frame larger than this is a broken stream, not a message (SQS bodies are at most 1 MiB; JSON escapes up to 6x).
+MAX_FRAME = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run this delivery, unless ``start_before`` (boot-time clock) has passed: then hand it back unstarted."""
+
+    delivery: Delivery
+    start_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Hand back every delivery that has not started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish the running delivery, hand back the rest, exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The executor has loaded its tasks.
+
+    Parameters:
+        pid: the executor.
+        forkserver_pid: the process it was forked from (its parent).
+        tasks: registered task names.
+        at_most_once: how many of them are acked before they run.
+        notes: lines the worker should log once (for example "the import left 2 threads running").
+        preloaded: whether the app came with the fork.
+    """
+
+    pid: int
+    forkserver_pid: int
+    tasks: tuple[str, ...]
+    at_most_once: int
+    notes: tuple[str, ...] = ()
+    preloaded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """Boot failed for good (``retry_without_preload`` False), or only because preloading left threads running."""
+
+    reason: str
+    details: str
+    forkserver_pid: int = 0
+    retry_without_preload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The delivery is about to run: what the worker must know without decoding the body.
+
+    Limits are seconds from now or None; ``ack_early`` asks for the delete at once; ``rate_key`` names a token bucket.
+    """
+
+    delivery_id: int
+    task: str
+    call_id: str
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ack_early: bool = False
+    rate_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """These deliveries have not been started and will not be: the worker may run them elsewhere or release them."""
+
+    delivery_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A delivery has ended: its verdict, what must be sent first, and what to log.
+
+    ``status`` is one of ``runtime.STATUSES``; ``reason`` is one line without arguments
+    or bodies; ``seconds`` is the run time.
+    """
+
+    delivery_id: int
+    verdict: Verdict
+    follow_ups: tuple[FollowUp, ...] = ()
+    status: str = ""
+    task: str = ""
+    call_id: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+
+
+Frame = Run | Recall | Stop | Ready | NotReady | Started | HandedBack | Done
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame with its length in front."""
+    payload = json.dumps(_to_primitive(frame), separators=(",", ":")).encode("ascii")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class FrameReader:
+    """Collects bytes as they come and yields whole frames.
+
+    Raises ``ValueError`` on a stream that is not ours; the caller treats that as a dead peer.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Add bytes; yield every frame that is complete."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > MAX_FRAME:
+                raise ValueError(f"frame of {length} bytes")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            payload = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield _from_primitive(json.loads(payload))
+
+
+def _to_primitive(frame: Frame) -> list[object]:
+    match frame:
+        case Run(d, start_before):
+            m = d.message
+            return [
+                "run", d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, start_before,
+                m.message_id, m.receipt_handle, m.body, dict(m.attributes), _attributes_out(m.message_attributes),
+            ]  # fmt: skip
+        case Recall():
+            return ["recall"]
+        case Stop():
+            return ["stop"]
+        case Ready():
+            return [
+                "ready", frame.pid, frame.forkserver_pid, list(frame.tasks), frame.at_most_once, list(frame.notes),
+                frame.preloaded,
+            ]  # fmt: skip
+        case NotReady():
+            return ["not-ready", frame.reason, frame.details, frame.forkserver_pid, frame.retry_without_preload]
+        case Started():
+            return [
+                "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit,
+                frame.ack_early, frame.rate_key,
+            ]  # fmt: skip
+        case HandedBack():
+            return ["back", list(frame.delivery_ids)]
+        case Done():
+            return [
+                "done", frame.delivery_id, _verdict_out(frame.verdict), [_follow_up_out(f) for f in frame.follow_ups],
+                frame.status, frame.task, frame.call_id, frame.reason, frame.seconds,
+            ]  # fmt: skip
+
+
+def _from_primitive(raw: list[object]) -> Frame:
+    kind, *rest = raw
+    reader = _READERS.get(str(kind))
+    if reader is None:
+        raise ValueError(f"unknown frame {kind!r}")
+    return reader(*rest)  # type: ignore[no-any-return, operator]
+
+
+def _read_run(
+    id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, start_before: float,
+    message_id: str, handle: str, body: str, attributes: dict[str, str],
+    message_attributes: dict[str, list[str | None]],
+) -> Run:  # fmt: skip
+    message = ReceivedMessage(message_id, handle, body, attributes, _attributes_in(message_attributes))
+    return Run(Delivery(id_, queue, url, message, received_at, fetched_at, visibility), start_before)
+
+
+def _read_ready(pid: int, forkserver_pid: int, tasks: list[str], at_most_once: int, notes: list[str], preloaded: bool) -> Ready:
+    return Ready(pid, forkserver_pid, tuple(tasks), at_most_once, tuple(notes), preloaded)
+
+
+def _read_done(
+    delivery_id: int, verdict: list[object], follow_ups: list[list[object]], status: str, task: str, call_id: str,
+    reason: str, seconds: float,
+) -> Done:  # fmt: skip
+    outbox = tuple(_follow_up_in(*f) for f in follow_ups)  # type: ignore[arg-type]
+    return Done(delivery_id, _verdict_in(verdict), outbox, status, task, call_id, reason, seconds)
+
+
+_READERS: Mapping[str, object] = {
+    "run": _read_run,
+    "recall": Recall,
+    "stop": Stop,
+    "ready": _read_ready,
+    "not-ready": NotReady,
+    "started": Started,
+    "back": lambda ids: HandedBack(tuple(ids)),
+    "done": _read_done,
+}
+
+
+def _verdict_out(verdict: Verdict) -> list[object]:
+    match verdict:
+        case Delete():
+            return ["delete"]
+        case Hide(seconds):
+            return ["hide", seconds]
+        case Leave():
+            return ["leave"]
+        case Resend(delay):
+            return ["resend", delay]
+
+
+def _verdict_in(raw: list[object]) -> Verdict:
+    match raw:
+        case ["delete"]:
+            return Delete()
+        case ["hide", int() | float() as seconds]:
+            return Hide(float(seconds))
+        case ["leave"]:
+            return Leave()
+        case ["resend", int() as delay]:
+            return Resend(delay)
+    raise ValueError(f"unknown verdict {raw!r}")
+
+
+def _attributes_out(attributes: Mapping[str, MessageAttribute]) -> dict[str, list[str | None]]:
+    return {
+        name: [
+            a.data_type,
+            a.string_value,
+            None if a.binary_value is None else base64.b64encode(a.binary_value).decode(),
+        ]
+        for name, a in attributes.items()
+    }
+
+
+def _attributes_in(raw: Mapping[str, list[str | None]]) -> dict[str, MessageAttribute]:
+    return {
+        name: MessageAttribute(str(kind), text, None if data is None else base64.b64decode(data))
+        for name, (kind, text, data) in raw.items()
+    }
+
+
+def _follow_up_out(follow_up: FollowUp) -> list[object]:
+    m = follow_up.message
+    return [
+        follow_up.queue, follow_up.create, m.body, m.delay, _attributes_out(m.message_attributes), m.group_id,
+        m.dedup_id, m.trace_header,
+    ]  # fmt: skip
+
+
+def _follow_up_in(
+    queue: str, create: bool, body: str, delay: int | None, attributes: dict[str, list[str | None]],
+    group_id: str | None, dedup_id: str | None, trace_header: str | None,
+) -> FollowUp:  # fmt: skip
+    message = OutgoingMessage(body, delay, _attributes_in(attributes), group_id, dedup_id, trace_header)
+    return FollowUp(queue, message, create)
