@@ -1,0 +1,148 @@
+"""Every check of the project. ``nox`` alone runs lint, types and the tests on the Python at hand.
+
+Owns: the sessions named in README.md. Runs on a developer's machine and in CI. Never talks to AWS, except the session
+``aws``, which says so and uses your own credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
+
+
+def interpreter(version: str) -> str | None:
+    """The path of a Python of this version: on PATH if it really starts, else one that pyenv keeps."""
+    candidates = [shutil.which(f"python{version}")]
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates += [str(p) for p in sorted(versions.glob(f"{version}.*/bin/python{version}"), reverse=True)]
+    for candidate in candidates:
+        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+AT_HAND = [path for path in map(interpreter, SUPPORTED) if path] or [sys.executable]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: style, imports, a few security rules; and its formatter, checked only."""
+    session.install("ruff>=0.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over both packages, and over the file that holds what a user's editor sees."""
+    session.install("-e", ".[dev]")
+    session.run("mypy", "pyqs", "pyqs_celery_compat")
+    session.run("mypy", "--strict", "tests/types/native_api.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the slow suites, on the Python at hand."""
+    session.install(".[test]")
+    session.run("pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session(name="tests-all", python=AT_HAND)
+def tests_all(session: nox.Session) -> None:
+    """The same tests on every supported Python that is installed here."""
+    session.install(".[test]")
+    session.run("pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def floor(session: nox.Session) -> None:
+    """The tests against the oldest version of each dependency that pyproject allows."""
+    session.install(".[test]", "-c", "tests/floor.txt")
+    session.run("pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session(python=AT_HAND)
+def readme(session: nox.Session) -> None:
+    """The README's first command, in a fresh environment of each Python: install, then the demo."""
+    session.install(".")
+    session.chdir(session.create_tmp())
+    session.run("pyqs", "demo")
+
+
+def peer(session: nox.Session, name: str, pythons: tuple[str, ...], *requirements: str) -> str | None:
+    """A virtual environment with another project's release; its python, or None where no fitting Python is here."""
+    home = ROOT / ".nox" / "peers" / name
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        base = next(filter(None, map(interpreter, pythons)), None)
+        if base is None:
+            session.warn(f"no Python of {pythons} here: {name} is left out")
+            return None
+        shutil.rmtree(home, ignore_errors=True)
+        session.run(base, "-m", "venv", str(home), external=True)
+        session.run(str(python), "-m", "pip", "install", "-q", *requirements, external=True)
+        (home / "complete").touch()
+    return str(python)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Real Celery 5.7 and 4.4 and PyQS 1.0.1 on the other side, as processes. ``-- --short`` is CI's form."""
+    args = list(session.posargs)
+    short = "--short" in args
+    if short:
+        args.remove("--short")
+    session.install(".[test]")
+    peers = {
+        "PYQS_INTEROP_CELERY57": peer(
+            session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0"
+        )
+    }
+    if not short:
+        peers["PYQS_INTEROP_CELERY44"] = peer(
+            session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
+            "importlib-metadata<5", "setuptools<60",
+        )  # fmt: skip
+        peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
+    env = {name: path for name, path in peers.items() if path}
+    session.run("pytest", "tests/interop", "-m", "not slow" if short else "", *args, env=env)
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """The SQS contract suite against other emulators too, where they are right."""
+    session.install(".[test]", "moto[server]>=5.2", "ministack>=1.5")
+    session.run(
+        "pytest", "tests/contract", *session.posargs, env={"PYQS_CONTRACT_BACKENDS": "inprocess,local,moto,ministack"}
+    )
+
+
+@nox.session
+def aws(session: nox.Session) -> None:
+    """The contract suite, a hop, a FIFO failure and a shutdown against real SQS. Uses your credentials; says what it costs."""
+    session.install(".[test]")
+    session.run(
+        "pytest", "tests/contract", "tests/aws", "-s", *session.posargs,
+        env={"PYQS_CONTRACT_BACKENDS": "aws", "PYQS_TEST_AWS": "1"},
+    )  # fmt: skip
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks in tests/bench: cost by backlog, throughput; they print ratios and assert nothing."""
+    session.install(".[test]")
+    for script in sorted((ROOT / "tests" / "bench").glob("*.py")):
+        session.run("python", str(script), *session.posargs)

@@ -1,0 +1,25 @@
+"""What every test shares: an environment without AWS settings of the person who runs it, so nothing can leave the machine."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any import of ours: dummy credentials, no profile, no metadata service (unless the AWS suite was asked for)."""
+    for name in [n for n in os.environ if n.startswith("PYQS_") and not n.startswith(("PYQS_TEST_", "PYQS_INTEROP_", "PYQS_CONTRACT_"))]:
+        del os.environ[name]
+    if os.environ.get("PYQS_TEST_AWS") == "1":
+        return
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    )
