@@ -1,8 +1,9 @@
 """SQS as the engine sees it: one interface, and the client behind it that talks to AWS.
 
-Owns: the ``Sqs`` protocol, the boto3-backed client, the translation of every AWS error into ``errors``.
-Runs in any thread (clients are thread-safe). The only importer of boto3, and only inside ``connect``.
-Never retries a receive by itself and never swallows a partial batch failure.
+Owns: the ``Sqs`` protocol and ``connect``. Behind it: ``boto`` (the client), ``session`` (credentials, region),
+``failures`` (every AWS error to one of ours), ``sockets`` (dropping open polls). Runs in any thread (clients are
+thread-safe). This package alone imports botocore, and only inside functions that ``connect`` reaches. Never retries a
+receive by itself and never swallows a partial batch failure.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pyqs.config import ConnectionConfig
 from pyqs.errors import SqsError
 from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.sqs.failures import error_from_code
+
+__all__ = ["Sqs", "connect", "error_from_code"]
 
 
 class Sqs(Protocol):
@@ -53,6 +58,13 @@ class Sqs(Protocol):
         """GetQueueUrl. Raises QueueNotFound."""
         ...
 
+    def locate(self, address: str) -> str:
+        """The URL under which the queue with this URL or ARN is reached from here, without a call.
+
+        Raises ConfigError when the address is malformed or names another region than this connection's.
+        """
+        ...
+
     def list_queues(self, prefix: str = "") -> Iterator[str]:
         """All queue URLs that start with the literal prefix, paged through."""
         ...
@@ -71,6 +83,10 @@ class Sqs(Protocol):
         """SetQueueAttributes."""
         ...
 
+    def dead_letter_sources(self, queue_url: str) -> list[str]:
+        """ListDeadLetterSourceQueues: URLs of queues whose failures end up in this one; the first page is enough."""
+        ...
+
     def delete_queue(self, queue_url: str) -> None:
         """DeleteQueue."""
         ...
@@ -86,3 +102,14 @@ class Sqs(Protocol):
     def close(self) -> None:
         """Release the connections. Calls after this raise."""
         ...
+
+
+def connect(connection: ConnectionConfig) -> Sqs:
+    """A client for SQS, for any number of threads. No call is made to AWS yet; botocore is loaded here, not before.
+
+    Raises:
+        ConfigError: no region can be found, an unknown profile, a malformed endpoint.
+    """
+    from pyqs.sqs.boto import BotoSqs
+
+    return BotoSqs(connection)
