@@ -15,6 +15,11 @@ from typing import Any
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+def _empty() -> Mapping[str, Any]:
+    """The default of the mappings below; a factory, because before Python 3.12 a mapping proxy is no plain default."""
+    return EMPTY
+
+
 @dataclass(frozen=True, slots=True)
 class MessageAttribute:
     """One typed message attribute (SQS API: MessageAttributeValue). Exactly one of the values is set."""
@@ -35,8 +40,8 @@ class ReceivedMessage:
     message_id: str
     receipt_handle: str = field(repr=False)
     body: str = field(repr=False)
-    attributes: Mapping[str, str] = EMPTY
-    message_attributes: Mapping[str, MessageAttribute] = field(default=EMPTY, repr=False)
+    attributes: Mapping[str, str] = field(default_factory=_empty)
+    message_attributes: Mapping[str, MessageAttribute] = field(default_factory=_empty, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class OutgoingMessage:
 
     body: str = field(repr=False)
     delay: int | None = None
-    message_attributes: Mapping[str, MessageAttribute] = field(default=EMPTY, repr=False)
+    message_attributes: Mapping[str, MessageAttribute] = field(default_factory=_empty, repr=False)
     group_id: str | None = None
     dedup_id: str | None = None
     trace_header: str | None = None
@@ -125,7 +130,7 @@ class Call:
 
     task: str
     args: tuple[Any, ...] = field(default=(), repr=False)
-    kwargs: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=_empty, repr=False)
     id: str = ""
     retries: int = 0
     eta: float | None = None
