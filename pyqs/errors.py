@@ -11,7 +11,8 @@
     │   ├── LeaseLost            the receipt handle is no longer ours
     │   ├── Throttled            slow down
     │   ├── QueueFull            OverLimit: too many messages in flight
-    │   └── Unreachable          network, timeout, DNS, 5xx: nobody answered
+    │   ├── Unreachable          network, timeout, DNS, 5xx: nobody answered
+    │   └── SendFailed           some of many messages were not accepted; has .results
     ├── MessageError             the producer, or whoever wrote the message
     │   ├── Undecodable          a layer of the body cannot be read; has .layer
     │   ├── Refused              readable, but its content type is not accepted
@@ -25,10 +26,13 @@
         ├── ExecutorLost         it died with a delivery in hand
         └── TimedOut             its task passed a time limit
 
-Owns: the classes above. Runs in every process. Imports nothing of pyqs. Never holds a credential or a message body in a message text.
+Owns: the classes above. Runs in every process. Imports nothing of pyqs. Never holds a credential or a message body in a
+message text.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class PyQSError(Exception):
@@ -92,6 +96,20 @@ class Unreachable(SqsError):
     """Connection, timeout, DNS or a 5xx: no usable answer came."""
 
     default_retryable = True
+
+
+class SendFailed(SqsError):
+    """Some messages of a ``send_many`` were not accepted.
+
+    Parameters:
+        results: one entry per message in order: SQS's answer, or the SqsError that kept it from being sent.
+    """
+
+    def __init__(self, message: str, results: Sequence[object], *, queue: str = "") -> None:
+        errors = [result for result in results if isinstance(result, SqsError)]
+        code = errors[0].code if errors else ""
+        super().__init__(message, code=code, queue=queue, retryable=all(error.retryable for error in errors))
+        self.results = tuple(results)
 
 
 class MessageError(PyQSError):

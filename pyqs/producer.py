@@ -1,0 +1,299 @@
+"""From a message to SendMessage: which queue, is it legal, is it too large, did SQS take it.
+
+Owns: ``Producer`` (queue URLs known, queues created, batches) and the process's default one behind ``.delay()``. Runs in
+whatever thread of whatever process publishes. Never encodes arguments, never imports botocore before the first send,
+and never calls a batch a success whose entries were not all accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from pyqs import backoff
+from pyqs.config import MAX_BATCH, MAX_DELAY, ConnectionConfig, process_defaults
+from pyqs.errors import AccessDenied, BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
+from pyqs.message import OutgoingMessage, SentMessage
+from pyqs.queues.names import FIFO, canonical_name, is_arn, is_url, name_from_url, name_problem
+from pyqs.sqs import Sqs, connect
+
+log = logging.getLogger(__name__)
+
+#: Bytes of one message, and of one batch in sum, attributes included (SQS quotas, since August 2025).
+MAX_BYTES = 1024 * 1024
+#: Group of a FIFO message that names none; the same as Celery's, so that both keep one order.
+DEFAULT_GROUP = "default"
+#: Tries of a batch's entries that SQS refused for a passing reason, and the first pause in seconds.
+BATCH_ATTEMPTS = 4
+BATCH_PAUSE = 0.2
+#: Seconds before each further try on a queue created just now: SQS asks for one second before its first use.
+CREATED_PAUSES = (1.0, 2.0)
+
+T = TypeVar("T")
+
+
+class Producer:
+    """Sends messages over one connection. For any number of threads, and for children forked after its making.
+
+    Parameters:
+        connection: how to reach SQS; the client is made on the first send.
+        create_queues: create a queue that does not exist, as PyQS does; else say so with an error.
+        connector: makes the client.
+        sleep: waits; for tests.
+    """
+
+    def __init__(
+        self,
+        connection: ConnectionConfig,
+        *,
+        create_queues: bool = True,
+        connector: Callable[[ConnectionConfig], Sqs] = connect,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.connection = connection
+        self.create_queues = create_queues
+        self._connector = connector
+        self._sleep = sleep
+        self._sqs: Sqs | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._urls: dict[str, str] = {}
+        self._warned: set[str] = set()
+
+    def send(self, queue: str, message: OutgoingMessage, *, task: str = "") -> SentMessage:
+        """Send one message.
+
+        Parameters:
+            queue: a name (mapped as Celery maps names), a URL or an ARN.
+            task: the task's name, for error texts.
+
+        Raises:
+            BadMessageOption: an impossible queue name, or a delay that SQS does not take there.
+            TooLarge: more than 1 MiB with its attributes.
+            SqsError: SQS refused it or did not answer; QueueNotFound when the queue is missing and may not be created.
+        """
+        name = _queue_name(queue)
+        ready = _checked(name, message, task)
+        return self._on_queue(queue, name, lambda url: self._client().send(url, ready))
+
+    def send_many(self, queue: str, messages: Sequence[OutgoingMessage], *, task: str = "") -> list[SentMessage]:
+        """Send any number in batches of up to 10 and 1 MiB, in order; entries refused for a passing reason are retried.
+
+        On a FIFO queue nothing is retried and nothing further is sent after a refused entry, to keep the order.
+
+        Raises:
+            SendFailed: not all were accepted; ``.results`` has an answer or an error for each.
+            BadMessageOption, TooLarge: as ``send``, before anything is sent.
+        """
+        name = _queue_name(queue)
+        ready = [_checked(name, message, task) for message in messages]
+        results: list[SentMessage | SqsError] = []
+        stop: SqsError | None = None
+        for batch in batches(ready):
+            if stop is None:
+                answers, stop = self._send_batch(queue, name, batch)
+                results += answers
+            else:
+                results += [stop] * len(batch)
+        sent = [result for result in results if isinstance(result, SentMessage)]
+        if len(sent) < len(results):
+            first = next(result for result in results if isinstance(result, SqsError))
+            failed = len(results) - len(sent)
+            raise SendFailed(
+                f"{failed} of {len(results)} messages to queue {name!r} were not sent; the first: {first}", results, queue=name
+            )
+        return sent
+
+    def _send_batch(
+        self, queue: str, name: str, batch: Sequence[OutgoingMessage]
+    ) -> tuple[list[SentMessage | SqsError], SqsError | None]:
+        """The answers for one batch, and the error after which nothing more should be sent, if any."""
+        results: dict[int, SentMessage | SqsError] = {}
+        todo = list(range(len(batch)))
+        for attempt in range(1, BATCH_ATTEMPTS + 1):
+            part = [batch[index] for index in todo]
+            try:
+                answers = self._on_queue(queue, name, lambda url, part=part: self._client().send_batch(url, part))  # type: ignore[misc]
+            except SqsError as exc:
+                # The client has retried already. What an earlier round sent stays sent.
+                results.update(dict.fromkeys(todo, exc))
+                return [results[index] for index in range(len(batch))], exc
+            results.update(zip(todo, answers, strict=True))
+            failures = {index: error for index, error in results.items() if isinstance(error, SqsError)}
+            if failures and name.endswith(FIFO):
+                return [results[index] for index in range(len(batch))], next(iter(failures.values()))
+            todo = [index for index, error in failures.items() if error.retryable]
+            if not todo or attempt == BATCH_ATTEMPTS:
+                break
+            self._sleep(backoff.exponential(attempt, base=BATCH_PAUSE, cap=5.0))
+        return [results[index] for index in range(len(batch))], None
+
+    def _on_queue(self, queue: str, name: str, call: Callable[[str], T]) -> T:
+        """Run ``call`` with the queue's URL; once more with a fresh one when the known one is gone."""
+        if is_url(queue) or is_arn(queue):
+            return call(self._client().locate(queue))
+        url, created = self._url(name)
+        if not created:
+            try:
+                return call(url)
+            except QueueNotFound:
+                self._urls.pop(name, None)
+                url, created = self._url(name)
+        for pause in CREATED_PAUSES if created else ():
+            try:
+                return call(url)
+            except QueueNotFound:
+                self._sleep(pause)
+        return call(url)
+
+    def _url(self, name: str) -> tuple[str, bool]:
+        """The queue's URL, and whether it was created just now."""
+        known = self._urls.get(name)
+        if known:
+            return known, False
+        sqs = self._client()
+        created = False
+        try:
+            url = sqs.queue_url(name)
+        except QueueNotFound as exc:
+            if not self.create_queues:
+                raise QueueNotFound(
+                    f"queue {name!r} does not exist and may not be created here (create_queues is off); "
+                    f"create it, correct the name, or allow it with PYQS_CREATE_QUEUES=1",
+                    code=exc.code,
+                    queue=name,
+                ) from exc
+            url, created = self._create(sqs, name), True
+        except AccessDenied as exc:
+            raise AccessDenied(f"{exc}; allow it, or give the queue's URL as its name", code=exc.code, queue=name) from exc
+        self._urls[name] = url
+        return url, created
+
+    def _create(self, sqs: Sqs, name: str) -> str:
+        url = sqs.create_queue(name, {"FifoQueue": "true"} if name.endswith(FIFO) else None)
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning(
+                "created queue %s, which has no dead-letter queue: a message whose task keeps failing comes back until "
+                "its retention ends; give the queue a RedrivePolicy",
+                name,
+            )
+        return url
+
+    def _client(self) -> Sqs:
+        sqs = self._sqs
+        if sqs is not None:
+            return sqs
+        if self._pid != os.getpid():  # another thread of the parent may have held the lock when this child was forked
+            self._pid, self._lock = os.getpid(), threading.Lock()
+        with self._lock:
+            if self._sqs is None:
+                self._sqs = self._connector(self.connection)
+            return self._sqs
+
+
+def batches(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
+    """Cut into runs that one SendMessageBatch takes: at most 10, at most 1 MiB in sum. Order is kept."""
+    batch: list[OutgoingMessage] = []
+    total = 0
+    for message in messages:
+        size = message_size(message)
+        if batch and (len(batch) == MAX_BATCH or total + size > MAX_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(message)
+        total += size
+    if batch:
+        yield batch
+
+
+def message_size(message: OutgoingMessage) -> int:
+    """Bytes that SQS counts: the body as UTF-8, and each attribute's name, type and value."""
+    size = _utf8(message.body)
+    for name, attribute in message.message_attributes.items():
+        value = attribute.binary_value
+        size += _utf8(name) + _utf8(attribute.data_type)
+        size += len(value) if value is not None else _utf8(attribute.string_value or "")
+    return size
+
+
+def check_delay(delay: object, queue: str) -> int | None:
+    """A per-message delay as SQS takes it: whole seconds 0-900, or None for the queue's own.
+
+    On a FIFO queue, which has no per-message delay, only None and 0 pass (as None).
+
+    Raises:
+        BadMessageOption: anything else; names the queue.
+    """
+    if delay is None:
+        return None
+    if isinstance(delay, bool) or not isinstance(delay, int):
+        raise BadMessageOption(f"queue {queue!r}: a delay is a whole number of seconds, not {type(delay).__name__}")
+    if not 0 <= delay <= MAX_DELAY:
+        raise BadMessageOption(f"queue {queue!r}: a delay is 0 to {MAX_DELAY} seconds, not {delay}")
+    if queue.endswith(FIFO):
+        if delay:
+            raise BadMessageOption(f"queue {queue!r} is FIFO: SQS has no delay for a single message there")
+        return None
+    return delay
+
+
+def default_producer() -> Producer:
+    """The process's producer, made from its settings (``pyqs.config.process_defaults``, ``PYQS_*``) on first use."""
+    global _default
+    generation, producer = _default
+    # Two threads may both make one; each works, and the last stays.
+    if producer is None or generation != process_defaults.generation:
+        generation = process_defaults.generation
+        producer = Producer(process_defaults.connection, create_queues=process_defaults.create_queues)
+        _default = (generation, producer)
+    return producer
+
+
+_default: tuple[int, Producer | None] = (0, None)
+
+
+def _queue_name(queue: str) -> str:
+    """The SQS name that a queue given by name, URL or ARN has."""
+    if is_url(queue):
+        return name_from_url(queue)
+    if is_arn(queue):
+        return queue.rpartition(":")[2]
+    name = canonical_name(queue)
+    problem = name_problem(name)
+    if problem:
+        raise BadMessageOption(f"queue name {queue!r} is not possible: {problem}")
+    return name
+
+
+def _checked(name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
+    """The message with what a FIFO queue needs, once everything about it is legal."""
+    delay = check_delay(message.delay, name)
+    who = f"task {task}" if task else "message"
+    size = message_size(message)
+    if size > MAX_BYTES:
+        raise TooLarge(
+            f"{who} for queue {name!r} has {size} bytes, SQS takes {MAX_BYTES}; put the data elsewhere and pass its address"
+        )
+    if not name.endswith(FIFO):
+        if message.dedup_id is not None:
+            raise BadMessageOption(f"queue {name!r}: a deduplication id is for FIFO queues only")
+        return message
+    # One id per call, so that a send repeated after a lost answer is not a second message.
+    return replace(
+        message,
+        delay=delay,
+        group_id=message.group_id or DEFAULT_GROUP,
+        dedup_id=message.dedup_id or str(uuid.uuid4()),
+    )
+
+
+def _utf8(text: str) -> int:
+    # A lone surrogate cannot be sent; SQS's client says so, here it only must not hide the size.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
