@@ -191,9 +191,9 @@ class _Look:
     def globs(self, globs: Sequence[Pattern]) -> None:
         """All globs at once: list, match, leave out what no glob takes."""
         candidates: dict[str, str] = {}
-        for url in self._listed(globs) if globs else ():
+        for logical, url in self._listed(globs) if globs else ():
             name = name_from_url(url)
-            matching = [glob for glob in globs if glob.matches(name, self._prefix)]
+            matching = [glob for glob in globs if glob.matches(name, self._prefix) or (logical and glob.matches(logical))]
             if not matching or name in self.queues:
                 continue
             reason = self._left_alone(name, matching)
@@ -213,16 +213,16 @@ class _Look:
     def near_matches(self) -> dict[str, tuple[str, ...]]:
         """For each missing literal the most similar names; nothing where ListQueues is not allowed."""
         try:
-            names = [name_from_url(url) for url in islice(self._all_urls(), SUGGEST_FROM)]
+            names = list(islice(self._all_names(), SUGGEST_FROM))
         except SqsError as exc:
             log.debug("no near matches for missing queues: %s", exc)
             return {}
         return {text: tuple(difflib.get_close_matches(name, names, n=3)) for text, name in self.missing.items()}
 
-    def _all_urls(self) -> Iterable[str]:
+    def _all_names(self) -> Iterable[str]:
         if self._predefined is not None:
-            return self._predefined.values()
-        return self._sqs.list_queues(canonical_name(self._prefix))
+            return map(canonical_name, self._predefined)
+        return map(name_from_url, self._sqs.list_queues(canonical_name(self._prefix)))
 
     def _lookup(self, pattern: Pattern) -> str | None:
         mapped = pattern.name(self._prefix)
@@ -237,15 +237,17 @@ class _Look:
         except AccessDenied as exc:
             raise AccessDenied(f"{exc}; give the queue's URL, which needs no look-up", code=exc.code, queue=mapped) from exc
 
-    def _listed(self, globs: Sequence[Pattern]) -> Iterable[str]:
+    def _listed(self, globs: Sequence[Pattern]) -> Iterable[tuple[str, str]]:
+        """(logical name where one is known, URL) of each queue that could match."""
         if self._predefined is not None:
-            yield from map(self._sqs.locate, self._predefined.values())
+            # The app chose these one by one; its prefix does not apply to them.
+            yield from ((name, self._sqs.locate(url)) for name, url in self._predefined.items())
             return
         heads = sorted({head for glob in globs for head in glob.listing_prefixes(self._prefix)})
         shortest = [head for head in heads if not any(head != other and head.startswith(other) for other in heads)]
         for head in shortest:
             try:
-                yield from self._sqs.list_queues(head)
+                yield from (("", url) for url in self._sqs.list_queues(head))
             except AccessDenied as exc:
                 texts = ", ".join(repr(glob.text) for glob in globs)
                 raise AccessDenied(
