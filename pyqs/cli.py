@@ -1,0 +1,78 @@
+"""Composition root: the process that ``pyqs`` starts, from argv to an exit code.
+
+Owns: the entry point, the one place where the engine names the compat package, and what an error looks like to the
+person at the terminal. Runs in the main thread of the worker's process. Importing it is cheap and does nothing: every
+executor imports the main module again.
+
+Exit codes: 0 done, 1 a service of the worker crashed (or pyqs itself did), 2 wrong usage, configuration or boot, 130 Ctrl-C
+before the worker took over signals.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyqs.config import WorkerConfig
+
+#: The runtime of every ``pyqs worker``: it runs Celery's messages and native ones. Imported by executors only.
+COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
+#: Reads an app's settings in a short-lived process of its own; the worker never imports an app.
+COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
+
+EXIT_OK = 0
+EXIT_CRASHED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv[1:]`` if None) and answer its exit code; never raises for what a user did."""
+    try:
+        from pyqs.commands.group import run
+
+        return run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # ``pyqs queues ... | head``: the reader has gone, and Python's own flush at exit must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        return report(error)
+
+
+def report(error: Exception) -> int:
+    """Say on stderr what is wrong, in one line (plus the app's own traceback when an app did not load); the exit code."""
+    from pyqs.errors import BootFailed, PyQSError
+
+    if isinstance(error, PyQSError):
+        if isinstance(error, BootFailed) and error.details:
+            print(error.details.rstrip(), file=sys.stderr)
+        print(f"pyqs: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if os.environ.get("PYQS_TRACEBACK"):
+        raise error
+    print(
+        f"pyqs: internal error: {type(error).__name__}: {error} (a bug of pyqs; PYQS_TRACEBACK=1 shows where)",
+        file=sys.stderr,
+    )
+    return EXIT_CRASHED
+
+
+def run_worker(config: WorkerConfig) -> int:
+    """Run a worker in this process until it has drained (``--burst``) or been told to stop; its exit code.
+
+    Raises:
+        ConfigError: on Windows, where tasks can be sent but not run.
+    """
+    from pyqs.errors import ConfigError
+
+    if sys.platform == "win32":
+        raise ConfigError("a worker does not run on Windows (tasks can be sent from there); use Linux, a container or WSL")
+    from pyqs.worker.worker import Worker
+
+    return Worker(config).run()

@@ -1,0 +1,90 @@
+"""The ``pyqs`` command as a whole: which subcommand, or PyQS's form without one.
+
+Owns: the table of subcommands, the rule for a first argument that is none of them, and what click's own errors look like.
+Runs in the main thread before anything else.
+
+The first argument decides. A subcommand's name is that subcommand. Anything else that is no option is a queue, as in PyQS
+(``pyqs 'email.*'``), unless it is so near to a subcommand's name that it must be a slip (``wroker``): that is an error
+which names both ways out. ``pyqs -A proj worker ...``, Celery's order, is ``pyqs worker -A proj ...``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from collections.abc import Sequence
+
+import click
+
+from pyqs import cli
+from pyqs.commands import demo, legacy, local, queues, worker
+
+#: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
+_SLIP = 0.75
+
+
+def version() -> str:
+    """The installed distribution's version."""
+    try:
+        return importlib.metadata.version("pyqs")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Without a subcommand, as in PyQS: pyqs 'email.*', pyqs send_email,read_email --concurrency 10. Options: "
+    "pyqs QUEUE --help. A queue named like a subcommand, or nearly: pyqs worker -Q NAME.",
+)
+@click.version_option(version(), prog_name="pyqs")
+def group() -> None:
+    """A task queue on Amazon SQS that runs Celery's messages and its own."""
+
+
+for _command in (worker.command, queues.command, local.command, demo.command):
+    group.add_command(_command)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; its exit code. PyQSErrors and bugs pass through to ``cli.main``."""
+    args = celery_order(list(argv))
+    try:
+        chosen: click.Command = group
+        if is_queue_form(args):
+            chosen = legacy.command
+        code = chosen.main(args=args, prog_name="pyqs", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return cli.EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return cli.EXIT_USAGE
+    return code if isinstance(code, int) else cli.EXIT_OK
+
+
+def celery_order(args: list[str]) -> list[str]:
+    """``-A proj worker ...`` turned into ``worker -A proj ...``; anything else as it is."""
+    for width in (1, 2):
+        app, rest = args[:width], args[width:]
+        joined = width == 1 and bool(app) and app[0].startswith(("--app=", "-A")) and app[0] != "-A"
+        if (joined or (width == 2 and app[0] in {"-A", "--app"})) and rest and rest[0] in group.commands:
+            return [rest[0], *app, *rest[1:]]
+    return args
+
+
+def is_queue_form(args: Sequence[str]) -> bool:
+    """Whether this is PyQS's form, which names queues and no subcommand.
+
+    Raises:
+        click.UsageError: the first argument looks like a mistyped subcommand.
+    """
+    if not args or args[0] in group.commands or args[0] in {"-h", "--help", "--version"}:
+        return False
+    first = args[0]
+    near = difflib.get_close_matches(first, list(group.commands), n=1, cutoff=_SLIP)
+    if near:
+        raise click.UsageError(
+            f"there is no command {first!r}; did you mean 'pyqs {near[0]}'? (a queue of that name: pyqs worker -Q {first})"
+        )
+    return True

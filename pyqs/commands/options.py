@@ -1,0 +1,156 @@
+"""Options that several subcommands share, and what their values mean.
+
+Owns: the connection options, the list and duration types, and where each option's ``PYQS_*`` variable is named. Pure
+parsing: runs before anything is connected or started.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pyqs import logs
+from pyqs.config import ENV_PREFIX, ConnectionConfig
+
+if TYPE_CHECKING:
+    _TextType = click.ParamType[str]
+    _NumberType = click.ParamType[float]
+else:  # generic from click 8.2 on
+    _TextType = _NumberType = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, env: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that is also read from ``PYQS_<env>``; the help says so."""
+    if settings.get("multiple"):
+        settings.setdefault("type", Whole())
+    return click.option(*names, envvar=ENV_PREFIX + env, show_envvar=True, **settings)
+
+
+class LogLevel(_TextType):
+    """``debug``, ``INFO``, ``WARN``: a level of Python's logging, answered as its name in capitals."""
+
+    name = "level"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name of the level."""
+        try:
+            return logs.level_name(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Seconds(_NumberType):
+    """A number of seconds, or ``none`` for no limit (answered as infinity)."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, or ``math.inf``."""
+        if str(value).strip().lower() in {"none", "never"}:
+            return math.inf
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value!r} is neither a number of seconds (0 or more) nor 'none'", param, ctx)
+        return seconds
+
+
+class Whole(_TextType):
+    """Text of a repeatable option; its variable holds one value with commas in it (click would split at spaces)."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The variable as it is."""
+        return [rv] if rv.strip() else []
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text."""
+        return str(value)
+
+
+def items(values: Iterable[str]) -> tuple[str, ...]:
+    """What a repeatable option was given, commas split, spaces around them gone, doubles dropped, order kept."""
+    return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
+
+
+def connection_options(command: F) -> F:
+    """``--region`` and its kin; they reach the command as ``region=``, ``endpoint_url=``, ... (``connection`` gathers them)."""
+    for decorate in reversed(
+        [
+            option("--region", env="REGION", metavar="NAME", help="AWS region."),
+            option("--endpoint-url", env="ENDPOINT_URL", metavar="URL", help="SQS elsewhere: an emulator, a VPC endpoint."),
+            option("--access-key-id", env="ACCESS_KEY_ID", metavar="ID", help="AWS access key."),
+            option(
+                "--secret-access-key",
+                env="SECRET_ACCESS_KEY",
+                metavar="KEY",
+                help="Its secret. Others on this machine see it in the process list: better the variable, or --profile.",
+            ),
+            option("--session-token", env="SESSION_TOKEN", metavar="TOKEN", help="Goes with temporary credentials."),
+            option("--profile", env="PROFILE", metavar="NAME", help="Profile of the AWS configuration files."),
+            option("--role-arn", env="ROLE_ARN", metavar="ARN", help="Role to assume; it is renewed by itself."),
+        ]
+    ):
+        command = decorate(command)
+    return command
+
+
+def take_connection(values: dict[str, Any]) -> ConnectionConfig:
+    """Move the connection options out of a command's values.
+
+    Raises:
+        ConfigError: half a key pair, an endpoint without a scheme.
+    """
+    names = ("region", "endpoint_url", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
+    return ConnectionConfig(**{name: values.pop(name, None) or None for name in names})
+
+
+def log_level_option(*names: str, default: str = "INFO") -> Callable[[F], F]:
+    """``-l/--log-level`` with the spellings that Celery's and PyQS's users know."""
+    return option(
+        *(names or ("-l", "--log-level", "--loglevel")),
+        "log_level",
+        env="LOG_LEVEL",
+        type=LogLevel(),
+        default=default,
+        show_default=True,
+        help="debug, info, warning, error or critical.",
+    )
+
+
+queue_options_help = "A queue: name, glob ('email.*', quoted), URL or ARN. Repeatable; commas separate."
+
+
+def queue_options(command: F) -> F:
+    """``-Q`` and ``-X``."""
+    command = option("-X", "--exclude", "exclude", env="EXCLUDE", multiple=True, metavar="QUEUE", help="Not these.")(command)
+    return option("-Q", "--queues", "queues", env="QUEUES", multiple=True, metavar="QUEUE", help=queue_options_help)(command)
+
+
+def app_options(command: F) -> F:
+    """``-A`` and ``--include``."""
+    command = option(
+        "--include",
+        "-I",
+        "include",
+        env="INCLUDE",
+        multiple=True,
+        metavar="MODULE",
+        help="A module with tasks, imported at start. Repeatable.",
+    )(command)
+    return option(
+        "-A",
+        "--app",
+        "app",
+        env="APP",
+        metavar="MODULE[:APP]",
+        help="A Celery-style app; 'proj' finds proj.app, proj.celery and proj.celery.app.",
+    )(command)

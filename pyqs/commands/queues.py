@@ -1,0 +1,95 @@
+"""``pyqs queues``: what a worker with these ``-Q``, ``-X`` and ``-A`` would consume, and nothing else.
+
+Owns: the listing and its two forms, a table for people and lines of tab-separated fields for programs. Runs in the main
+thread; makes the discovery calls a worker makes, receives nothing, creates nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pyqs import cli, logs
+from pyqs.commands import options
+from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.errors import ConfigError
+from pyqs.queues import Found, Pattern, compile_patterns, discover
+
+
+@click.command("queues", short_help="Print what would be consumed.")
+@options.queue_options
+@options.app_options
+@options.connection_options
+@options.log_level_option(default="WARNING")
+def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, **values: Any) -> int:
+    """Print the queues that a worker with the same -Q, -X and -A would consume, then stop.
+
+    One line per queue: its name, what matched it, its URL. Exit code 2 when a queue named literally does not exist, or
+    nothing at all is matched.
+    """
+    connection = options.take_connection(values)
+    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
+    settings = AppSettings()
+    if app:
+        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
+    patterns = compile_patterns(queues or settings.queues)
+    if not patterns:
+        raise ConfigError(
+            "no queue to look for: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them"
+        )
+    from pyqs.sqs import connect
+
+    sqs = connect(merge_connection(connection, settings))
+    try:
+        found = discover(
+            sqs,
+            patterns,
+            exclude=compile_patterns(exclude),
+            prefix_bound=settings.queue_prefix,
+            predefined=dict(settings.predefined_queues) or None,
+        )
+    finally:
+        sqs.close()
+    _print(rows(found, patterns, settings.queue_prefix))
+    for line in complaints(found, patterns):
+        print(f"pyqs: {line}", file=sys.stderr)
+    return cli.EXIT_USAGE if found.missing or not found.queues else cli.EXIT_OK
+
+
+def rows(found: Found, patterns: Sequence[Pattern], prefix: str = "") -> list[tuple[str, str, str]]:
+    """(queue, the patterns that took it, URL), by name."""
+    listed = []
+    for name, url in sorted(found.queues.items()):
+        matched = [pattern.text for pattern in patterns if pattern.matches(name, prefix)]
+        listed.append((name, ", ".join(matched), url))
+    return listed
+
+
+def complaints(found: Found, patterns: Sequence[Pattern]) -> list[str]:
+    """One line for each thing that was asked for and is not consumed, and why."""
+    lines = [f"{name}: left alone, {reason}" for name, reason in sorted(found.skipped.items())]
+    for text, near in found.missing.items():
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        lines.append(f"queue {text!r} does not exist{hint}")
+    if not found.queues and not found.missing:
+        lines.append(f"no queue matches {', '.join(repr(pattern.text) for pattern in patterns)}")
+    return lines
+
+
+def _print(listed: Sequence[tuple[str, str, str]]) -> None:
+    if not sys.stdout.isatty():
+        for row in listed:
+            print("\t".join(row))
+        sys.stdout.flush()
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("queue", "matched by", "URL", box=None, header_style="bold", pad_edge=False)
+    for row in listed:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,93 @@
+"""Log lines of pyqs's own processes: plain where a program reads them, coloured on a terminal.
+
+Owns: the handler and the format of ``pyqs``'s command line, and the filter that keeps secrets out of it. Runs once at
+the start of a worker and of each executor. Leaves logging alone where somebody else (Django, an app) has set it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+
+#: At DEBUG these write headers (signatures, session tokens) and whole bodies; they never go below INFO here.
+_CHATTY = ("boto3", "botocore", "urllib3", "s3transfer", "kombu", "asyncio")
+#: What stands in a line instead of a secret.
+REDACTED = "***"
+#: Shorter "secrets" (``x`` for an emulator) would blank ordinary words.
+_SHORTEST_SECRET = 8
+
+
+def level_name(text: str) -> str:
+    """One of ``LEVELS`` for a level as people write it (``info``, ``WARN``).
+
+    Raises:
+        ValueError: no such level.
+    """
+    name = text.strip().upper()
+    name = _ALIASES.get(name, name)
+    if name not in LEVELS:
+        raise ValueError(f"{text!r} is no log level; one of {', '.join(LEVELS).lower()}")
+    return name
+
+
+class RedactSecrets(logging.Filter):
+    """Blanks known secrets in every record that passes its handler, wherever the record came from."""
+
+    def __init__(self, secrets: Iterable[str | None]) -> None:
+        super().__init__()
+        self._secrets = tuple(s for s in secrets if s and len(s) >= _SHORTEST_SECRET)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True; the record is changed only when a secret is in it."""
+        if self._secrets:
+            text = record.getMessage()
+            clean = text
+            for secret in self._secrets:
+                clean = clean.replace(secret, REDACTED)
+            if clean != text:
+                record.msg, record.args = clean, None
+        return True
+
+
+def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour: bool | None = None) -> None:
+    """Log to stderr from ``level`` on; does nothing to handlers that are already there.
+
+    Parameters:
+        level: a name of ``LEVELS``.
+        secrets: strings that must never appear in a line.
+        colour: rich output; None asks whether stderr is a terminal.
+    """
+    root = logging.getLogger()
+    number = logging.getLevelName(level_name(level))
+    if root.handlers:
+        logging.getLogger("pyqs").setLevel(number)
+        logging.getLogger("pyqs_celery_compat").setLevel(number)
+        return
+    handler = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
+    handler.addFilter(RedactSecrets(secrets))
+    root.addHandler(handler)
+    root.setLevel(number)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(number, logging.INFO if number <= logging.DEBUG else logging.WARNING))
+
+
+def _plain_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    return handler
+
+
+def _rich_handler() -> logging.Handler:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(
+        console=Console(stderr=True), show_path=False, markup=False, highlighter=None, log_time_format="%H:%M:%S"
+    )
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    return handler
