@@ -1,0 +1,210 @@
+"""The SQS body text and kombu's envelope inside it, in both directions.
+
+Owns: outer base64, the envelope's JSON and the inner base64 (``properties.body_encoding``). Pure; runs in the producer and in
+an executor. Never decompresses or deserialises the payload, and never prints any of it.
+
+Layout (observed with kombu 3.0 to 5.7): body = base64(JSON ``{body, content-encoding, content-type, headers, properties}``), or
+that JSON bare when the writer has ``sqs_base64_encoding`` off; ``body`` is base64 again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyqs.errors import Undecodable
+
+from . import typed_json
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One opened envelope.
+
+    Parameters:
+        payload: the serialised, perhaps compressed, body.
+        content_type: MIME type of the payload ("" if the writer gave none).
+        content_encoding: "utf-8", "binary", ... ("" if none).
+        headers: message headers, typed values revived; for protocol 2 they hold the task's header.
+        properties: message properties, ``delivery_info`` among them.
+        outer_base64: True when the SQS body was base64, False when it was bare JSON.
+        redelivered: the mark that kombu 3.0 puts on a message it sent a second time.
+    """
+
+    payload: bytes = field(repr=False)
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any] = field(repr=False)
+    properties: dict[str, Any] = field(repr=False)
+    outer_base64: bool = True
+    redelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A message in PyQS's own format (bare ``{"task", "args", "kwargs"}``), already parsed; not Celery's business."""
+
+    body: dict[str, Any] = field(repr=False)
+
+
+def is_native(obj: object) -> bool:
+    """Tell whether a parsed JSON body is PyQS's own format.
+
+    The key ``task`` must be at the top: a bare kombu v2 envelope has it too, but inside ``headers``.
+    """
+    return (
+        isinstance(obj, dict)
+        and isinstance(obj.get("task"), str)
+        and "properties" not in obj
+        and "headers" not in obj
+        and "body" not in obj
+    )
+
+
+def open_envelope(body: str) -> Envelope | Native:
+    """Read an SQS body up to its payload.
+
+    Parameters:
+        body: the SQS message body, exactly as received.
+
+    Returns:
+        the envelope, or ``Native`` when the body is PyQS's own format.
+
+    Raises:
+        Undecodable: layer "base64" or "envelope".
+    """
+    bare = body.startswith("{") or body.lstrip()[:1] == "{"
+    text = body if bare else _unwrap(body)
+    if bare and '"__type__"' in text and (native := _as_native(text)) is not None:
+        return native  # PyQS's format has no typed values: such a dict is an argument like any other
+    try:
+        obj = typed_json.loads(text)
+    except RecursionError:
+        raise Undecodable("envelope", "its JSON is nested too deeply") from None
+    except Exception as error:  # a typed header value runs its reader, which may raise anything
+        raise Undecodable("envelope", _json_reason(error)) from None
+    if not isinstance(obj, dict):
+        raise Undecodable("envelope", f"a JSON object is needed, not {type(obj).__name__}")
+    if "properties" in obj and "body" in obj:
+        return _envelope(obj, outer_base64=not bare)
+    if bare and is_native(obj):
+        return Native(obj)
+    raise Undecodable("envelope", _foreign_reason(obj))
+
+
+def _as_native(text: str) -> Native | None:
+    try:
+        obj = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return Native(obj) if is_native(obj) else None
+
+
+def _unwrap(body: str) -> str:
+    """Take off the outer base64."""
+    try:
+        raw = base64.b64decode(body, validate=True)
+    except ValueError:
+        try:
+            # Python 2's encoders break lines; only then are blanks looked for.
+            raw = base64.b64decode("".join(body.split()), validate=True)
+        except ValueError:
+            raise Undecodable("base64", "the body is neither a JSON object nor base64") from None
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Undecodable("envelope", "the base64 body does not hold UTF-8 text") from None
+
+
+def _envelope(obj: dict[str, Any], *, outer_base64: bool) -> Envelope:
+    properties = _mapping(obj, "properties")
+    headers = _mapping(obj, "headers")
+    body, encoding = obj["body"], properties.get("body_encoding")
+    if not isinstance(body, str):
+        raise Undecodable("envelope", f"its body is {type(body).__name__}, not text")
+    try:
+        if encoding == "base64":
+            payload = binascii.a2b_base64(body)
+        elif encoding is None:
+            payload = body.encode("utf-8")
+        else:
+            raise Undecodable("base64", "an unknown properties.body_encoding")
+    except ValueError:
+        raise Undecodable("base64", "the envelope's body cannot be read as base64 or text") from None
+    return Envelope(
+        payload=payload,
+        content_type=_text(obj, "content-type"),
+        content_encoding=_text(obj, "content-encoding"),
+        headers=headers,
+        properties=properties,
+        outer_base64=outer_base64,
+        redelivered=bool(obj.get("redelivered")),
+    )
+
+
+def _mapping(obj: dict[str, Any], key: str) -> dict[str, Any]:
+    value = obj.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Undecodable("envelope", f"its {key} are {type(value).__name__}, not an object")
+    return value
+
+
+def _text(obj: dict[str, Any], key: str) -> str:
+    value = obj.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Undecodable("envelope", f"its {key} is {type(value).__name__}, not text")
+    return value
+
+
+def _json_reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at character {error.pos}"
+    return f"a value in its JSON cannot be read ({type(error).__name__})"
+
+
+def _foreign_reason(obj: dict[str, Any]) -> str:
+    if obj.get("Type") == "Notification" and "TopicArn" in obj:
+        return "an SNS notification, not a Celery message (raw message delivery is off on the subscription)"
+    return "JSON that is neither Celery's envelope (body and properties) nor PyQS's own format"
+
+
+def seal_envelope(
+    payload: bytes,
+    *,
+    content_type: str,
+    content_encoding: str,
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    outer_base64: bool = True,
+) -> str:
+    """Write an SQS body that kombu reads.
+
+    Parameters:
+        payload: the serialised, perhaps compressed, body.
+        properties: as kombu's producer would hand them over; ``body_encoding`` is set here, and ``delivery_tag`` is a fresh
+            uuid unless one is given.
+        outer_base64: False writes what ``sqs_base64_encoding: False`` does: the envelope as bare JSON.
+
+    Raises:
+        TypeError: a header or property that kombu's JSON cannot write.
+        ValueError: one that holds itself.
+    """
+    text = typed_json.dumps(
+        {
+            "body": binascii.b2a_base64(payload, newline=False).decode("ascii"),
+            "content-encoding": content_encoding,
+            "content-type": content_type,
+            "headers": dict(headers),
+            "properties": {"delivery_tag": str(uuid.uuid4()), **properties, "body_encoding": "base64"},
+        }
+    )
+    return binascii.b2a_base64(text.encode("ascii"), newline=False).decode("ascii") if outer_base64 else text

@@ -1,0 +1,450 @@
+"""The names that a pickle may use when it is read safely, and what each of them gives.
+
+Owns: the table of plain data types of both Pythons, the builders that stand in for their constructors, and the rules for state.
+Runs in an executor, on bytes of unknown origin. Never imports a module because a pickle names it (pytz and zoneinfo are asked
+for time zones, nothing else is), never calls a function that a pickle names: each builder checks its arguments itself.
+
+Exceptions that are not Python's own become an ``UnknownException`` that carries their name; Celery's signatures become plain
+dicts, which is what they are on the wire.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from .pickle_atoms import MalformedPickle, hash_cost
+
+
+class ForbiddenName(Exception):
+    """A pickle names something that these rules do not know."""
+
+    def __init__(self, module: str, name: str) -> None:
+        super().__init__(f"{module}.{name}")
+        self.module = module
+        self.name = name
+
+
+class UnknownException(Exception):
+    """Stands for an exception whose class is not imported: its dotted name, its arguments and its attributes."""
+
+    def __init__(self, name: str, args: tuple[Any, ...]) -> None:
+        super().__init__(*args)
+        self.name = name
+        self.state: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"{self.name}{self.args!r}"
+
+
+class Token:
+    """Stands on the stack for a function or class that is never loaded; nothing can be set on it or called."""
+
+    __slots__ = ("module", "name")
+    module: str
+    name: str
+
+    def __init__(self, module: str, name: str) -> None:
+        object.__setattr__(self, "module", module)
+        object.__setattr__(self, "name", name)
+
+    def __setattr__(self, key: str, value: object) -> None:
+        raise AttributeError(key)
+
+
+#: Python 2's module names.
+_MODULES = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg", "backports.zoneinfo": "zoneinfo"}
+_EXCEPTIONS = {
+    name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+} | {"StandardError": Exception}
+_EXCEPTION_NAME = re.compile(r"[A-Za-z_]\w*(Error|Exception|Warning|Timeout|Exit|DoesNotExist)", re.ASCII)
+_EXCEPTION_MODULE = re.compile(r"[A-Za-z_][\w.]*\.(exceptions|errors)", re.ASCII)
+_CLASS_NAME = re.compile(r"[A-Z]\w*", re.ASCII)
+_ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
+_ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
+
+GETATTR = Token("builtins", "getattr")
+NEWOBJ = Token("copyreg", "__newobj__")
+RECONSTRUCTOR = Token("copyreg", "_reconstructor")
+_UNPICKLE_ZONE = Token("zoneinfo", "ZoneInfo._unpickle")
+
+
+def _packed(state: object, size: int) -> bytes:
+    """A packed state: bytes, or latin-1 text where Python 2 wrote it."""
+    raw = state.encode("latin-1") if type(state) is str else state
+    if type(raw) is not bytes or len(raw) != size:
+        raise MalformedPickle("a date or time that is none")
+    return raw
+
+
+def _datetime(state: object, zone: object = None) -> datetime:
+    raw = _packed(state, 10)
+    if zone is not None and not isinstance(zone, tzinfo):
+        raise MalformedPickle("a time zone that is none")
+    year, month, fold = raw[0] << 8 | raw[1], raw[2] & 0x7F, raw[2] >> 7
+    return datetime(year, month, raw[3], raw[4], raw[5], raw[6], int.from_bytes(raw[7:], "big"), zone, fold=fold)
+
+
+def _date(state: object) -> date:
+    raw = _packed(state, 4)
+    return date(raw[0] << 8 | raw[1], raw[2], raw[3])
+
+
+def _time(state: object, zone: object = None) -> time:
+    raw = _packed(state, 6)
+    if zone is not None and not isinstance(zone, tzinfo):
+        raise MalformedPickle("a time zone that is none")
+    return time(raw[0] & 0x7F, raw[1], raw[2], int.from_bytes(raw[3:], "big"), zone, fold=raw[0] >> 7)
+
+
+def _timedelta(days: object = 0, seconds: object = 0, microseconds: object = 0) -> timedelta:
+    return timedelta(_whole(days), _whole(seconds), _whole(microseconds))
+
+
+def _timezone(offset: object, name: object = None) -> timezone:
+    if type(offset) is not timedelta or not (name is None or type(name) is str):
+        raise MalformedPickle("a time zone that is none")
+    return timezone(offset) if name is None else timezone(offset, name)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise MalformedPickle("a number is needed")
+    return value
+
+
+def _zone(key: object, from_cache: object = True) -> tzinfo:
+    """``ZoneInfo._unpickle``: a zone by its name."""
+    if type(key) is not str or not _ZONE_NAME.fullmatch(key):
+        raise MalformedPickle("a time zone name that is none")
+    return zoneinfo.ZoneInfo(key)
+
+
+def _pytz() -> Any:
+    try:
+        import pytz
+    except ImportError:
+        return None
+    return pytz
+
+
+def _pytz_utc() -> tzinfo:
+    pytz = _pytz()
+    return timezone.utc if pytz is None else pytz.utc
+
+
+def _pytz_zone(key: object, offset: object = None, dst: object = None, name: object = None) -> tzinfo:
+    """``pytz._p``: a zone by its name, or that zone at one fixed offset (seconds), as localised datetimes have it.
+
+    Without pytz the fixed form is a plain offset, which keeps the instant exact.
+    """
+    if type(key) is not str or not _ZONE_NAME.fullmatch(key):
+        raise MalformedPickle("a time zone name that is none")
+    pytz = _pytz()
+    base: tzinfo | None = None if pytz is None else pytz.timezone(key)
+    if offset is None:
+        return zoneinfo.ZoneInfo(key) if base is None else base
+    shift = timedelta(seconds=_whole(offset))
+    known = getattr(base, "_tzinfos", {})
+    if type(dst) is int and type(name) is str and (fixed := known.get((shift, timedelta(seconds=dst), name))):
+        found: tzinfo = fixed
+        return found
+    return timezone(shift, name) if type(name) is str else timezone(shift)
+
+
+def _uuid(*args: object) -> uuid.UUID:
+    """An empty UUID; its state follows."""
+    if args:
+        raise MalformedPickle("a UUID with arguments")
+    made = object.__new__(uuid.UUID)
+    _set_uuid(made, 0)
+    return made
+
+
+def _set_uuid(made: uuid.UUID, value: object) -> None:
+    if type(value) is not int or not 0 <= value < 1 << 128:
+        raise MalformedPickle("a UUID that is none")
+    object.__setattr__(made, "int", value)
+    object.__setattr__(made, "is_safe", uuid.SafeUUID.unknown)
+
+
+def _decimal(value: object = "0") -> Decimal:
+    if type(value) is not str and type(value) is not int:
+        raise MalformedPickle("a Decimal that is none")
+    return Decimal(value)
+
+
+def _fraction(value: object, below: object = 1) -> Fraction:
+    if type(value) is str and re.fullmatch(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?", value):
+        return Fraction(value)
+    return Fraction(_whole(value), _whole(below))
+
+
+def _complex(real: object, imag: object = 0.0) -> complex:
+    if not isinstance(real, (int, float)) or not isinstance(imag, (int, float)):
+        raise MalformedPickle("a complex number that is none")
+    return complex(real, imag)
+
+
+def _range(*args: object) -> range:
+    return range(*(_whole(arg) for arg in args))
+
+
+def _slice(*args: object) -> slice:
+    if not all(arg is None or type(arg) is int for arg in args):
+        raise MalformedPickle("a slice that is none")
+    return slice(*args)
+
+
+def _items(items: object) -> Any:
+    if type(items) not in (list, tuple, set, frozenset):
+        raise MalformedPickle("a sequence is needed")
+    return items
+
+
+def _keys(items: object) -> Any:
+    for item in _items(items):
+        if hash_cost(item) is None:
+            raise MalformedPickle("a key that is too deep or has no hash")
+    return items
+
+
+def _bytearray(value: object = b"", encoding: object = "latin-1") -> bytearray:
+    if type(value) is str and encoding in ("latin-1", "latin1"):
+        return bytearray(value, "latin-1")
+    if type(value) is not bytes:  # a number would reserve that many bytes
+        raise MalformedPickle("a bytearray that is none")
+    return bytearray(value)
+
+
+def _bytes(value: object = b"", encoding: object = "latin-1") -> bytes:
+    return bytes(_bytearray(value, encoding))
+
+
+def _encode(text: object, encoding: object = "utf-8") -> bytes:
+    """``_codecs.encode``, with which protocol 2 writes bytes."""
+    if type(text) is not str or type(encoding) is not str or encoding.lower() not in _ENCODINGS:
+        raise MalformedPickle("bytes in an encoding that pickles do not use")
+    return text.encode(encoding)
+
+
+def _ordered(pairs: object = ()) -> OrderedDict[Any, Any]:
+    made: OrderedDict[Any, Any] = OrderedDict()
+    for pair in _items(pairs):
+        key, value = _items(pair)
+        _keys((key,))
+        made[key] = value
+    return made
+
+
+def _defaultdict(factory: object = None) -> defaultdict[Any, Any]:
+    if factory is None:
+        return defaultdict()
+    if not isinstance(factory, type) or factory not in _FACTORIES:
+        raise MalformedPickle("a defaultdict whose factory is not a plain type")
+    return defaultdict(factory)
+
+
+def _counter(values: object = None) -> Counter[Any]:
+    made: Counter[Any] = Counter()
+    if values is not None:
+        if type(values) is not dict:
+            raise MalformedPickle("a Counter that is none")
+        dict.update(made, values)
+    return made
+
+
+def _deque(items: object = (), maxlen: object = None) -> deque[Any]:
+    return deque(_items(items), None if maxlen is None else _whole(maxlen))
+
+
+def signature(*args: object) -> dict[str, Any]:
+    """Celery's signatures: a dict with the keys task, args, kwargs, options, ...
+
+    A chord's header comes out as a list of its members, which is what Celery's own ``signature`` makes of a group there.
+    """
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise MalformedPickle("a signature that is none")
+    made = dict(args[0])
+    kwargs = made.get("kwargs")
+    if made.get("subtask_type") == "chord" and isinstance(kwargs, dict):
+        header = kwargs.get("header")
+        if isinstance(header, dict) and isinstance(inner := header.get("kwargs"), dict) and "tasks" in inner:
+            made["kwargs"] = {**kwargs, "header": list(_items(inner["tasks"]))}
+    return made
+
+
+def _safe_text(text: object = "") -> str:
+    if type(text) is not str:
+        raise MalformedPickle("text is needed")
+    return text
+
+
+#: what a defaultdict may make.
+_FACTORIES = (list, dict, set, frozenset, tuple, str, bytes, int, float, bool, OrderedDict, deque, Counter)
+
+#: name -> object. Real classes where a class may also be a value; a Token for what must never be loaded.
+NAMES: dict[tuple[str, str], Any] = {
+    **{("builtins", kind.__name__): kind for kind in (list, dict, set, frozenset, tuple, str, bytes, bytearray)},
+    **{("builtins", kind.__name__): kind for kind in (int, float, bool, complex, range, slice, object)},
+    ("builtins", "unicode"): str,
+    ("builtins", "long"): int,
+    ("builtins", "xrange"): range,
+    ("builtins", "Ellipsis"): Ellipsis,
+    ("builtins", "NotImplemented"): NotImplemented,
+    ("builtins", "getattr"): GETATTR,
+    ("copyreg", "__newobj__"): NEWOBJ,
+    ("copyreg", "_reconstructor"): RECONSTRUCTOR,
+    **{("collections", kind.__name__): kind for kind in (OrderedDict, defaultdict, deque, Counter)},
+    **{("datetime", kind.__name__): kind for kind in (datetime, date, time, timedelta, timezone)},
+    ("decimal", "Decimal"): Decimal,
+    ("fractions", "Fraction"): Fraction,
+    ("uuid", "UUID"): uuid.UUID,
+    ("zoneinfo", "ZoneInfo"): zoneinfo.ZoneInfo,
+    ("zoneinfo", "ZoneInfo._unpickle"): _UNPICKLE_ZONE,
+    **{("builtins", name): value for name, value in _EXCEPTIONS.items()},
+}
+
+#: class or token -> what stands in for calling it; a class that is missing here is only a value.
+BUILDERS: dict[Any, Callable[..., Any]] = {
+    set: lambda items=(): set(_keys(items)),
+    frozenset: lambda items=(): frozenset(_keys(items)),
+    bytearray: _bytearray,
+    bytes: _bytes,
+    complex: _complex,
+    range: _range,
+    slice: _slice,
+    OrderedDict: _ordered,
+    defaultdict: _defaultdict,
+    deque: _deque,
+    Counter: _counter,
+    datetime: _datetime,
+    date: _date,
+    time: _time,
+    timedelta: _timedelta,
+    timezone: _timezone,
+    Decimal: _decimal,
+    Fraction: _fraction,
+    uuid.UUID: _uuid,
+    _UNPICKLE_ZONE: _zone,
+}
+
+
+def _name(module: str, name: str, builder: Callable[..., Any]) -> None:
+    token = Token(module, name)
+    NAMES[module, name] = token
+    BUILDERS[token] = builder
+
+
+_name("_codecs", "encode", _encode)
+_name("pytz", "_UTC", _pytz_utc)
+_name("pytz", "_p", _pytz_zone)
+_name("pytz", "FixedOffset", lambda minutes: timezone(timedelta(minutes=_whole(minutes))))
+for _module in ("dateutil.tz", "dateutil.tz.tz"):
+    _name(_module, "tzutc", lambda: timezone.utc)
+for _text_name in ("SafeText", "SafeString", "SafeUnicode"):
+    _name("django.utils.safestring", _text_name, _safe_text)
+for _task_name in ("signature", "subtask", "maybe_signature", "Signature", "_chain", "chain", "group", "_chord", "chord"):
+    _name("celery.canvas", _task_name, signature)
+
+
+class SafeRules:
+    """Plain data only; see the module's docstring."""
+
+    def __init__(self) -> None:
+        #: True once a Token is on the stack, from where it could get into the value.
+        self.gave_token = False
+
+    def find(self, module: str, name: str) -> Any:
+        """The class or token for a name; raises ForbiddenName."""
+        known = NAMES.get((_MODULES.get(module, module), name))
+        if known is None:
+            known = self.find_other(module, name)
+        if type(known) is Token:
+            self.gave_token = True
+        return known
+
+    def find_other(self, module: str, name: str) -> Any:
+        """A name that is not in the table: an exception is carried by its name, anything else is refused."""
+        named_so = _EXCEPTION_NAME.fullmatch(name) or (_EXCEPTION_MODULE.fullmatch(module) and _CLASS_NAME.fullmatch(name))
+        if named_so and module not in _MODULES and module != "builtins":
+            return Token(module, name)
+        raise ForbiddenName(module, name)
+
+    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
+        """What a call would have given, made by our own builders."""
+        if not isinstance(function, (type, Token)):
+            raise MalformedPickle("it calls something that is no class")
+        builder = BUILDERS.get(function)
+        if builder is not None:
+            return builder(*args)
+        if isinstance(function, type):
+            if issubclass(function, BaseException):
+                return function(*args)
+            raise ForbiddenName(function.__module__, function.__qualname__)
+        return self.call_token(function, args)
+
+    def call_token(self, token: Token, args: tuple[Any, ...]) -> Any:
+        """The few functions of pickle itself, and exceptions by name."""
+        if token is NEWOBJ and args:
+            return self.new(args[0], args[1:], {})
+        if token is RECONSTRUCTOR and len(args) == 3:
+            return self.reconstruct(*args)
+        if token is GETATTR:
+            if len(args) == 2 and args[0] is zoneinfo.ZoneInfo and args[1] == "_unpickle":
+                return _UNPICKLE_ZONE
+            raise ForbiddenName("builtins", "getattr")
+        if (_MODULES.get(token.module, token.module), token.name) in NAMES:
+            raise MalformedPickle("arguments that do not fit")
+        return UnknownException(f"{token.module}.{token.name}", args)
+
+    def reconstruct(self, cls: Any, base: Any, state: Any) -> Any:
+        """``copyreg._reconstructor``, which protocols 0 and 1 use for every instance."""
+        return self.new(cls, () if base is object else (state,), {})
+
+    def new(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A new object of a plain type."""
+        if kwargs:
+            raise MalformedPickle("keyword arguments for a plain type")
+        return self.call(cls, args)
+
+    def build(self, obj: Any, state: Any) -> None:
+        """Set the state of a UUID or an exception; nothing else that is plain has one."""
+        if not state:
+            return
+        if type(state) is not dict or not all(type(key) is str for key in state):
+            raise MalformedPickle("a state that is no dict")
+        if type(obj) is uuid.UUID:
+            _set_uuid(obj, state.get("int"))
+        elif type(obj) is UnknownException:
+            obj.state = state
+        elif isinstance(obj, BaseException):
+            # No descriptor is run and nothing that the class defines is shadowed.
+            obj.__dict__.update({key: value for key, value in state.items() if not hasattr(type(obj), key)})
+        else:
+            raise MalformedPickle(f"a state for {type(obj).__name__}")
+
+    def set_items(self, obj: Any, pairs: list[tuple[Any, Any]]) -> None:
+        """Fill a dict's plain relatives."""
+        if type(obj) not in (OrderedDict, defaultdict, Counter):
+            raise MalformedPickle(f"items for {type(obj).__name__}")
+        for key, value in pairs:
+            obj[key] = value
+
+    def extend(self, obj: Any, items: list[Any]) -> None:
+        """Fill a deque."""
+        if type(obj) is not deque:
+            raise MalformedPickle(f"items for {type(obj).__name__}")
+        obj.extend(items)
+
+    def add(self, obj: Any, items: list[Any]) -> None:
+        """Nothing but a set takes members."""
+        raise MalformedPickle(f"members for {type(obj).__name__}")
