@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 
 import click
@@ -48,6 +49,9 @@ for _command in (worker.command, queues.command, local.command, demo.command):
 def run(argv: Sequence[str]) -> int:
     """Run one command line; its exit code. PyQSErrors and bugs pass through to ``cli.main``."""
     args = celery_order(list(argv))
+    if not args:
+        print(group.get_help(click.Context(group, info_name="pyqs")), file=sys.stderr)
+        return cli.EXIT_USAGE
     try:
         chosen: click.Command = group
         if is_queue_form(args):
@@ -65,11 +69,12 @@ def run(argv: Sequence[str]) -> int:
 
 def celery_order(args: list[str]) -> list[str]:
     """``-A proj worker ...`` turned into ``worker -A proj ...``; anything else as it is."""
-    for width in (1, 2):
-        app, rest = args[:width], args[width:]
-        joined = width == 1 and bool(app) and app[0].startswith(("--app=", "-A")) and app[0] != "-A"
-        if (joined or (width == 2 and app[0] in {"-A", "--app"})) and rest and rest[0] in group.commands:
-            return [rest[0], *app, *rest[1:]]
+    if not args or not args[0].startswith(("-A", "--app")):
+        return args
+    width = 2 if args[0] in {"-A", "--app"} else 1
+    app, rest = args[:width], args[width:]
+    if rest and rest[0] in group.commands:
+        return [rest[0], *app, *rest[1:]]
     return args
 
 

@@ -163,7 +163,14 @@ def test_keys_of_the_command_line_never_mix_with_the_apps() -> None:
     assert (merged.access_key_id, merged.secret_access_key, merged.profile) == (None, None, "work")
 
 
-@pytest.mark.parametrize("line", ["-A proj worker -Q email", "--app proj worker -Q email", "--app=proj worker -Q email"])
+def test_no_words_at_all_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "Usage: pyqs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["-A proj worker -Q email", "-Aproj worker -Q email", "--app proj worker -Q email", "--app=proj worker -Q email"]
+)
 def test_celerys_order_of_words(line: str, started: Started, app_settings: dict[str, app.AppSettings]) -> None:
     app_settings["proj"] = app.AppSettings()
     assert cli.main(line.split()) == 0
