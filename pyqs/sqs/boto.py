@@ -311,6 +311,14 @@ class BotoSqs:
                 self._renew(client)
             # Not "from exc": botocore's own text can hold a body, a handle or a token.
             raise error from None
+        # botocore takes a page of HTML (a proxy's, a captive portal's) for an answer with nothing in it.
+        kind = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
+        if "html" in kind or not _REQUIRED.get(action, frozenset()) <= answer.keys():
+            raise Unreachable(
+                f"{action} on queue {(queue_url or about)!r}: the answer is not SQS's; is {client.meta.endpoint_url} right?",
+                code="NoAnswer",
+                queue=queue_url or about,
+            )
         return answer
 
     def _batch(self, action: str, queue_url: str, entries: list[dict[str, Any]]) -> list[Any]:
@@ -361,6 +369,12 @@ _METHODS = {
     "ListDeadLetterSourceQueues": "list_dead_letter_source_queues",
     "DeleteQueue": "delete_queue",
     "PurgeQueue": "purge_queue",
+}
+#: What an answer must have to be one.
+_REQUIRED = {
+    "SendMessage": {"MessageId"},
+    "GetQueueUrl": {"QueueUrl"},
+    "CreateQueue": {"QueueUrl"},
 }
 
 

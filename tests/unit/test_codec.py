@@ -7,7 +7,10 @@ import decimal
 import gzip
 import json
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -152,12 +155,8 @@ def test_a_body_that_is_no_call_says_which_layer(body, layer) -> None:
 
 def test_a_number_of_too_many_digits_is_undecodable_where_python_refuses_it() -> None:
     body = '{"task": "t", "args": [' + "9" * 5000 + "]}"
-    try:
-        call = decode_call(body)
-    except Undecodable as exc:
-        assert exc.layer == "content"
-    else:  # a Python without the limit
-        assert call.args[0] > 0
+    limited = getattr(sys, "get_int_max_str_digits", lambda: 0)() != 0
+    assert outcome(decode_call, body) == ("content" if limited else "call")
 
 
 def test_the_reason_never_shows_the_body() -> None:
@@ -171,17 +170,20 @@ def test_extra_keys_and_missing_arguments_are_fine() -> None:
     assert decode_call('{"task": "t", "args": null, "kwargs": null, "v": 3, "lang": "go"}') == Call(task="t")
 
 
+def outcome(function: Callable[[Any], Call], value: object) -> str:
+    """ "call", or the layer that failed."""
+    try:
+        assert isinstance(function(value), Call)
+    except Undecodable as exc:
+        return exc.layer
+    return "call"
+
+
 @given(st.text() | plain.map(json.dumps))
 def test_anything_is_a_call_or_undecodable(body) -> None:
-    try:
-        assert isinstance(decode_call(body), Call)
-    except Undecodable as exc:
-        assert exc.layer in {"content", "protocol"}
+    assert outcome(decode_call, body) in {"call", "content", "protocol"}
 
 
 @given(plain)
 def test_any_json_value_is_a_call_or_undecodable(payload) -> None:
-    try:
-        assert isinstance(call_from_payload(payload), Call)
-    except Undecodable as exc:
-        assert exc.layer == "protocol"
+    assert outcome(call_from_payload, payload) in {"call", "protocol"}
