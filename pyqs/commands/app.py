@@ -7,9 +7,9 @@ answer under the command line's own values. Runs in the main thread at start. Ne
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Protocol
 
 from pyqs import cli
 from pyqs.config import ConnectionConfig
@@ -23,11 +23,13 @@ class AppSettings:
         queues: ``task_queues``, or the default queue: logical names.
         queue_prefix: ``queue_name_prefix`` of its transport options.
         predefined_queues: (name, URL); replace discovery.
-        connection: from its broker URL and transport options.
+        connection: from its broker URL and transport options, then from ``PYQS_*`` variables.
         create_queues: ``task_create_missing_queues``.
         create_attributes: what it gives a queue that it creates.
         concurrency: ``worker_concurrency``, or None.
+        prefetch_multiplier: ``worker_prefetch_multiplier`` where the app sets it, or None.
         shutdown_timeout: ``worker_soft_shutdown_timeout`` in seconds, or None for no limit.
+        notes: lines to log once.
     """
 
     queues: tuple[str, ...] = ()
@@ -37,7 +39,24 @@ class AppSettings:
     create_queues: bool = False
     create_attributes: tuple[tuple[str, str], ...] = ()
     concurrency: int | None = None
+    prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _Answer(Protocol):
+    """What the compat package answers. ``app_queues`` are logical names; discovery puts the prefix in front of them."""
+
+    connection: ConnectionConfig
+    app_queues: tuple[str, ...]
+    queue_prefix: str
+    predefined_queues: tuple[tuple[str, str], ...]
+    create_queues: bool
+    create_attributes: tuple[tuple[str, str], ...]
+    concurrency: int | None
+    prefetch_multiplier: int | None
+    shutdown_timeout: float | None
+    notes: tuple[str, ...]
 
 
 def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> AppSettings:
@@ -48,29 +67,30 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> App
         ConfigError: there is no app in the module, or a setting of it is impossible.
     """
     module, _, name = cli.COMPAT_APP_SETTINGS.partition(":")
-    read = getattr(importlib.import_module(module), name)
-    return from_primitives(read(app, include, directory))
-
-
-def from_primitives(answer: Mapping[str, Any]) -> AppSettings:
-    """The answer of that process: names of the fields here to lists, text and numbers."""
-    pairs = ("predefined_queues", "create_attributes")
-    known = {name: value for name, value in answer.items() if name not in (*pairs, "queues", "connection")}
+    read: Callable[[str, tuple[str, ...], str], _Answer] = getattr(importlib.import_module(module), name)
+    answer = read(app, include, directory)
     return AppSettings(
-        queues=tuple(answer["queues"]),
-        connection=ConnectionConfig(**answer["connection"]),
-        **{name: tuple(dict(answer[name]).items()) for name in pairs},
-        **known,
+        queues=answer.app_queues,
+        queue_prefix=answer.queue_prefix,
+        predefined_queues=answer.predefined_queues,
+        connection=answer.connection,
+        create_queues=answer.create_queues,
+        create_attributes=answer.create_attributes,
+        concurrency=answer.concurrency,
+        prefetch_multiplier=answer.prefetch_multiplier,
+        shutdown_timeout=answer.shutdown_timeout,
+        notes=answer.notes,
     )
 
 
-def merge_connection(chosen: ConnectionConfig, app: AppSettings) -> ConnectionConfig:
-    """The command line's connection, with the app's in every field that the command line leaves open.
+def merge_connection(flags: ConnectionConfig, app: AppSettings) -> ConnectionConfig:
+    """The app's connection, changed by what was given as options.
 
-    Keys and profile are one choice: naming either on the command line sets aside the app's keys.
+    Only options, not variables: the app's producers read the same variables, and app and variables must mean the same SQS
+    to both sides. Keys and profile are one choice: naming either sets aside the app's keys.
     """
     base = app.connection
-    if chosen.access_key_id or chosen.profile:
+    if flags.access_key_id or flags.profile:
         base = replace(base, access_key_id=None, secret_access_key=None, session_token=None, profile=None)
-    given = {field_.name: value for field_ in fields(chosen) if (value := getattr(chosen, field_.name)) is not None}
+    given = {field_.name: value for field_ in fields(flags) if (value := getattr(flags, field_.name)) is not None}
     return replace(base, **given)

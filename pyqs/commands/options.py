@@ -103,14 +103,23 @@ def connection_options(command: F) -> F:
     return command
 
 
-def take_connection(values: dict[str, Any]) -> ConnectionConfig:
-    """Move the connection options out of a command's values.
+def take_connection(values: dict[str, Any]) -> tuple[ConnectionConfig, ConnectionConfig]:
+    """Move the connection options out of a command's values: all that was given, and what of it was given as options.
+
+    The rest came from variables. Must run while the command does.
 
     Raises:
         ConfigError: half a key pair, an endpoint without a scheme.
     """
     names = ("region", "endpoint_url", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
-    return ConnectionConfig(**{name: values.pop(name, None) or None for name in names})
+    given = {name: values.pop(name, None) or None for name in names}
+    context = click.get_current_context()
+    typed = {name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    pair = {"access_key_id", "secret_access_key"}
+    if typed & pair:
+        typed |= pair  # one half of it may come from a variable
+    flags = {name: value for name, value in given.items() if name in typed}
+    return ConnectionConfig(**given), ConnectionConfig(**flags)
 
 
 def log_level_option(*names: str, default: str = "INFO") -> Callable[[F], F]:

@@ -31,11 +31,12 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     One line per queue: its name, what matched it, its URL. Exit code 2 when a queue named literally does not exist, or
     nothing at all is matched.
     """
-    connection = options.take_connection(values)
+    connection, flags = options.take_connection(values)
     logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
     settings = AppSettings()
     if app:
         settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
+        connection = merge_connection(flags, settings)
     patterns = compile_patterns(queues or settings.queues)
     if not patterns:
         raise ConfigError(
@@ -43,7 +44,7 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
         )
     from pyqs.sqs import connect
 
-    sqs = connect(merge_connection(connection, settings))
+    sqs = connect(connection)
     try:
         found = discover(
             sqs,

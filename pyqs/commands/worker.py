@@ -7,6 +7,7 @@ in a process of their own.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -22,12 +23,15 @@ from pyqs.config import DEFAULT_LEASE, DEFAULT_SHUTDOWN_TIMEOUT, MAX_VISIBILITY,
 from pyqs.errors import ConfigError
 from pyqs.queues import compile_patterns
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """What the command line of a worker said; None is "did not say".
 
-    ``shutdown_timeout`` is seconds or ``math.inf`` for no limit.
+    ``shutdown_timeout`` is seconds or ``math.inf`` for no limit; ``flags`` is the part of ``connection`` that was typed, the
+    rest came from variables.
     """
 
     queues: tuple[str, ...] = ()
@@ -45,16 +49,17 @@ class WorkerOptions:
     preload: bool = True
     log_level: str = "INFO"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    flags: ConnectionConfig = field(default_factory=ConnectionConfig)
     batch_size: int = 10
     prefetch_bound: int | None = None
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
     """The command's parsed values as ``WorkerOptions``; raises ConfigError for half a key pair or a bad endpoint."""
-    connection = options.take_connection(values)
+    connection, flags = options.take_connection(values)
     for name in ("include", "accept", "pickle_allow"):
         values[name] = options.items(values[name])
-    return WorkerOptions(connection=connection, **values)
+    return WorkerOptions(connection=connection, flags=flags, **values)
 
 
 def available_cpus() -> int:
@@ -78,11 +83,16 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
             "no queue to consume: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names its queues"
         )
     directory = os.getcwd()
-    app = read_app_settings(chosen.app, chosen.include, directory) if chosen.app else AppSettings()
-    connection = merge_connection(chosen.connection, app)
+    app, connection = AppSettings(), chosen.connection
+    if chosen.app:
+        app = read_app_settings(chosen.app, chosen.include, directory)
+        connection = merge_connection(chosen.flags, app)
+        for note in app.notes:
+            log.warning("app %s: %s", chosen.app, note)
     queues = patterns or app.queues
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
+    concurrency = chosen.concurrency or app.concurrency or available_cpus()
     runtime = RuntimeConfig(
         runtime=cli.COMPAT_RUNTIME,
         app=chosen.app,
@@ -100,14 +110,14 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         runtime=runtime,
         connection=connection,
         exclude=excluded,
-        concurrency=chosen.concurrency or app.concurrency or available_cpus(),
+        concurrency=concurrency,
         burst=chosen.burst,
         strict=chosen.strict,
         create_queues=app.create_queues if chosen.create_queues is None else chosen.create_queues,
         create_attributes=app.create_attributes,
         lease=chosen.lease,
         batch_size=chosen.batch_size,
-        prefetch_bound=chosen.prefetch_bound,
+        prefetch_bound=concurrency * app.prefetch_multiplier if app.prefetch_multiplier else chosen.prefetch_bound,
         shutdown_timeout=_shutdown_timeout(chosen, app),
         preload=chosen.preload,
         queue_prefix=app.queue_prefix,

@@ -133,13 +133,14 @@ def test_an_app_fills_what_the_command_line_leaves_open(started: Started, app_se
         create_queues=True,
         create_attributes=(("VisibilityTimeout", "1800"),),
         concurrency=6,
+        prefetch_multiplier=4,
     )
     assert cli.main(["worker", "-A", "proj", "--region", "eu-west-1"]) == 0
     (config,) = started
     assert config.queues == ("default", "slow")
     assert config.queue_prefix == "prod-"
     assert config.predefined_queues == (("default", "http://x/1/default"),)
-    assert config.concurrency == 6
+    assert (config.concurrency, config.prefetch_bound) == (6, 24)
     assert config.shutdown_timeout is None
     assert config.create_queues
     assert config.create_attributes == (("VisibilityTimeout", "1800"),)
@@ -161,6 +162,22 @@ def test_keys_of_the_command_line_never_mix_with_the_apps() -> None:
     assert (merged.access_key_id, merged.secret_access_key, merged.session_token) == ("id", "secret", None)
     merged = app.merge_connection(ConnectionConfig(profile="work"), settings)
     assert (merged.access_key_id, merged.secret_access_key, merged.profile) == (None, None, "work")
+
+
+def test_variables_do_not_move_a_worker_away_from_its_apps_producers(
+    started: Started, app_settings: dict[str, app.AppSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app_settings["proj"] = app.AppSettings(("email",), connection=ConnectionConfig("eu-north-1", "http://127.0.0.1:9"))
+    monkeypatch.setenv("PYQS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("PYQS_REGION", "us-east-1")
+    assert cli.main(["worker", "-A", "proj", "--region", "eu-west-1"]) == 0
+    assert started[0].connection == ConnectionConfig("eu-west-1", "http://127.0.0.1:9")
+
+
+def test_half_of_a_key_pair_may_come_from_a_variable(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYQS_SECRET_ACCESS_KEY", "secret")
+    assert cli.main(["worker", "-Q", "email", "--access-key-id", "id"]) == 0
+    assert started[0].connection == ConnectionConfig(access_key_id="id", secret_access_key="secret")
 
 
 def test_no_words_at_all_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
