@@ -88,6 +88,8 @@ class Catalog:
         target = self._queues.get(policy.target)
         if target is None:
             raise queue_attributes.refuse_missing_target(text)
+        if target.name == source_arn.rpartition(":")[2]:
+            raise bad_parameter(text, "RedrivePolicy", "A queue cannot be its own dead-letter queue.")
         if target.fifo != is_fifo:
             raise bad_parameter(text, "RedrivePolicy", "Dead-letter queue must be same type of queue as the source.")
         if not queue_attributes.may_redrive_to(target.attributes, source_arn):

@@ -147,8 +147,13 @@ class Faults:
         with self._lock:
             self._rules = ()
             self._old_counts.clear()
-            self._released.set()
-            self._released = threading.Event()
+        self.release()
+
+    def release(self) -> None:
+        """End the stalls that are under way; the rules stay."""
+        with self._lock:
+            released, self._released = self._released, threading.Event()
+        released.set()
 
     def describe(self) -> list[dict[str, Any]]:
         """The rules as JSON values."""

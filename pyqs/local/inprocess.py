@@ -158,6 +158,7 @@ class InProcessSqs:
     def abort(self) -> None:
         """End every long poll of this client now, with nothing."""
         self._aborts += 1
+        self.store.faults.release()
         self.store.wake()
 
     def close(self) -> None:

@@ -190,8 +190,8 @@ class Messages:
         for row in [] if queue.fifo else self._faults.survivors(queue.name, list(gone.values())):
             del gone[row["seq"]]
         table.remove(self._db, queue, list(gone.values()))
-        if queue.fifo and gone:
-            queue.wake()
+        # The group is open again, or the queue is below its in-flight limit.
+        queue.wake()
         return results
 
     def change(self, queue: Queue, changes: Sequence[tuple[str, int]], now: int) -> list[ServiceError | None]:

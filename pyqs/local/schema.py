@@ -2,9 +2,10 @@
 
 Owns: the SQLite connection's set-up. Runs where the store is opened. Never reads or writes a message.
 
-Promises kept by the settings: a committed transaction survives SIGKILL of the process, because the write-ahead log has
-been handed to the kernel by then. ``synchronous=NORMAL`` adds that losing power may cost the last transactions but
-never the file. ``locking_mode=EXCLUSIVE`` refuses a second process on the same file and spares the shared-memory index.
+Promises kept by the settings: a committed transaction survives SIGKILL of the process, because by then the write-ahead
+log has been handed to the kernel; that takes no fsync, so ``synchronous=OFF``, which spares 20-40 ms at each checkpoint.
+What it gives up is a kernel crash or a power cut: then the file may be lost, which a development server can bear.
+``locking_mode=EXCLUSIVE`` refuses a second process on the same file and spares the shared-memory index.
 """
 
 from __future__ import annotations
@@ -51,9 +52,8 @@ def connect(path: str | None) -> sqlite3.Connection:
         connection = sqlite3.connect(where, timeout=0.5, isolation_level=None, check_same_thread=False, cached_statements=256)
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        # Each checkpoint waits for the disk; 32 MiB of log between two keeps that off most calls.
-        connection.execute("PRAGMA wal_autocheckpoint=8192")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA wal_autocheckpoint=4096")
         connection.execute("PRAGMA cache_size=-65536")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("BEGIN EXCLUSIVE")

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 
 from pyqs.errors import ConfigError
 from pyqs.local.faults import Faults
@@ -37,27 +38,18 @@ def run(
     Returns 0 after a signal, 2 (with one line on stderr) when an option is wrong, the file cannot be used or the port is
     taken.
     """
-    try:
-        if db is not None and memory:
-            raise ConfigError("--db and --memory exclude each other")
-        store = Store(db, faults=Faults(faults))
-        server = LocalServer(store, host, port)
-        try:
-            server.start()
-        except ConfigError:
-            store.close()
-            raise
-    except ConfigError as error:
-        print(f"pyqs local: {error}", file=sys.stderr, flush=True)
-        return 2
     over = threading.Event()
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _announce(server, host, db, memory)
-        over.wait()
+        if db is not None and memory:
+            raise ConfigError("--db and --memory exclude each other")
+        with closing(Store(db, faults=Faults(faults))) as store, LocalServer(store, host, port) as server:
+            _announce(server, host, db, memory)
+            over.wait()
+    except ConfigError as error:
+        print(f"pyqs local: {error}", file=sys.stderr, flush=True)
+        return 2
     finally:
-        server.stop()
-        store.close()
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0

@@ -107,9 +107,10 @@ class LocalServer:
         try:
             listener.bind((self._host, self._port))
             listener.listen(512)
-        except OSError as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             listener.close()
-            raise ConfigError(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot listen on {self._host}:{self._port}: {reason}") from error
         self._port = listener.getsockname()[1]
         self._listener = listener
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="sqs-accept", daemon=True)
@@ -129,6 +130,7 @@ class LocalServer:
             listener.close()
         for connection in connections:
             _shut(connection)
+        self.store.faults.release()
         self.store.wake()
         for thread in [*threads, *([self._acceptor] if self._acceptor else [])]:
             thread.join(timeout=5)

@@ -185,17 +185,17 @@ class Store:
             if limit == 0:
                 return []
             while True:
-                if self._closed or queue.deleted:
+                self._check_open()
+                if queue.deleted:
                     raise no_such_queue()
                 if gone is not None and gone():
                     if woken and queue.ready:
                         queue.changed.notify()
                     return []
-                if woken:
-                    limit = min(limit, max(1, -(-queue.ready // (queue.waiting + 1))))
+                share = -(-queue.ready // (queue.waiting + 1)) if woken else limit
                 with self._transaction() as now:
                     hidden = queue.visibility if visibility is None else visibility
-                    taken = self._messages.take(queue, limit, hidden, attempt_id, now, polling=seconds > 0)
+                    taken = self._messages.take(queue, min(limit, max(1, share)), hidden, attempt_id, now, polling=seconds > 0)
                 remaining = deadline - time.monotonic()
                 if taken or remaining <= 0:
                     if queue.waiting and queue.ready:
@@ -226,9 +226,12 @@ class Store:
                 return
             self._closed = True
             for queue in self._catalog.all():
-                queue.deleted = True
                 queue.changed.notify_all()
             self._db.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ServiceError("ServiceUnavailableException", "The store is closed.", status=503)
 
     @contextmanager
     def _writing(self) -> Iterator[int]:
@@ -241,8 +244,7 @@ class Store:
 
         A ServiceError is an answer, not a failure: what the sweep did before it stands. Anything else rolls back.
         """
-        if self._closed:
-            raise ServiceError("ServiceUnavailableException", "The store is closed.", status=503)
+        self._check_open()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             try:
