@@ -1,11 +1,10 @@
 """The names that a pickle may use when it is read safely, and what each of them gives.
 
-Owns: the table of plain data types of both Pythons, the builders that stand in for their constructors, and the rules for state.
-Runs in an executor, on bytes of unknown origin. Never imports a module because a pickle names it (pytz and zoneinfo are asked
-for time zones, nothing else is), never calls a function that a pickle names: each builder checks its arguments itself.
+Owns: the table of plain data types of both Pythons, and the builders that stand in for their constructors. Runs in an executor,
+on values of unknown origin. Never imports a module because a pickle names it (pytz and zoneinfo are asked for time zones,
+nothing else is), never calls a function that a pickle names: each builder checks its arguments itself.
 
-Exceptions that are not Python's own become an ``UnknownException`` that carries their name; Celery's signatures become plain
-dicts, which is what they are on the wire.
+Celery's signatures become plain dicts, which is what they are on the wire.
 """
 
 from __future__ import annotations
@@ -33,18 +32,6 @@ class ForbiddenName(Exception):
         self.name = name
 
 
-class UnknownException(Exception):
-    """Stands for an exception whose class is not imported: its dotted name, its arguments and its attributes."""
-
-    def __init__(self, name: str, args: tuple[Any, ...]) -> None:
-        super().__init__(*args)
-        self.name = name
-        self.state: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return f"{self.name}{self.args!r}"
-
-
 class Token:
     """Stands on the stack for a function or class that is never loaded; nothing can be set on it or called."""
 
@@ -61,20 +48,17 @@ class Token:
 
 
 #: Python 2's module names.
-_MODULES = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg", "backports.zoneinfo": "zoneinfo"}
+MODULES = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg", "backports.zoneinfo": "zoneinfo"}
 _EXCEPTIONS = {
     name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
 } | {"StandardError": Exception}
-_EXCEPTION_NAME = re.compile(r"[A-Za-z_]\w*(Error|Exception|Warning|Timeout|Exit|DoesNotExist)", re.ASCII)
-_EXCEPTION_MODULE = re.compile(r"[A-Za-z_][\w.]*\.(exceptions|errors)", re.ASCII)
-_CLASS_NAME = re.compile(r"[A-Z]\w*", re.ASCII)
 _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
 _ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
 
 GETATTR = Token("builtins", "getattr")
 NEWOBJ = Token("copyreg", "__newobj__")
 RECONSTRUCTOR = Token("copyreg", "_reconstructor")
-_UNPICKLE_ZONE = Token("zoneinfo", "ZoneInfo._unpickle")
+UNPICKLE_ZONE = Token("zoneinfo", "ZoneInfo._unpickle")
 
 
 def _packed(state: object, size: int) -> bytes:
@@ -165,11 +149,11 @@ def _uuid(*args: object) -> uuid.UUID:
     if args:
         raise MalformedPickle("a UUID with arguments")
     made = object.__new__(uuid.UUID)
-    _set_uuid(made, 0)
+    set_uuid(made, 0)
     return made
 
 
-def _set_uuid(made: uuid.UUID, value: object) -> None:
+def set_uuid(made: uuid.UUID, value: object) -> None:
     if type(value) is not int or not 0 <= value < 1 << 128:
         raise MalformedPickle("a UUID that is none")
     object.__setattr__(made, "int", value)
@@ -288,6 +272,13 @@ def _safe_text(text: object = "") -> str:
     return text
 
 
+def _dict(items: object = ()) -> dict[Any, Any]:
+    """A plain copy; so this project writes its own signatures."""
+    if type(items) is dict:
+        return dict(items)
+    return dict(_ordered(items))
+
+
 #: what a defaultdict may make.
 _FACTORIES = (list, dict, set, frozenset, tuple, str, bytes, int, float, bool, OrderedDict, deque, Counter)
 
@@ -309,12 +300,13 @@ NAMES: dict[tuple[str, str], Any] = {
     ("fractions", "Fraction"): Fraction,
     ("uuid", "UUID"): uuid.UUID,
     ("zoneinfo", "ZoneInfo"): zoneinfo.ZoneInfo,
-    ("zoneinfo", "ZoneInfo._unpickle"): _UNPICKLE_ZONE,
+    ("zoneinfo", "ZoneInfo._unpickle"): UNPICKLE_ZONE,
     **{("builtins", name): value for name, value in _EXCEPTIONS.items()},
 }
 
 #: class or token -> what stands in for calling it; a class that is missing here is only a value.
 BUILDERS: dict[Any, Callable[..., Any]] = {
+    dict: _dict,
     set: lambda items=(): set(_keys(items)),
     frozenset: lambda items=(): frozenset(_keys(items)),
     bytearray: _bytearray,
@@ -334,7 +326,7 @@ BUILDERS: dict[Any, Callable[..., Any]] = {
     Decimal: _decimal,
     Fraction: _fraction,
     uuid.UUID: _uuid,
-    _UNPICKLE_ZONE: _zone,
+    UNPICKLE_ZONE: _zone,
 }
 
 
@@ -354,97 +346,3 @@ for _text_name in ("SafeText", "SafeString", "SafeUnicode"):
     _name("django.utils.safestring", _text_name, _safe_text)
 for _task_name in ("signature", "subtask", "maybe_signature", "Signature", "_chain", "chain", "group", "_chord", "chord"):
     _name("celery.canvas", _task_name, signature)
-
-
-class SafeRules:
-    """Plain data only; see the module's docstring."""
-
-    def __init__(self) -> None:
-        #: True once a Token is on the stack, from where it could get into the value.
-        self.gave_token = False
-
-    def find(self, module: str, name: str) -> Any:
-        """The class or token for a name; raises ForbiddenName."""
-        known = NAMES.get((_MODULES.get(module, module), name))
-        if known is None:
-            known = self.find_other(module, name)
-        if type(known) is Token:
-            self.gave_token = True
-        return known
-
-    def find_other(self, module: str, name: str) -> Any:
-        """A name that is not in the table: an exception is carried by its name, anything else is refused."""
-        named_so = _EXCEPTION_NAME.fullmatch(name) or (_EXCEPTION_MODULE.fullmatch(module) and _CLASS_NAME.fullmatch(name))
-        if named_so and module not in _MODULES and module != "builtins":
-            return Token(module, name)
-        raise ForbiddenName(module, name)
-
-    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
-        """What a call would have given, made by our own builders."""
-        if not isinstance(function, (type, Token)):
-            raise MalformedPickle("it calls something that is no class")
-        builder = BUILDERS.get(function)
-        if builder is not None:
-            return builder(*args)
-        if isinstance(function, type):
-            if issubclass(function, BaseException):
-                return function(*args)
-            raise ForbiddenName(function.__module__, function.__qualname__)
-        return self.call_token(function, args)
-
-    def call_token(self, token: Token, args: tuple[Any, ...]) -> Any:
-        """The few functions of pickle itself, and exceptions by name."""
-        if token is NEWOBJ and args:
-            return self.new(args[0], args[1:], {})
-        if token is RECONSTRUCTOR and len(args) == 3:
-            return self.reconstruct(*args)
-        if token is GETATTR:
-            if len(args) == 2 and args[0] is zoneinfo.ZoneInfo and args[1] == "_unpickle":
-                return _UNPICKLE_ZONE
-            raise ForbiddenName("builtins", "getattr")
-        if (_MODULES.get(token.module, token.module), token.name) in NAMES:
-            raise MalformedPickle("arguments that do not fit")
-        return UnknownException(f"{token.module}.{token.name}", args)
-
-    def reconstruct(self, cls: Any, base: Any, state: Any) -> Any:
-        """``copyreg._reconstructor``, which protocols 0 and 1 use for every instance."""
-        return self.new(cls, () if base is object else (state,), {})
-
-    def new(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A new object of a plain type."""
-        if kwargs:
-            raise MalformedPickle("keyword arguments for a plain type")
-        return self.call(cls, args)
-
-    def build(self, obj: Any, state: Any) -> None:
-        """Set the state of a UUID or an exception; nothing else that is plain has one."""
-        if not state:
-            return
-        if type(state) is not dict or not all(type(key) is str for key in state):
-            raise MalformedPickle("a state that is no dict")
-        if type(obj) is uuid.UUID:
-            _set_uuid(obj, state.get("int"))
-        elif type(obj) is UnknownException:
-            obj.state = state
-        elif isinstance(obj, BaseException):
-            # No descriptor is run and nothing that the class defines is shadowed.
-            obj.__dict__.update({key: value for key, value in state.items() if not hasattr(type(obj), key)})
-        else:
-            raise MalformedPickle(f"a state for {type(obj).__name__}")
-
-    def set_items(self, obj: Any, pairs: list[tuple[Any, Any]]) -> None:
-        """Fill a dict's plain relatives."""
-        if type(obj) not in (OrderedDict, defaultdict, Counter):
-            raise MalformedPickle(f"items for {type(obj).__name__}")
-        for key, value in pairs:
-            obj[key] = value
-
-    def extend(self, obj: Any, items: list[Any]) -> None:
-        """Fill a deque."""
-        if type(obj) is not deque:
-            raise MalformedPickle(f"items for {type(obj).__name__}")
-        obj.extend(items)
-
-    def add(self, obj: Any, items: list[Any]) -> None:
-        """Nothing but a set takes members."""
-        raise MalformedPickle(f"members for {type(obj).__name__}")

@@ -27,7 +27,8 @@ from typing import Any
 
 from .pickle_atoms import MalformedPickle
 from .pickle_machine import Machine
-from .pickle_names import NAMES, ForbiddenName, SafeRules, Token, signature
+from .pickle_names import NAMES, ForbiddenName, Token, signature
+from .pickle_rules import SafeRules
 
 #: What kombu writes.
 PROTOCOL = 4
@@ -64,14 +65,26 @@ def loads_full(data: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Write a pickle as kombu does."""
-    return pickle.dumps(value, protocol=PROTOCOL)
+    """Write a pickle as kombu does.
+
+    Signatures of this project are written as plain dicts, because a reader need not have it; Celery takes dicts for them.
+    """
+    buffer = io.BytesIO()
+    _Pickler(buffer, PROTOCOL).dump(value)
+    return buffer.getvalue()
 
 
 def is_dangerous(module: str) -> bool:
     """Tell whether a module's names are never allowed by a wildcard: the standard library, and tools that run code."""
     top = module.partition(".")[0]
     return top in sys.stdlib_module_names or top in _TOOLS or top in ("__builtin__", "__builtins__", "copy_reg", "exceptions")
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, dict) and type(obj).__module__.partition(".")[0] == "pyqs_celery_compat":
+            return dict, (dict(obj),)
+        return NotImplemented
 
 
 class _FullUnpickler(pickle.Unpickler):
