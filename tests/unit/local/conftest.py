@@ -65,18 +65,18 @@ class Bench:
         self.store.set_queue_attributes(source, {"RedrivePolicy": policy})
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture()
+@pytest.fixture
 def bench(clock: Clock) -> Iterator[Bench]:
     store = Store(clock=clock)
     yield Bench(store, clock)
     store.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(bench: Bench) -> Store:
     return bench.store

@@ -8,7 +8,7 @@ from pyqs.local.service_error import ServiceError
 from pyqs.message import OutgoingMessage
 
 
-@pytest.fixture()
+@pytest.fixture
 def fifo(bench):
     bench.fifo()
 

@@ -54,7 +54,10 @@ def test_the_longest_legal_names(store, name, attributes):
         ({"Policy": "not json"}, "InvalidAttributeValue"),
         ({"RedrivePolicy": "not json"}, "InvalidParameterValue"),
         ({"RedrivePolicy": "{}"}, "InvalidParameterValue"),
-        ({"RedrivePolicy": '{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:0:nope","maxReceiveCount":3}'}, "InvalidParameterValue"),
+        (
+            {"RedrivePolicy": '{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:0:nope","maxReceiveCount":3}'},
+            "InvalidParameterValue",
+        ),
     ],
 )
 def test_attributes_are_refused_on_create_and_on_set(store, attributes, code):
