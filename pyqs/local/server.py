@@ -9,6 +9,7 @@ answer written in two parts costs 40 ms beside a client that delays its acknowle
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import re
@@ -34,6 +35,7 @@ _MAX_HEADERS = 200
 _TARGET = "AmazonSQS."
 _JSON = "application/x-amz-json-1.0"
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([a-z0-9-]{1,40})/")
+_CHUNK_LENGTH = re.compile(rb"[0-9a-fA-F]{1,8}\Z")
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -43,7 +45,6 @@ _REASONS = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-_LOOPBACK = ("127.", "::1", "localhost")
 
 
 class Request(NamedTuple):
@@ -66,7 +67,10 @@ class BadRequest(Exception):
 
 def is_loopback(host: str) -> bool:
     """Whether a host to bind is reachable from this machine only."""
-    return host.startswith(_LOOPBACK)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class LocalServer:
@@ -258,14 +262,16 @@ def read_request(reader: BinaryIO, connection: socket.socket) -> Request | None:
     if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
         raise BadRequest("not an HTTP/1.x request")
     headers: dict[str, str] = {}
-    while True:
+    for _ in range(_MAX_HEADERS):
         line = reader.readline(_MAX_LINE)
         if line in (b"\r\n", b"\n"):
             break
         name, separator, value = line.decode("latin-1").partition(":")
-        if not line.endswith(b"\n") or not separator or len(headers) >= _MAX_HEADERS:
+        if not line.endswith(b"\n") or not separator:
             raise BadRequest("malformed headers")
         headers[name.strip().lower()] = value.strip()
+    else:
+        raise BadRequest("too many headers")
     if headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = _read_chunks(reader) if "chunked" in headers.get("transfer-encoding", "").lower() else _read_body(reader, headers)
@@ -287,11 +293,10 @@ def _read_chunks(reader: BinaryIO) -> bytes:
     body = bytearray()
     while True:
         text = reader.readline(100).partition(b";")[0].strip()
-        try:
-            length = int(text, 16)
-        except ValueError:
-            raise BadRequest("bad chunk") from None
-        if length < 0 or len(body) + length > _MAX_BODY:
+        if not _CHUNK_LENGTH.match(text):
+            raise BadRequest("bad chunk")
+        length = int(text, 16)
+        if len(body) + length > _MAX_BODY:
             raise BadRequest("the request is too large", 413)
         body += _exactly(reader, length)
         if reader.readline(_MAX_LINE) not in (b"\r\n", b"\n"):

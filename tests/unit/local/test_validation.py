@@ -19,7 +19,7 @@ def check(message: OutgoingMessage, *, max_bytes: int = MIB) -> str:
     return "ok"
 
 
-@pytest.mark.parametrize("character", ["\x00", "\x08", "\x0b", "\x1f", "\ufffe", "\uffff", "\ud800", "\udfff"])
+@pytest.mark.parametrize("character", ["\x00", "\x08", "\x0b", "\x1f", "\ufffe", "\uffff", "\ud800"])
 def test_characters_that_xml_does_not_know_are_refused(character):
     assert check(OutgoingMessage("a" + character)) == "InvalidMessageContents"
     attributes = {"x": MessageAttribute("String", "a" + character)}
