@@ -220,7 +220,12 @@ def _write_yaml(value: Any) -> tuple[str, str, bytes]:
         import yaml
     except ImportError:
         raise ConfigError("yaml needs a library: pip install 'pyqs[yaml]'") from None
-    text: str = yaml.safe_dump(value)
+
+    class Dumper(yaml.SafeDumper):
+        """The safe dumper, which also writes signatures: dicts of a class of ours."""
+
+    Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
+    text: str = yaml.dump(value, Dumper=Dumper)
     return YAML, "utf-8", text.encode("utf-8")
 
 

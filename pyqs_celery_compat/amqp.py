@@ -1,0 +1,244 @@
+"""``app.amqp``: from a call's options to one sealed message on one queue.
+
+Owns: ``AMQP`` (the app's queues and router, serialization, the publish signals). Runs in whatever thread calls a task.
+Never talks to SQS itself: ``publisher`` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from pyqs.errors import NotSerializable, SqsError
+from pyqs.message import MessageAttribute, OutgoingMessage
+from pyqs_celery_compat import outgoing, publisher, serialization, signals
+from pyqs_celery_compat.envelope import seal_envelope
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.routing import DeclaredQueue, QueueTable, Router, prepare_routes
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+
+#: Options of a publish that steer it and do not travel in the message.
+_NOT_PROPERTIES = frozenset({
+    "countdown", "eta", "exchange_type", "exchange", "routing_key", "queue", "declare", "retry", "retry_policy", "serializer",
+    "compression", "headers", "delivery_mode", "mandatory", "immediate", "timeout", "confirm_timeout", "event_dispatcher",
+    "connection", "producer", "stamped_headers", "origin", "argsrepr", "kwargsrepr", "router", "result_cls",
+    "expiration", "priority", "message_attributes", "content_type", "content_encoding",
+})  # fmt: skip
+
+
+class AMQP:
+    """The sending side of an app."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    @cached_property
+    def queues(self) -> QueueTable:
+        """The queues the app knows."""
+        conf = self.app.conf
+        return QueueTable(
+            conf.task_queues, default=str(conf.task_default_queue), create_missing=bool(conf.task_create_missing_queues)
+        )
+
+    @cached_property
+    def routes(self) -> list[Any]:
+        """``task_routes``, prepared."""
+        return prepare_routes(self.app.conf.task_routes)
+
+    @cached_property
+    def router(self) -> Router:
+        """Picks a call's queue."""
+        return Router(self.routes, self.queues, self.app)
+
+    @property
+    def default_queue(self) -> Any:
+        """The queue of calls that nothing routes."""
+        return self.queues[self.app.conf.task_default_queue]
+
+    def create_task_message(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
+        """The message in the app's protocol (``task_protocol``)."""
+        if int(self.app.conf.task_protocol) == 1:
+            return self.as_task_v1(*args, **kwargs)
+        return self.as_task_v2(*args, **kwargs)
+
+    def as_task_v2(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
+        """The message in protocol 2."""
+        kwargs.setdefault("repr_levels", self.app.conf.task_repr_maxlevels)
+        kwargs["now"] = kwargs.get("now") or self.app.now()
+        return outgoing.as_task_v2(*args, **kwargs)
+
+    def as_task_v1(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
+        """The message in protocol 1."""
+        kwargs["now"] = kwargs.get("now") or self.app.now()
+        return outgoing.as_task_v1(*args, utc=bool(self.app.conf.enable_utc), **kwargs)
+
+    def send_task_message(self, name: str, message: outgoing.TaskMessage, **options: Any) -> None:
+        """Seal and publish.
+
+        Parameters:
+            name: the task's. options: what ``apply_async`` takes, the queue looked up already.
+
+        Raises:
+            kombu.exceptions.EncodeError, OperationalError; pyqs.errors.MessageError for what SQS would not take.
+        """
+        headers, properties, body = dict(message.headers), dict(message.properties), message.body
+        headers.update(options.get("headers") or {})
+        properties.update({key: value for key, value in options.items() if key not in _NOT_PROPERTIES})
+        queue, exchange, routing_key = self._destination(options)
+        policy = {**self.app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+        declare = options.get("declare") or self._declare(queue)
+        signals.before_task_publish.send(
+            sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers,
+            properties=properties, declare=declare, retry_policy=policy,
+        )  # fmt: skip
+        group_id, dedup_id = properties.get("MessageGroupId"), properties.get("MessageDeduplicationId")
+        priority = options.get("priority")
+        properties["delivery_mode"] = options.get("delivery_mode") or self.app.conf.task_default_delivery_mode or 2
+        properties["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
+        properties["priority"] = 0 if priority is None else priority
+        if options.get("expiration") is not None:
+            properties["expiration"] = str(int(options["expiration"] * 1000))
+        conf = self.app.conf
+        text = self._sealed(
+            name, body, headers, properties,
+            options.get("serializer") or conf.task_serializer, options.get("compression") or conf.task_compression,
+        )  # fmt: skip
+        sqs_message = OutgoingMessage(
+            text,
+            delay=self._delay(headers, body, properties),
+            message_attributes=_attributes(options.get("message_attributes")),
+            group_id=None if group_id is None else str(group_id),
+            dedup_id=None if dedup_id is None else str(dedup_id),
+        )
+        self._publish(queue.name, sqs_message, name)
+        signals.after_task_publish.send(sender=name, body=body, headers=headers, exchange=exchange, routing_key=routing_key)
+
+    def round_trip(self, args: Any, kwargs: Any, serializer: str | None) -> tuple[Any, Any]:
+        """The arguments as a worker would get them, for eager calls."""
+        try:
+            sent = serialization.dumps((args, kwargs), serializer or self.app.conf.task_serializer)
+        except NotSerializable as exc:
+            raise _encode_error(exc) from exc
+        accept = serialization.Accept(frozenset({sent.content_type}), pickle_full=True)
+        args, kwargs = serialization.loads(sent.payload, sent.content_type, sent.content_encoding, None, accept)
+        return args, kwargs
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+    def _destination(self, options: Mapping[str, Any]) -> tuple[Any, str, str]:
+        """The queue, and what the message says of exchange and routing key (as kombu's direct exchanges do)."""
+        queue, exchange, routing_key = options.get("queue"), options.get("exchange"), options.get("routing_key")
+        if isinstance(queue, str):
+            queue = self.queues[queue]
+        exchange = getattr(exchange, "name", exchange)
+        if queue is None:
+            queue = self.default_queue
+        if exchange and routing_key:
+            bound = self.queues.bound_to(exchange, routing_key)
+            if bound is None:
+                raise ImproperlyConfigured(
+                    f"no queue in task_queues is bound to exchange {exchange!r} with routing key {routing_key!r}; "
+                    "SQS has no exchanges, so name the queue instead"
+                )
+            return bound, exchange, routing_key
+        kind = getattr(getattr(queue, "exchange", None), "type", None) or "direct"
+        if kind != "direct":
+            raise ImproperlyConfigured(f"queue {queue.name!r} has a {kind} exchange, which SQS has not")
+        return queue, "", queue.name
+
+    def _declare(self, queue: Any) -> list[Any]:
+        """The queue as a ``kombu.Queue`` for signal receivers; made only where somebody listens."""
+        if not signals.before_task_publish.receivers:
+            return []
+        return [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue]
+
+    def _sealed(
+        self,
+        name: str,
+        body: Any,
+        headers: dict[str, Any],
+        properties: dict[str, Any],
+        serializer: str,
+        compression: str | None,
+    ) -> str:
+        try:
+            sent = serialization.dumps(body, serializer, compression)
+        except NotSerializable as exc:
+            raise _encode_error(_named(name, body, serializer, exc)) from exc
+        if sent.compression:
+            headers["compression"] = sent.compression
+        try:
+            return seal_envelope(
+                sent.payload,
+                content_type=sent.content_type,
+                content_encoding=sent.content_encoding,
+                headers=headers,
+                properties=properties,
+                outer_base64=self.app.publisher.transport.outer_base64,
+            )
+        except (TypeError, ValueError) as exc:
+            raise _encode_error(NotSerializable(f"{name}: a header or option cannot be written: {exc}")) from exc
+
+    def _delay(self, headers: Mapping[str, Any], body: Any, properties: Mapping[str, Any]) -> int | None:
+        explicit = publisher.explicit_delay(dict(properties))
+        if explicit is not None:
+            return explicit
+        eta = headers.get("eta") or (body.get("eta") if isinstance(body, Mapping) else None)
+        return publisher.delay_until(_timestamp(eta), now=time.time())
+
+    def _publish(self, queue: str, message: OutgoingMessage, name: str) -> None:
+        try:
+            self.app.publisher.send(queue, message, task=name)
+        except publisher.UndefinedQueue:
+            raise
+        except SqsError as exc:
+            from kombu.exceptions import OperationalError
+
+            raise OperationalError(str(exc)) from exc
+
+
+def _timestamp(eta: Any) -> float | None:
+    if not isinstance(eta, str):
+        return None
+    try:
+        when = datetime.fromisoformat(eta[:-1] + "+00:00" if eta.endswith("Z") else eta)
+    except ValueError:
+        return None
+    return (when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when).timestamp()
+
+
+def _attributes(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, MessageAttribute]:
+    """boto3's form of message attributes as ours."""
+    return {
+        str(name): MessageAttribute(str(value.get("DataType", "String")), value.get("StringValue"), value.get("BinaryValue"))
+        for name, value in (given or {}).items()
+    }
+
+
+def _named(name: str, body: Any, serializer: str, cause: NotSerializable) -> NotSerializable:
+    """The error with the argument in it that could not be written."""
+    args, kwargs = (body["args"], body["kwargs"]) if isinstance(body, Mapping) else body[:2]
+    places = [(f"positional argument {number}", value) for number, value in enumerate(args, 1)]
+    places += [(f"keyword argument {key!r}", value) for key, value in kwargs.items()]
+    for place, value in places:
+        try:
+            serialization.dumps(value, serializer)
+        except NotSerializable as exc:
+            return NotSerializable(f"{name}: {place} (a {type(value).__name__}) does not fit {serializer}: {exc}")
+    return NotSerializable(f"{name}: {cause}")
+
+
+@cache
+def _encode_error_class() -> type[NotSerializable]:
+    from kombu.exceptions import EncodeError
+
+    return type("EncodeError", (NotSerializable, EncodeError), {"__module__": "kombu.exceptions"})
+
+
+def _encode_error(exc: NotSerializable) -> Exception:
+    """The same as an error that those who catch kombu's EncodeError catch."""
+    return _encode_error_class()(str(exc))

@@ -1,0 +1,299 @@
+"""Door to the engine's settings: what an app's configuration means for the connection, the queues and the worker.
+
+Owns: reading broker URL and transport options as kombu does, refusing what this version cannot honour, and
+``worker_settings``. Pure apart from reading the environment's PYQS_* variables; runs where the app lives. Never logs a URL with its password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from pyqs.config import ConnectionConfig
+from pyqs.queues.names import canonical_name
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.settings import Settings
+
+#: kombu's VisibilityTimeout for queues it creates, seconds.
+CREATE_VISIBILITY = 1800
+#: kombu's wait_time_seconds; also how long it hides a message that is rejected for requeueing.
+KOMBU_WAIT = 10
+#: Transport options that are honoured, or change nothing that matters here.
+_OPTIONS = frozenset({
+    "region", "visibility_timeout", "polling_interval", "wait_time_seconds", "queue_name_prefix", "predefined_queues",
+    "is_secure", "port", "sts_role_arn", "sts_token_timeout", "sts_token_buffer_time", "sqs-creation-attributes",
+    "queue_tags", "sqs_base64_encoding", "fetch_message_attributes", "max_retries", "interval_start", "interval_step",
+    "interval_max", "master_name", "confirm_publish", "regioninfo", "client-config",
+})  # fmt: skip
+_REFUSED_OPTIONS = {
+    "supports_fanout": "fanout over SNS is not there",
+    "predefined_exchanges": "SNS exchanges are not there",
+}
+_REFUSED_SETTINGS = ("security_certificate", "security_cert_store", "security_key", "security_key_password")
+_NO_BACKEND = (None, "", "disabled", "disabled://")
+
+
+@dataclass(frozen=True, slots=True)
+class PredefinedQueue:
+    """One entry of ``predefined_queues``: the name as kombu knows it, its URL, and its own connection if it has one."""
+
+    name: str
+    url: str
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What an app's broker settings say.
+
+    Parameters:
+        connection: how to reach SQS.
+        prefix: ``queue_name_prefix``; it goes in front of SQS names only.
+        predefined: replaces lookup and creation when not empty.
+        create_attributes: attributes of queues created here; ``FifoQueue`` is added to where it belongs.
+        tags: tags of queues created here.
+        outer_base64: False for ``sqs_base64_encoding: False``.
+        requeue_delay: seconds a rejected message stays hidden before it is received again.
+    """
+
+    connection: ConnectionConfig
+    prefix: str = ""
+    predefined: tuple[PredefinedQueue, ...] = ()
+    create_attributes: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    outer_base64: bool = True
+    requeue_delay: float = KOMBU_WAIT
+
+    def sqs_name(self, queue: str) -> str:
+        """The SQS name of a queue's logical name."""
+        return canonical_name(queue, self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What ``pyqs worker -A`` takes from the app. All primitives or frozen values of them.
+
+    Parameters:
+        queues: SQS queue names to consume where no ``-Q`` is given (prefix included).
+        app_queues: logical names of every queue that the app declares.
+        queue_prefix: bounds every glob.
+        predefined_queues: (SQS name, URL) pairs that replace discovery.
+        create_queues: whether missing queues with literal names are created.
+        create_attributes: what they are created with.
+        concurrency: worker_concurrency, or None.
+        prefetch_bound: deliveries per executor to hold at most; None for no bound.
+        shutdown_timeout: worker_soft_shutdown_timeout in seconds, or None.
+        notes: lines to log once at start.
+    """
+
+    connection: ConnectionConfig
+    queues: tuple[str, ...]
+    app_queues: tuple[str, ...]
+    queue_prefix: str = ""
+    predefined_queues: tuple[tuple[str, str], ...] = ()
+    create_queues: bool = True
+    create_attributes: tuple[tuple[str, str], ...] = ()
+    concurrency: int | None = None
+    prefetch_multiplier: int | None = None
+    shutdown_timeout: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_transport(conf: Settings, *, consuming: bool = False) -> Transport:
+    """The broker settings.
+
+    Parameters:
+        consuming: True for the worker's side (``broker_read_url``), False for the producer's.
+
+    Raises:
+        ImproperlyConfigured: another broker than SQS, or an option that this version cannot honour.
+    """
+    url = (conf.broker_read_url if consuming else conf.broker_write_url) or ""
+    options: Mapping[str, Any] = conf.broker_transport_options or {}
+    _check_options(options)
+    connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
+    predefined = tuple(
+        _predefined(str(name), entry, connection) for name, entry in (options.get("predefined_queues") or {}).items()
+    )
+    visibility = options.get("visibility_timeout")
+    visibility = CREATE_VISIBILITY if visibility in (None, "") else int(float(visibility))
+    attributes = {"VisibilityTimeout": str(visibility)}
+    attributes.update({str(k): str(v) for k, v in (options.get("sqs-creation-attributes") or {}).items()})
+    return Transport(
+        connection=connection,
+        prefix=str(options.get("queue_name_prefix") or ""),
+        predefined=predefined,
+        create_attributes=tuple(attributes.items()),
+        tags=tuple((str(k), str(v)) for k, v in (options.get("queue_tags") or {}).items()),
+        outer_base64=bool(options.get("sqs_base64_encoding", True)),
+        requeue_delay=float(options.get("wait_time_seconds", KOMBU_WAIT)),
+    )
+
+
+def read_broker_url(url: str, options: Mapping[str, Any]) -> ConnectionConfig:
+    """``sqs://KEY:SECRET@host:port`` as kombu reads it: quoted parts unquoted; a host means its endpoint, over http unless
+    ``is_secure``; no host means AWS.
+
+    Raises:
+        ImproperlyConfigured: not an sqs URL. Its text never holds the URL's password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not url:
+        raise ImproperlyConfigured("no broker is configured; set broker_url = 'sqs://' (and broker_transport_options)")
+    if (scheme if separator else url.rstrip(":/")).lower() != "sqs":
+        raise ImproperlyConfigured(
+            f"the broker {scheme if separator else 'given'!r} is not SQS; broker_url must start with sqs:// "
+            "(task_always_eager needs no broker)"
+        )
+    # A secret with a bare slash would end the host part early: kombu's users quote it as %2F, some do not.
+    credentials, at, host = rest.rpartition("@")
+    parts = urlsplit("//" + host)
+    try:
+        port = parts.port or options.get("port")
+    except ValueError:
+        raise ImproperlyConfigured("the port in broker_url is not a number") from None
+    key, _, secret = credentials.partition(":") if at else ("", "", "")
+    endpoint = None
+    if parts.hostname:
+        scheme = "https" if options.get("is_secure") else "http"
+        endpoint = f"{scheme}://{parts.hostname}" + (f":{port}" if port else "")
+    return ConnectionConfig(
+        region=options.get("region") or None,
+        endpoint_url=endpoint,
+        access_key_id=unquote(key) or None,
+        secret_access_key=unquote(secret) or None,
+        role_arn=options.get("sts_role_arn") or None,
+    )
+
+
+def _overlay(first: ConnectionConfig, second: ConnectionConfig) -> ConnectionConfig:
+    """``first``, with what it leaves open taken from ``second``; a key and its secret stay together."""
+    keys = first if first.access_key_id else second
+    return ConnectionConfig(
+        region=first.region or second.region,
+        endpoint_url=first.endpoint_url or second.endpoint_url,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        session_token=keys.session_token,
+        profile=first.profile or second.profile,
+        role_arn=first.role_arn or second.role_arn,
+    )
+
+
+def with_overrides(transport: Transport, connection: ConnectionConfig) -> Transport:
+    """The transport as the worker's command line changed it."""
+    return replace(transport, connection=_overlay(connection, transport.connection))
+
+
+def _predefined(name: str, entry: Mapping[str, Any], connection: ConnectionConfig) -> PredefinedQueue:
+    url = str(entry.get("url") or "")
+    if not url:
+        raise ImproperlyConfigured(f"predefined_queues[{name!r}] has no url")
+    if url.endswith(".fifo") != name.endswith(".fifo"):
+        raise ImproperlyConfigured(f"predefined_queues[{name!r}]: name and url must both end with .fifo, or neither")
+    own = ConnectionConfig(
+        region=entry.get("region") or None,
+        access_key_id=entry.get("access_key_id") or None,
+        secret_access_key=entry.get("secret_access_key") or None,
+    )
+    return PredefinedQueue(name, url, _overlay(own, connection))
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name, why in _REFUSED_OPTIONS.items():
+        if options.get(name):
+            raise ImproperlyConfigured(f"broker_transport_options[{name!r}] cannot be honoured: {why}")
+    encoding = options.get("body_encoding", "base64")
+    if encoding != "base64":
+        raise ImproperlyConfigured(f"broker_transport_options['body_encoding'] = {encoding!r} is not supported; leave it out")
+
+
+def check_settings(conf: Settings) -> None:
+    """Refuse what changes delivery, security or the format of messages and cannot be honoured here.
+
+    Raises:
+        ImproperlyConfigured: names the setting.
+    """
+    for name in _REFUSED_SETTINGS:
+        if conf.get(name):
+            raise ImproperlyConfigured(f"{name}: signed messages (the auth serializer) are not supported")
+    if conf.task_serializer == "auth" or "auth" in (conf.accept_content or ()):
+        raise ImproperlyConfigured("the auth serializer is not supported")
+    if conf.task_protocol not in (1, 2):
+        raise ImproperlyConfigured(f"task_protocol must be 1 or 2, not {conf.task_protocol!r}")
+    if conf.broker_use_ssl and not isinstance(conf.broker_use_ssl, bool):
+        raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
+
+
+def check_worker_settings(conf: Settings) -> tuple[str, ...]:
+    """The same for what only a worker would honour; answers lines to log once.
+
+    Raises:
+        ImproperlyConfigured: names the setting and what to do.
+    """
+    check_settings(conf)
+    if conf.task_always_eager:
+        raise ImproperlyConfigured("task_always_eager is on: such an app sends nothing, a worker has nothing to do")
+    pool = str(conf.worker_pool)
+    if pool not in ("prefork", "processes", "solo"):
+        raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
+    for name, usual in (
+        ("worker_consumer", "celery.worker.consumer:Consumer"),
+        ("worker_autoscaler", "celery.worker.autoscale:Autoscaler"),
+    ):
+        if conf.get(name) not in (None, usual):
+            raise ImproperlyConfigured(f"{name} cannot be replaced: this worker has none")
+    if conf.worker_agent:
+        raise ImproperlyConfigured("worker_agent is not supported")
+    if conf.result_backend not in _NO_BACKEND and not conf.task_ignore_result:
+        raise ImproperlyConfigured(
+            "result_backend is set, but this version stores no results: whoever waits for one would wait for ever. "
+            "To run without results all the same, start the worker with CELERY_RESULT_BACKEND=disabled:// "
+            "(or set task_ignore_result = True)"
+        )
+    notes = []
+    unknown = sorted(set(conf.broker_transport_options or {}) - _OPTIONS - set(_REFUSED_OPTIONS) - {"body_encoding"})
+    if unknown:
+        notes.append(f"broker_transport_options {', '.join(unknown)}: unknown here, ignored")
+    for name in ("worker_send_task_events", "task_send_sent_event", "worker_state_db"):
+        if conf.get(name):
+            notes.append(f"{name} is set, but there are no monitoring events and no state file here")
+    return tuple(notes)
+
+
+def worker_settings(app: Celery) -> WorkerSettings:
+    """What a worker with ``-A`` needs to know of the app before it starts.
+
+    Raises:
+        ImproperlyConfigured: the app cannot be served.
+    """
+    conf = app.conf
+    notes = check_worker_settings(conf)
+    transport = read_transport(conf, consuming=True)
+    names = tuple(app.amqp.queues)
+    multiplier: int | None = None
+    if conf.value_set_for("worker_prefetch_multiplier"):
+        multiplier = int(conf.worker_prefetch_multiplier) or None
+    if conf.worker_disable_prefetch:
+        multiplier = 1
+    concurrency = conf.worker_concurrency
+    if pool_is_solo := str(conf.worker_pool) == "solo":
+        notes = (*notes, "worker_pool = solo: one executor")
+    return WorkerSettings(
+        connection=transport.connection,
+        queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
+        app_queues=names,
+        queue_prefix=transport.prefix,
+        predefined_queues=tuple((queue.name, queue.url) for queue in transport.predefined),
+        create_queues=bool(conf.task_create_missing_queues) and not transport.predefined,
+        create_attributes=transport.create_attributes,
+        concurrency=1 if pool_is_solo else None if concurrency in (None, "", "auto") else int(concurrency),
+        prefetch_multiplier=multiplier,
+        shutdown_timeout=float(conf.worker_soft_shutdown_timeout) or None,
+        notes=notes,
+    )

@@ -1,0 +1,162 @@
+"""What follows a task: its links and the rest of its chain, or its errbacks.
+
+Owns: reading those signatures and publishing them. Runs at the end of a task, in its thread; in a worker the messages
+go into the outcome's outbox (see ``publisher``) and are sent before the parent's message is deleted. Runs chains and
+groups that Celery has built; whatever needs a chord is found by ``unsupported`` before the task runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat.signature import Signature
+from pyqs_celery_compat.uuids import uuid
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.einfo import ExceptionInfo
+    from pyqs_celery_compat.request import Context
+    from pyqs_celery_compat.task import Task
+
+logger = logging.getLogger("celery.app.trace")
+
+
+def unsupported(callbacks: Any, errbacks: Any, chain: Any, chord: Any) -> str | None:
+    """Why a call with these parts cannot be run to its end by this version, or None."""
+    if chord:
+        return "it belongs to a chord, and counting a chord's tasks needs a result backend"
+    for place, signatures in (("a link", callbacks), ("an errback", errbacks), ("its chain", chain)):
+        for sig in signatures or ():
+            problem = _problem(sig)
+            if problem:
+                return f"{place} of it {problem}"
+    for step, sig in enumerate(chain or ()):
+        # The list is stored in reverse: whatever stands before a group follows it.
+        if _kind(sig) == "group" and step > 0:
+            return "in its chain something follows a group, which makes it a chord, and that needs a result backend"
+    return None
+
+
+def on_success(app: Celery, request: Context, retval: Any, task_id: str) -> None:
+    """Publish the links, then the next task of the chain with the rest of it."""
+    inherited: dict[str, Any] = {"parent_id": task_id, "root_id": request.root_id or task_id}
+    if app.conf.task_inherit_parent_priority:
+        inherited["priority"] = (request.delivery_info or {}).get("priority")
+    for sig in request.callbacks or ():
+        publish(app, sig, (retval,), **inherited)
+    if request.chain:
+        publish(app, request.chain[-1], (retval,), chain=list(request.chain[:-1]), **inherited)
+
+
+def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, einfo: ExceptionInfo) -> None:
+    """Call the errbacks that take (request, exc, traceback) here, publish the others with the task's id.
+
+    Which is which Celery decides by the registered task's signature: more than one argument, and not bound.
+    """
+    eager = app.conf.task_always_eager or bool((request.delivery_info or {}).get("is_eager"))
+    family = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    for sig in request.errbacks or ():
+        errback = sig if isinstance(sig, Signature) else Signature(dict(sig), app=app)
+        try:
+            if errback.task in app.tasks and _takes_the_failure(app.tasks[errback.task], errback):
+                errback(request, exc, exc.__traceback__)
+            elif eager:
+                errback.apply((request.id,), **family)
+            else:
+                publish(app, errback, (request.id,), **family)
+        except Exception:
+            # The task's own failure is the news; an errback must not hide it.
+            logger.exception("Errback %r of task %s[%s] raised an exception", errback.get("task"), task.name, request.id)
+
+
+def publish(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...] = (), **options: Any) -> None:
+    """Publish a signature: a task, the first task of a chain, every task of a group."""
+    kind = _kind(sig)
+    if kind == "chain":
+        _publish_chain(app, sig, args, options)
+    elif kind == "group":
+        _publish_group(app, sig, args, options)
+    else:
+        Signature(dict(sig), app=app).apply_async(args, **options)
+
+
+def _publish_chain(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    steps = [dict(step) for step in _members(sig)]
+    if not steps:
+        return
+    own = dict(sig.get("options") or {})
+    link, link_error = own.pop("link", None), own.pop("link_error", None)
+    if link:
+        steps[-1] = _with(steps[-1], "link", link)
+    if link_error:
+        steps = [_with(step, "link_error", link_error) for step in steps]
+    own.pop("task_id", None)  # the chain's id is its last task's, which has it already
+    rest = [*(options.pop("chain", None) or ()), *reversed(steps[1:])]
+    publish(app, steps[0], () if sig.get("immutable") else args, **{**own, **options, "chain": rest or None})
+
+
+def _publish_group(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    own = dict(sig.get("options") or {})
+    group_id = own.pop("task_id", None) or own.pop("group_id", None) or uuid()
+    link_error = own.pop("link_error", None)
+    members = [dict(member) for member in _members(sig)]
+    if link_error:
+        members = [_with(member, "link_error", link_error) for member in members]
+    for index, member in enumerate(members):
+        publish(
+            app, member, () if sig.get("immutable") else args,
+            **{**own, **options, "chain": None, "group_id": group_id, "group_index": index},
+        )  # fmt: skip
+
+
+def _with(sig: Mapping[str, Any], key: str, more: Any) -> dict[str, Any]:
+    options = dict(sig.get("options") or {})
+    had = options.get(key) or []
+    had = list(had) if isinstance(had, (list, tuple)) else [had]
+    options[key] = had + [item for item in (more if isinstance(more, (list, tuple)) else [more]) if item not in had]
+    return {**sig, "options": options}
+
+
+def _kind(sig: Any) -> str:
+    """ "task", "chain", "group" or what else Celery calls a canvas."""
+    if not isinstance(sig, Mapping):
+        return "nothing"
+    return str(sig.get("subtask_type") or "task")
+
+
+def _members(sig: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    tasks = (sig.get("kwargs") or {}).get("tasks") or ()
+    return [task for task in tasks if isinstance(task, Mapping)]
+
+
+def _problem(sig: Any, depth: int = 0) -> str | None:
+    kind = _kind(sig)
+    if depth > 50:
+        return "is nested too deeply"
+    if kind == "nothing":
+        return "is not a signature"
+    if kind == "task":
+        if sig.get("task") == "celery.chord":
+            return "is a chord, which needs a result backend"
+        options = sig.get("options") or {}
+        if options.get("chord"):
+            return "belongs to a chord, which needs a result backend"
+        return None
+    if kind == "chord":
+        return "is a chord, which needs a result backend"
+    if kind in ("chain", "group"):
+        members = list(_members(sig))
+        if kind == "chain" and any(_kind(member) == "group" for member in members[:-1]):
+            return "holds a group that something follows: a chord, which needs a result backend"
+        return next((problem for problem in (_problem(member, depth + 1) for member in members) if problem), None)
+    if kind in ("chunks", "xmap", "xstarmap"):
+        return None
+    return f"is a {kind}, which is not there yet"
+
+
+def _takes_the_failure(task: Task, errback: Signature) -> bool:
+    """True if more than one argument is left for the failure to fill, and the task is a function that is not bound."""
+    header = getattr(task, "__header__", None)
+    return header is not None and not header.bound and header.more_than_one_left(errback.args, errback.kwargs)

@@ -1,0 +1,271 @@
+"""Door to the engine's sending side: one sealed message to one queue, named as Celery names it.
+
+Owns: ``Publisher`` (the app's SQS client, queue URLs, creation of missing queues) and the outbox of a running task. Runs
+in whatever thread publishes; inside a worker what a task's end brings about is collected instead of sent (``collecting``,
+``into_outbox``), because the worker sends it before it settles the parent's message. Never encodes an argument.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import logging
+import math
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pyqs.config import MAX_DELAY, ConnectionConfig
+from pyqs.errors import BadMessageOption, QueueNotFound, SqsError, TooLarge
+from pyqs.message import FollowUp, OutgoingMessage
+from pyqs.producer import CREATED_PAUSES, MAX_BYTES, message_size
+from pyqs.queues.names import FIFO, name_problem
+from pyqs.sqs import Sqs, connect
+from pyqs_celery_compat.conf import PredefinedQueue, Transport
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+log = logging.getLogger("pyqs_celery_compat.publisher")
+
+#: Group of a FIFO message that names none, as kombu's.
+DEFAULT_GROUP = "default"
+
+_outbox: contextvars.ContextVar[list[FollowUp] | None] = contextvars.ContextVar("outbox", default=None)
+_into_outbox: contextvars.ContextVar[bool] = contextvars.ContextVar("into_outbox", default=False)
+
+
+class UndefinedQueue(QueueNotFound):
+    """The queue is not in ``predefined_queues``, which replace lookup and creation."""
+
+
+class Publisher:
+    """Sends an app's messages. For any number of threads, and for children forked after its making.
+
+    Parameters:
+        transport: the app's broker settings; read on first use.
+        create_missing: whether a missing queue is created (``task_create_missing_queues``).
+        connector: makes a client.
+    """
+
+    def __init__(
+        self,
+        transport: Callable[[], Transport],
+        *,
+        create_missing: Callable[[], bool],
+        connector: Callable[[ConnectionConfig], Sqs] = connect,
+    ) -> None:
+        self._read = transport
+        self._create_missing = create_missing
+        self.connector = connector
+        self._transport: Transport | None = None
+        self._clients: dict[ConnectionConfig, Sqs] = {}
+        self._urls: dict[str, str] = {}
+        self._redrive: dict[str, bool] = {}
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    @property
+    def transport(self) -> Transport:
+        """The broker settings."""
+        if self._transport is None:
+            self._transport = self._read()
+        return self._transport
+
+    def use(self, transport: Transport) -> None:
+        """Replace the broker settings (a worker's command line overrides the app's connection)."""
+        self._transport = transport
+
+    def close(self) -> None:
+        """Forget the connections; the next send makes new ones."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        self._urls.clear()
+
+    # -- sending --------------------------------------------------------------------------------------------------
+    def send(self, queue: str, message: OutgoingMessage, *, task: str = "") -> None:
+        """Send one message, or put it into the running task's outbox.
+
+        Parameters:
+            queue: the logical name; prefix and mapping are applied here.
+            task: for error texts.
+
+        Raises:
+            BadMessageOption: a queue name or an option that SQS does not take.
+            TooLarge: over 1 MiB.
+            UndefinedQueue, SqsError: see there.
+        """
+        name = self.transport.sqs_name(queue)
+        message = self._checked(name, message, task)
+        outbox = _outbox.get()
+        if outbox is not None and _into_outbox.get():
+            predefined = self._predefined(name)
+            create = predefined is None and self._create_missing()
+            outbox.append(FollowUp(predefined.url if predefined else name, message, create))
+            return
+        url, created = self._url(name)
+        client = self._client(name)
+        try:
+            client.send(url, message)
+        except QueueNotFound:
+            if self._predefined(name) is not None:
+                raise
+            self._urls.pop(name, None)
+            url, created = (url, True) if created else self._url(name)
+            # SQS asks for a second between creating a queue and using it.
+            for pause in CREATED_PAUSES if created else ():
+                time.sleep(pause)
+                try:
+                    client.send(url, message)
+                    return
+                except QueueNotFound:
+                    continue
+            client.send(url, message)
+
+    def has_redrive_policy(self, queue_url: str) -> bool:
+        """Whether SQS itself moves a message that keeps failing to a dead-letter queue; True when it cannot be found out,
+        because then nothing may be deleted."""
+        if queue_url not in self._redrive:
+            try:
+                attributes = self._any_client(queue_url).queue_attributes(queue_url, ("RedrivePolicy",))
+            except SqsError as exc:
+                log.warning("the redrive policy of %s cannot be read, rejected messages stay on the queue: %s", queue_url, exc)
+                if exc.retryable:
+                    return True
+                self._redrive[queue_url] = True
+            else:
+                self._redrive[queue_url] = bool(json.loads(attributes.get("RedrivePolicy") or "{}"))
+        return self._redrive[queue_url]
+
+    # -- queues ---------------------------------------------------------------------------------------------------
+    def _url(self, name: str) -> tuple[str, bool]:
+        """The queue's URL, and whether it was created just now."""
+        predefined = self._predefined(name)
+        if predefined is not None:
+            return predefined.url, False
+        known = self._urls.get(name)
+        if known:
+            return known, False
+        client, created = self._client(name), False
+        try:
+            url = client.queue_url(name)
+        except QueueNotFound:
+            if not self._create_missing():
+                raise
+            url, created = self._create(client, name), True
+        self._urls[name] = url
+        return url, created
+
+    def _create(self, client: Sqs, name: str) -> str:
+        attributes = dict(self.transport.create_attributes)
+        if name.endswith(FIFO):
+            attributes.setdefault("FifoQueue", "true")
+        url = client.create_queue(name, attributes, dict(self.transport.tags) or None)
+        log.info("created queue %s", name)
+        return url
+
+    def _predefined(self, name: str) -> PredefinedQueue | None:
+        known = self.transport.predefined
+        if not known:
+            return None
+        for queue in known:
+            # kombu wants the mapped name as the key; the name as the app says it is taken too.
+            if name in (queue.name, self.transport.sqs_name(queue.name)):
+                return queue
+        raise UndefinedQueue(
+            f"Queue with name '{name}' must be defined in 'predefined_queues'.",
+            code="AWS.SimpleQueueService.NonExistentQueue",
+            queue=name,
+        )
+
+    # -- clients --------------------------------------------------------------------------------------------------
+    def _client(self, name: str) -> Sqs:
+        predefined = self._predefined(name)
+        return self._connected(predefined.connection if predefined else self.transport.connection)
+
+    def _any_client(self, queue_url: str) -> Sqs:
+        for queue in self.transport.predefined:
+            if queue.url == queue_url:
+                return self._connected(queue.connection)
+        return self._connected(self.transport.connection)
+
+    def _connected(self, connection: ConnectionConfig) -> Sqs:
+        client = self._clients.get(connection)
+        if client is not None:
+            return client
+        if self._pid != os.getpid():  # a thread of the parent may have held the lock when this child was forked
+            self._pid, self._lock = os.getpid(), threading.RLock()
+        with self._lock:
+            if connection not in self._clients:
+                self._clients[connection] = self.connector(connection)
+            return self._clients[connection]
+
+    def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
+        problem = name_problem(name)
+        if problem:
+            raise BadMessageOption(f"queue {name!r} of task {task} is not possible: {problem}")
+        size = message_size(message)
+        if size > MAX_BYTES:
+            raise TooLarge(
+                f"task {task} for queue {name!r} makes a message of {size} bytes, SQS takes {MAX_BYTES}; put the data "
+                "elsewhere and pass its address, or set task_compression"
+            )
+        if not name.endswith(FIFO):
+            # kombu keeps a deduplication id in the properties; SQS itself takes one on FIFO queues only.
+            return replace(message, dedup_id=None)
+        return replace(
+            message, delay=None, group_id=message.group_id or DEFAULT_GROUP, dedup_id=message.dedup_id or str(uuid.uuid4())
+        )
+
+
+def delay_until(eta: float | None, *, now: float) -> int | None:
+    """DelaySeconds for a task due at ``eta`` (seconds since the epoch): rounded up, at most 900; None for one that is due.
+
+    Celery's workers keep to the message's eta in any case, so an early arrival harms nobody.
+    """
+    if eta is None or eta <= now:
+        return None
+    return min(MAX_DELAY, math.ceil(eta - now))
+
+
+def explicit_delay(properties: dict[str, Any]) -> int | None:
+    """DelaySeconds as kombu takes it from ``delay_seconds=`` or ``DelaySeconds=``: whole, clamped to 900; None for none."""
+    for key in ("delay_seconds", "DelaySeconds"):
+        value = properties.get(key)
+        if value is None:
+            continue
+        try:
+            delay = int(value)
+        except (TypeError, ValueError, OverflowError):
+            raise BadMessageOption(f"{key} must be a number of seconds, not {value!r}") from None
+        if delay < 0:
+            raise BadMessageOption(f"{key} must not be negative: {value!r}")
+        return min(delay, MAX_DELAY)
+    return None
+
+
+@contextlib.contextmanager
+def collecting(outbox: list[FollowUp]) -> Iterator[None]:
+    """While a worker runs a task: where messages published under ``into_outbox`` go."""
+    token = _outbox.set(outbox)
+    try:
+        yield
+    finally:
+        _outbox.reset(token)
+
+
+class into_outbox:  # noqa: N801 - reads as a statement
+    """What is published inside belongs to the end of the running task: in a worker it is sent by the parent process,
+    before the task's own message is settled; elsewhere it is sent at once."""
+
+    def __enter__(self) -> None:
+        self._token = _into_outbox.set(True)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        _into_outbox.reset(self._token)

@@ -1,0 +1,117 @@
+"""``send_task``: everything between a call and its message.
+
+Owns: merging options, routing, the family (root and parent ids), expiry. Runs in whatever thread calls a task.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat import state
+from pyqs_celery_compat.exceptions import AlwaysEagerIgnored
+from pyqs_celery_compat.uuids import uuid
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.result import AsyncResult
+
+logger = logging.getLogger("celery.app.base")
+
+_OMITTED: Any = object()
+
+
+def send_task(
+    app: Celery,
+    name: str,
+    args: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+    countdown: float | None = None,
+    eta: Any = None,
+    task_id: str | None = None,
+    producer: Any = None,
+    connection: Any = None,
+    router: Any = None,
+    result_cls: Any = None,
+    expires: Any = _OMITTED,
+    publisher: Any = None,
+    link: Any = None,
+    link_error: Any = None,
+    add_to_parent: bool = True,
+    group_id: str | None = None,
+    group_index: int | None = None,
+    retries: int = 0,
+    chord: Any = None,
+    reply_to: str | None = None,
+    time_limit: Any = _OMITTED,
+    soft_time_limit: Any = _OMITTED,
+    root_id: str | None = None,
+    parent_id: str | None = None,
+    route_name: str | None = None,
+    shadow: str | None = None,
+    chain: Any = None,
+    task_type: Any = None,
+    replaced_task_nesting: int = 0,
+    **options: Any,
+) -> AsyncResult:
+    """Publish a call; see ``Celery.send_task``."""
+    conf = app.conf
+    task_id = task_id or uuid()
+    if conf.task_always_eager:
+        warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=3)
+    if task_type is None and dict.get(app._tasks, name) is not None:
+        task_type = app._tasks[name]
+        options = {**task_type._get_exec_options(), **options}
+    limits = {"time_limit": time_limit, "soft_time_limit": soft_time_limit, "expires": expires}
+    for key, given in limits.items():
+        stored = options.pop(key, None)
+        limits[key] = stored if given is _OMITTED else given
+    ignore_result = options.pop("ignore_result", None)
+    options = (router or app.amqp.router).route(options, route_name or name, args, kwargs, task_type)
+    if limits["expires"] is not None:
+        options["expiration"] = _seconds_left(limits["expires"], task_id)
+    if not root_id or not parent_id:
+        parent = app.current_worker_task
+        if parent is not None:
+            root_id = root_id or parent.request.root_id or parent.request.id
+            parent_id = parent_id or parent.request.id
+            if conf.task_inherit_parent_priority:
+                options.setdefault("priority", (parent.request.delivery_info or {}).get("priority"))
+    message = app.amqp.create_task_message(
+        task_id, name, args, kwargs, countdown, eta, group_id, group_index, limits["expires"], retries, chord,
+        _listed(link), _listed(link_error), reply_to or app.thread_oid, limits["time_limit"], limits["soft_time_limit"],
+        root_id=root_id, parent_id=parent_id, shadow=shadow, chain=chain, ignore_result=ignore_result,
+        replaced_task_nesting=replaced_task_nesting, **options,
+    )  # fmt: skip
+    for stamp in options.pop("stamped_headers", None) or ():
+        options.pop(stamp, None)
+    app.amqp.send_task_message(name, message, **options)
+    result: AsyncResult = (result_cls or app.AsyncResult)(task_id)
+    result.ignored = ignore_result
+    if add_to_parent:
+        parent = state.get_current_worker_task()
+        if parent is not None:
+            parent.add_trail(result)
+    return result
+
+
+def _listed(value: Any) -> list[Any] | None:
+    if not value:
+        return None
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _seconds_left(expires: Any, task_id: str) -> float:
+    """Seconds until a moment given as seconds, datetime or ISO text, at least 0."""
+    if isinstance(expires, str):
+        expires = datetime.fromisoformat(expires[:-1] + "+00:00" if expires.endswith("Z") else expires)
+    if isinstance(expires, datetime):
+        expires = expires if expires.tzinfo else expires.replace(tzinfo=timezone.utc)
+        expires = (expires - datetime.now(timezone.utc)).total_seconds()
+    seconds = float(expires)
+    if seconds < 0:
+        logger.warning("%s has an expiration date in the past (%ss ago); it is kept as it is", task_id, -seconds)
+    return max(0.0, seconds)

@@ -1,0 +1,117 @@
+"""What a task knows about its own call: ``self.request``.
+
+Owns: ``Context``. An attribute bag: what is not set falls back to the class's value, ``vars(request)`` shows what was
+set. Lives in the process that runs the task.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Headers that name no user value although Context has no attribute for them.
+_PROTOCOL_KEYS = frozenset({"lang", "task", "argsrepr", "kwargsrepr", "compression"})
+
+
+class Context:
+    """The request of one call. ``request.headers`` holds the headers that are not Celery's own, or None."""
+
+    _children: list[Any] | None = None
+    _protected = 0
+    args: Any = None
+    callbacks: Any = None
+    called_directly = True
+    chain: Any = None
+    chord: Any = None
+    correlation_id: str | None = None
+    delivery_info: dict[str, Any] | None = None
+    errbacks: Any = None
+    eta: str | None = None
+    expires: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+    headers: dict[str, Any] | None = None
+    hostname: str | None = None
+    id: str | None = None
+    ignore_result: bool | None = False
+    is_eager = False
+    kwargs: Any = None
+    logfile: str | None = None
+    loglevel: int | None = None
+    origin: str | None = None
+    parent_id: str | None = None
+    properties: dict[str, Any] | None = None
+    retries = 0
+    reply_to: str | None = None
+    replaced_task_nesting = 0
+    root_id: str | None = None
+    shadow: str | None = None
+    taskset: str | None = None
+    timelimit: Any = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    utc: bool | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.update(*args, **kwargs)
+        if self.headers is None:
+            self.headers = _custom_headers(dict(*args, **kwargs))
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set attributes as ``dict.update`` would; ``timelimit`` sets the two limits with it."""
+        new = dict(*args, **kwargs)
+        self.__dict__.update(new)
+        if "timelimit" in new:
+            limits = new["timelimit"]
+            if isinstance(limits, (list, tuple)) and len(limits) >= 2:
+                self.time_limit, self.soft_time_limit = limits[0], limits[1]
+            else:
+                self.time_limit = self.soft_time_limit = None
+
+    def clear(self) -> None:
+        """Forget everything that was set."""
+        self.__dict__.clear()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The attribute, or ``default``."""
+        return getattr(self, key, default)
+
+    def as_execution_options(self) -> dict[str, Any]:
+        """The options that publish this call again."""
+        hard, soft = self.timelimit or (None, None)
+        return {
+            "task_id": self.id,
+            "root_id": self.root_id,
+            "parent_id": self.parent_id,
+            "group_id": self.group,
+            "group_index": self.group_index,
+            "shadow": self.shadow,
+            "chord": self.chord,
+            "chain": self.chain,
+            "link": self.callbacks,
+            "link_error": self.errbacks,
+            "expires": self.expires,
+            "soft_time_limit": soft,
+            "time_limit": hard,
+            "headers": dict(self.headers or {}),
+            "retries": self.retries,
+            "reply_to": self.reply_to,
+            "replaced_task_nesting": self.replaced_task_nesting,
+            "origin": self.origin,
+        }
+
+    @property
+    def children(self) -> list[Any]:
+        """Results of the tasks that this one has called."""
+        if self._children is None:
+            self._children = []
+        return self._children
+
+    def __repr__(self) -> str:
+        return f"<Context: {vars(self)!r}>"
+
+
+def _custom_headers(values: dict[str, Any]) -> dict[str, Any] | None:
+    custom = {k: v for k, v in values.items() if k not in _PROTOCOL_KEYS and not hasattr(Context, k)}
+    return custom or None

@@ -1,0 +1,289 @@
+"""``app.conf``: settings in layers, read from the user's configuration on first use.
+
+Owns: ``Settings``. Pure, in whatever process the app lives in. Reading a setting loads the configuration; writing one
+does not. Knows nothing of what a setting means. Never shows a secret in its repr.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from pyqs_celery_compat.defaults import DEFAULTS, TO_NEW, TO_OLD
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
+
+_MISSING = object()
+_HIDDEN = re.compile("API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+
+#: What the environment decides whatever the configuration says.
+_ENVIRONMENT = {
+    "broker_url": "CELERY_BROKER_URL",
+    "broker_read_url": "CELERY_BROKER_READ_URL",
+    "broker_write_url": "CELERY_BROKER_WRITE_URL",
+    "result_backend": "CELERY_RESULT_BACKEND",
+}
+#: Attributes that fall back to another setting (as items they do not).
+_ALTERNATIVES = {
+    "broker_url": ("broker_url", "broker_host"),
+    "broker_read_url": ("broker_read_url", "broker_url"),
+    "broker_write_url": ("broker_write_url", "broker_url"),
+    "result_backend": ("result_backend", "CELERY_RESULT_BACKEND"),
+    "task_default_exchange": ("task_default_exchange", "task_default_queue"),
+    "task_default_routing_key": ("task_default_routing_key", "task_default_queue"),
+    "timezone": ("timezone", "TIME_ZONE"),
+}
+
+
+class AttributeMapping(Mapping[str, Any]):
+    """The public attributes of a module, class or instance, read when asked for."""
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return getattr(self.obj, key)
+        except AttributeError:
+            raise KeyError(key) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in dir(self.obj) if not name.startswith("_"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Settings(MutableMapping[str, Any]):
+    """Celery's settings object.
+
+    Layers, the first that has a key wins: what code wrote (``changes``, the constructor's values among them), the
+    configuration object, what ``add_defaults`` brought, Celery's defaults.
+
+    Parameters:
+        load: called once, on first read; answers the configuration object as a mapping, and the namespace.
+        changes: values known from the start.
+    """
+
+    def __init__(self, load: Callable[[Settings], None] | None = None, changes: Mapping[str, Any] | None = None) -> None:
+        put = object.__setattr__
+        put(self, "_load", load)
+        put(self, "_layers", [])
+        put(self, "_namespace", "")
+        put(self, "_own_defaults", {})
+        put(self, "changes", {})
+        put(self, "deprecated_settings", frozenset())
+        self.update(changes or {})
+
+    # -- loading ------------------------------------------------------------------------------------------------
+    def use(self, source: Mapping[str, Any], namespace: str | None) -> None:
+        """Put the configuration object in place. Raises ImproperlyConfigured if it mixes old and new names."""
+        put = object.__setattr__
+        put(self, "_namespace", _prefix(namespace))
+        if not self._namespace:
+            put(self, "deprecated_settings", _check_names(set(source)))
+        self._layers.insert(0, source)
+
+    def add_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Values that everything but Celery's own defaults beats."""
+        self._layers.append(dict(defaults))
+
+    def finalize(self) -> Settings:
+        """Load the configuration now."""
+        load, loader = self.__dict__["_load"], None
+        if load is not None:
+            object.__setattr__(self, "_load", loader)
+            try:
+                load(self)
+            except BaseException:
+                object.__setattr__(self, "_load", load)
+                raise
+        return self
+
+    def reload(self, load: Callable[[Settings], None]) -> None:
+        """Forget the configuration object; the next read loads another. What code wrote stays."""
+        self._layers.clear()
+        object.__setattr__(self, "_load", load)
+
+    @property
+    def loaded(self) -> bool:
+        """True once the configuration has been read."""
+        return self.__dict__["_load"] is None
+
+    # -- mapping ------------------------------------------------------------------------------------------------
+    def __getitem__(self, key: str) -> Any:
+        self.finalize()
+        value = self._find(key)
+        if value is _MISSING:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.changes[self._canonical(key)] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.changes[self._canonical(key)]
+
+    def __contains__(self, key: object) -> bool:
+        if not self.loaded:
+            return self._canonical(str(key)) in self.changes
+        return self._find(str(key)) is not _MISSING
+
+    def __iter__(self) -> Iterator[str]:
+        self.finalize()
+        seen: dict[str, None] = dict.fromkeys(self.changes)
+        for layer in self._layers:
+            seen.update(dict.fromkeys(self._canonical(key) for key in layer))
+        seen.update(dict.fromkeys(DEFAULTS))
+        return iter(seen)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.finalize()
+        for key in _ALTERNATIVES.get(name, (name,)):
+            value = self._find(key)
+            if value is not _MISSING and (value is not None or name not in _ALTERNATIVES):
+                return value
+        if name in _ALTERNATIVES:
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Write the value unless the key is known; loads nothing."""
+        if key not in self:
+            self[key] = default
+            return default
+        return self[key]
+
+    # -- Celery's further readers ---------------------------------------------------------------------------------
+    def first(self, *keys: str) -> Any:
+        """The first of these settings that is not None."""
+        return next((value for value in (self.get(key) for key in keys) if value is not None), None)
+
+    def value_set_for(self, key: str) -> bool:
+        """True if somebody set it: it is not Celery's default."""
+        self.finalize()
+        return self._find(key, defaults=False) is not _MISSING
+
+    def without_defaults(self) -> dict[str, Any]:
+        """Everything that somebody set."""
+        return {key: self[key] for key in self if self.value_set_for(key)}
+
+    def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
+        """The settings as a dict; secrets and passwords in URLs are starred out."""
+        self.finalize()
+        table = {key: self[key] for key in self if with_defaults or self.value_set_for(key)}
+        return {key: censor(key, value) for key, value in table.items()} if censored else table
+
+    def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
+        """The same as lines of text."""
+        return "\n".join(f"{key}: {value!r}" for key, value in self.table(with_defaults, censored).items())
+
+    def find_option(self, name: str, namespace: str = "celery") -> tuple[str, str, Any]:
+        """Where a setting lives: ``(first word, rest, default)``."""
+        for key in (f"{namespace}_{name}", *(key for key in DEFAULTS if key.partition("_")[2] == name), name):
+            if key.lower() in DEFAULTS:
+                space, _, rest = key.lower().partition("_")
+                return (space, rest, DEFAULTS[key.lower()]) if rest else ("", space, DEFAULTS[key.lower()])
+        raise KeyError(name)
+
+    def find_value_for_key(self, name: str, namespace: str = "celery") -> Any:
+        """The value of a setting given without its first word."""
+        return self.get_by_parts(*self.find_option(name, namespace)[:-1])
+
+    def get_by_parts(self, *parts: str) -> Any:
+        """``get_by_parts("worker", "concurrency")``."""
+        return self["_".join(part for part in parts if part)]
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict of all settings."""
+        return dict(self)
+
+    def __repr__(self) -> str:
+        if not self.loaded:
+            return f"<{type(self).__name__}: not loaded yet>"
+        return f"<{type(self).__name__}: {self.table()!r}>"
+
+    # -- names --------------------------------------------------------------------------------------------------
+    def _canonical(self, key: str) -> str:
+        prefix: str = self._namespace
+        if prefix and key.upper().startswith(prefix.upper()) and key[len(prefix) :].lower() in DEFAULTS:
+            return key[len(prefix) :].lower()
+        return TO_NEW.get(key, key)
+
+    def _spellings(self, key: str) -> Iterable[str]:
+        prefix: str = self._namespace
+        if prefix:
+            whole = key if key.upper().startswith(prefix.upper()) else prefix + key
+            yield whole.upper() if prefix.isupper() else whole.lower()
+        yield key
+        if key in TO_NEW:
+            yield TO_NEW[key]
+        if key in TO_OLD:
+            yield TO_OLD[key]
+
+    def _find(self, key: str, *, defaults: bool = True) -> Any:
+        name = self._canonical(key)
+        if name in _ENVIRONMENT and os.environ.get(_ENVIRONMENT[name]):
+            return os.environ[_ENVIRONMENT[name]]
+        if name in self.changes:
+            return self.changes[name]
+        spellings = tuple(self._spellings(key))
+        for layer in self._layers:
+            for spelling in spellings:
+                try:
+                    return layer[spelling]
+                except KeyError:
+                    continue
+        if defaults and name in DEFAULTS:
+            value = DEFAULTS[name]
+            if isinstance(value, dict):  # a copy of our own: code writes into it
+                value = self._own_defaults.setdefault(name, dict(value))
+            return value
+        return _MISSING
+
+
+def censor(key: str, value: Any) -> Any:
+    """A value fit for a log."""
+    if isinstance(value, Mapping):
+        return {inner: censor(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(censor("", item) for item in value) if type(value) in (list, tuple) else value
+    if isinstance(value, str):
+        if _HIDDEN.search(key):
+            return "********"
+        return _URL_PASSWORD.sub("********@", value)
+    return value
+
+
+def _prefix(namespace: str | None) -> str:
+    if not namespace:
+        return ""
+    return namespace if namespace.endswith("_") else namespace + "_"
+
+
+def _check_names(have: set[str]) -> frozenset[str]:
+    """Old names in use; an error when both kinds are, and no key is given under both names."""
+    new, old = have & DEFAULTS.keys(), have & TO_NEW.keys()
+    rename_to_old = len(old) > len(new)
+    convert, left = (TO_OLD, new) if rename_to_old else (TO_NEW, old)
+    really = sorted(key for key in left if convert[key] not in have)
+    if not (new and old and really):
+        return frozenset(old)
+    kind, other = ("new", "old") if rename_to_old else ("old", "new")
+    renames = "\n".join(f"{key:<36} -> {convert[key]}" for key in really)
+    raise ImproperlyConfigured(
+        f"the configuration mixes {kind} setting names into {other} ones; rename these, or use a namespace:\n\n{renames}"
+    )

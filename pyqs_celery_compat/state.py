@@ -1,0 +1,151 @@
+"""Which app is current, which task is running, and who waits for apps to be finalized.
+
+Owns: the thread-local current app, the process-wide default app, the stack of running tasks, the finalizers. Used in
+every thread of a caller or an executor. Imports the app class only when somebody asks for an app and none exists.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pyqs_celery_compat.local import Proxy
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.task import Task
+
+T = TypeVar("T")
+
+
+class LocalStack(Generic[T]):
+    """A stack that every thread (and every asyncio task) has of its own."""
+
+    def __init__(self) -> None:
+        self._var: contextvars.ContextVar[tuple[T, ...]] = contextvars.ContextVar("stack")
+
+    def push(self, item: T) -> tuple[T, ...]:
+        """Put an item on top; answers the stack."""
+        items = (*self._var.get(()), item)
+        self._var.set(items)
+        return items
+
+    def pop(self) -> T | None:
+        """Take the top item off; None from an empty stack."""
+        items = self._var.get(())
+        if not items:
+            return None
+        self._var.set(items[:-1])
+        return items[-1]
+
+    @property
+    def stack(self) -> list[T]:
+        """All items, the oldest first."""
+        return list(self._var.get(()))
+
+    @property
+    def top(self) -> T | None:
+        """The newest item, or None."""
+        items = self._var.get(())
+        return items[-1] if items else None
+
+    def __len__(self) -> int:
+        return len(self._var.get(()))
+
+
+class _ThreadState(threading.local):
+    current_app: Celery | None = None
+
+
+_tls = _ThreadState()
+_lock = threading.RLock()
+_task_stack: LocalStack[Task] = LocalStack()
+_apps: weakref.WeakSet[Celery] = weakref.WeakSet()
+_on_app_finalizers: list[Callable[[Celery], Any]] = []
+
+#: The app of threads that have made none.
+default_app: Celery | None = None
+
+
+def set_default_app(app: Celery | None) -> None:
+    """Make this the app of every thread that has no current one."""
+    global default_app
+    default_app = app
+
+
+def set_current_app(app: Celery | None) -> None:
+    """Make this the app of the calling thread."""
+    _tls.current_app = app
+
+
+_set_current_app = set_current_app
+
+
+def get_current_app() -> Celery:
+    """The calling thread's app, else the default one; one named ``default`` is made if there is none."""
+    if _tls.current_app is not None:
+        return _tls.current_app
+    with _lock:
+        if default_app is None:
+            from pyqs_celery_compat.app import Celery
+
+            set_default_app(Celery("default", fixups=[], set_as_current=False))
+        assert default_app is not None
+        return default_app
+
+
+def app_or_default(app: Celery | None = None) -> Celery:
+    """The app given, else the current one."""
+    return get_current_app() if app is None else app
+
+
+def get_current_task() -> Task | None:
+    """The task that runs in this thread, or None."""
+    return _task_stack.top
+
+
+def get_current_worker_task() -> Task | None:
+    """The task the worker runs here, not one that it called in turn."""
+    for task in reversed(_task_stack.stack):
+        if not task.request.called_directly:
+            return task
+    return None
+
+
+def connect_on_app_finalize(callback: Callable[[Celery], Any]) -> Callable[[Celery], Any]:
+    """Have ``callback(app)`` called for every app that is finalized from now on."""
+    _on_app_finalizers.append(callback)
+    return callback
+
+
+def announce_app_finalized(app: Celery) -> None:
+    """Call the finalizers for this app."""
+    for callback in list(_on_app_finalizers):
+        callback(app)
+
+
+def register_app(app: Celery) -> None:
+    """Remember the app, weakly."""
+    _apps.add(app)
+
+
+def deregister_app(app: Celery) -> None:
+    """Forget the app."""
+    _apps.discard(app)
+
+
+def active_apps() -> list[Celery]:
+    """Every app that is alive."""
+    return list(_apps)
+
+
+push_current_task = _task_stack.push
+pop_current_task = _task_stack.pop
+
+#: Stands for the current app.
+current_app: Any = Proxy(get_current_app)
+#: Stands for the running task.
+current_task: Any = Proxy(get_current_task)

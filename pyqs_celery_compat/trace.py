@@ -1,0 +1,277 @@
+"""Running one task with everything around it: request, handlers, signals, log lines, continuations.
+
+Owns: ``build_tracer`` and what it answers. Runs in the thread that runs the task, in an executor or (``apply``) in the
+caller's process. Decides the state, never the verdict on a message. The worker looks ``build_tracer`` up here at call
+time, because tracing libraries put their own in its place.
+
+Order (observed on Celery 5.7): task_prerun, before_start, run, continuations, on_success, task_success, after_return,
+task_postrun; a failure: errbacks, on_failure, task_failure, after_return, task_postrun; a retry: on_retry, task_retry,
+task_postrun.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyqs_celery_compat import continuations, signals, states
+from pyqs_celery_compat.einfo import ExceptionInfo
+from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
+from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.state import _task_stack
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.task import Task
+
+logger = logging.getLogger("celery.app.trace")
+
+LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
+LOG_FAILURE = "Task %(name)s[%(id)s] %(description)s: %(exc)s"
+LOG_INTERNAL_ERROR = "Task %(name)s[%(id)s] %(description)s: %(exc)s"
+LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
+LOG_REJECTED = "Task %(name)s[%(id)s] %(exc)s"
+LOG_RETRY = "Task %(name)s[%(id)s] retry: %(exc)s"
+
+#: After these no after_return is called.
+IGNORE_STATES = frozenset({states.IGNORED, states.RETRY, states.REJECTED})
+
+
+class TraceInfo(NamedTuple):
+    """How a task ended when it did not succeed: state, and the exception that said so."""
+
+    state: str
+    retval: BaseException
+
+
+class TraceOutcome(NamedTuple):
+    """What a tracer answers: the return value or an ExceptionInfo, the TraceInfo (None on success), seconds, repr."""
+
+    retval: Any
+    info: TraceInfo | None
+    runtime: float
+    retstr: str | None
+
+
+Tracer = Callable[..., TraceOutcome]
+
+
+def task_has_custom(task: Task, attr: str) -> bool:
+    """True if the task's class, or one between it and ``Task``, defines the method."""
+    from pyqs_celery_compat.task import Task as Base
+
+    for cls in type(task).__mro__:
+        if attr in vars(cls):
+            return cls is not Base and cls is not object
+    return False
+
+
+def build_tracer(
+    name: str,
+    task: Task,
+    loader: Any = None,
+    hostname: str | None = None,
+    store_errors: bool = True,
+    eager: bool = False,
+    propagate: bool = False,
+    app: Celery | None = None,
+    **_: Any,
+) -> Tracer:
+    """A function ``(uuid, args, kwargs, request)`` that runs the task and answers a ``TraceOutcome``.
+
+    Parameters:
+        hostname: the node's name, for the request.
+        eager: it runs in the caller's process; handler errors reach the caller.
+        propagate: raise what the task raises, calling no failure handler.
+    """
+    return _TaskTracer(name, task, app or task.app, hostname or socket.gethostname(), eager, propagate)
+
+
+class _TaskTracer:
+    def __init__(self, name: str, task: Task, app: Celery, hostname: str, eager: bool, propagate: bool) -> None:
+        self.name, self.task, self.app, self.hostname = name, task, app, hostname
+        self.eager, self.propagate = eager, propagate
+        self.call = task if task_has_custom(task, "__call__") else task.run
+
+    def __call__(
+        self, uuid: str, args: Any, kwargs: Mapping[str, Any], request: Mapping[str, Any] | None = None
+    ) -> TraceOutcome:
+        context: Context | None = None
+        started = time.monotonic()
+        try:
+            if not hasattr(kwargs, "items"):
+                raise InvalidTaskError("Task keyword arguments is not a mapping")
+            context = Context(dict(request or {}), args=args, kwargs=kwargs, called_directly=False)
+            return self._run(uuid, args, kwargs, context, started)
+        except (MemoryError, Reject):
+            raise
+        except Exception as exc:
+            # Outside the body: a handler, a continuation that cannot be written, a bug of ours.
+            if self.propagate or self.eager:
+                raise
+            self._internal_error(uuid, args, kwargs, request, exc)
+            info, retval = self._failed(context or Context(id=uuid), exc, internal=True)
+            return TraceOutcome(retval, info, time.monotonic() - started, None)
+
+    def _run(self, uuid: str, args: Any, kwargs: Any, context: Context, started: float) -> TraceOutcome:
+        task = self.task
+        state: str | None = None
+        retval: Any = None
+        _task_stack.push(task)
+        task.request_stack.push(context)
+        try:
+            signals.task_prerun.send(sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs)
+            info, retval = self._call_body(uuid, args, kwargs, context)
+            if info is None:
+                info, retval = self._continue(uuid, context, retval)
+            runtime = time.monotonic() - started
+            if info is None:
+                state = states.SUCCESS
+                retstr = self._succeeded(uuid, args, kwargs, context, retval, runtime)
+                outcome = TraceOutcome(retval, None, runtime, retstr)
+            else:
+                state = info.state
+                outcome = TraceOutcome(retval, info, runtime, None)
+                retval = info.retval
+            if state not in IGNORE_STATES:
+                self._handler("after_return", uuid, state, retval, uuid, args, kwargs, None)
+            return outcome
+        finally:
+            try:
+                signals.task_postrun.send(
+                    sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs, retval=retval, state=state
+                )
+            finally:
+                _task_stack.pop()
+                task.request_stack.pop()
+
+    def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
+        try:
+            if task_has_custom(self.task, "before_start"):
+                self.task.before_start(uuid, args, kwargs)
+            return None, self.call(*args, **kwargs)
+        except Reject as exc:
+            return self._stopped(context, states.REJECTED, exc, logging.WARNING, LOG_REJECTED)
+        except Ignore as exc:
+            return self._stopped(context, states.IGNORED, exc, logging.INFO, LOG_IGNORED)
+        except Retry as exc:
+            if self.propagate:
+                raise
+            return self._retried(context, exc)
+        except Exception as exc:
+            if self.propagate:
+                raise
+            return self._failed(context, exc)
+
+    def _continue(self, uuid: str, context: Context, retval: Any) -> tuple[TraceInfo | None, Any]:
+        """Publish what follows; a result that cannot be written makes the task a failed one, as in Celery."""
+        if not (context.callbacks or context.chain):
+            return None, retval
+        from kombu.exceptions import EncodeError, OperationalError
+
+        try:
+            continuations.on_success(self.app, context, retval, uuid)
+        except (EncodeError, OperationalError) as exc:
+            if self.propagate:
+                raise
+            return self._failed(context, exc)
+        return None, retval
+
+    def _succeeded(self, uuid: str, args: Any, kwargs: Any, context: Context, retval: Any, runtime: float) -> str:
+        retstr = shorten(retval, self.task.resultrepr_maxsize)
+        self._handler("on_success", uuid, retval, uuid, args, kwargs)
+        signals.task_success.send(sender=self.task, result=retval, runtime=runtime)
+        if logger.isEnabledFor(logging.INFO):
+            data = self._data(context, return_value=retstr, runtime=runtime)
+            logger.info(LOG_SUCCESS, data, extra={"data": data})
+        return retstr
+
+    def _handler(self, handler: str, uuid: str, *arguments: Any) -> None:
+        """A handler of a task that has ended: its error is logged, because the outcome stands already."""
+        if not task_has_custom(self.task, handler):
+            return
+        try:
+            getattr(self.task, handler)(*arguments)
+        except (Reject, MemoryError):
+            raise
+        except Exception as exc:
+            if self.eager:
+                raise
+            logger.exception("Task %s[%s] %s handler raised: %r", self.name, uuid, handler, exc)
+
+    # -- the other ends -----------------------------------------------------------------------------------------
+    def _stopped(self, context: Context, state: str, exc: Exception, level: int, form: str) -> tuple[TraceInfo, ExceptionInfo]:
+        einfo = ExceptionInfo.of(exc, internal=True)
+        description = "rejected" if state == states.REJECTED else "ignored"
+        data = self._data(context, exc=safe_repr(exc), description=description, internal=True)
+        logger.log(level, form, data, extra={"data": data}, exc_info=einfo.exc_info if level > logging.INFO else None)  # type: ignore[arg-type]
+        return TraceInfo(state, exc), einfo
+
+    def _retried(self, context: Context, exc: Retry) -> tuple[TraceInfo, ExceptionInfo]:
+        einfo = ExceptionInfo.of(exc)
+        self.task.on_retry(exc.exc, context.id, context.args, context.kwargs, einfo)
+        signals.task_retry.send(sender=self.task, request=context, reason=exc, einfo=einfo)
+        data = self._data(context, exc=str(exc))
+        logger.info(LOG_RETRY, data, extra={"data": data})
+        return TraceInfo(states.RETRY, exc), einfo
+
+    def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
+        einfo = ExceptionInfo.of(exc)
+        continuations.on_failure(self.app, self.task, context, exc, einfo)
+        self.task.on_failure(exc, context.id, context.args, context.kwargs, einfo)
+        signals.task_failure.send(
+            sender=self.task, task_id=context.id, exception=exc, args=context.args, kwargs=context.kwargs,
+            traceback=exc.__traceback__, einfo=einfo,
+        )  # fmt: skip
+        expected = not internal and isinstance(exc, tuple(self.task.throws))
+        level = logging.CRITICAL if internal else logging.INFO if expected else logging.ERROR
+        what = "INTERNAL ERROR" if internal else "raised expected" if expected else "raised unexpected"
+        data = self._data(context, exc=safe_repr(exc), traceback=einfo.traceback, description=what, internal=False)
+        logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else einfo.exc_info)  # type: ignore[arg-type]
+        return TraceInfo(states.FAILURE, exc), einfo
+
+    def _internal_error(self, uuid: str, args: Any, kwargs: Any, request: Any, exc: Exception) -> None:
+        signals.task_internal_error.send(
+            sender=self.task, task_id=uuid, args=args, kwargs=kwargs, request=request, exception=exc,
+            traceback=exc.__traceback__, einfo=ExceptionInfo.of(exc),
+        )  # fmt: skip
+
+    def _data(self, context: Context, **more: Any) -> dict[str, Any]:
+        """What log handlers find as ``record.data``: names Celery's users rely on."""
+        return {
+            "hostname": context.hostname or self.hostname,
+            "id": context.id,
+            "name": context.shadow or self.name,
+            "args": context.get("argsrepr") or LazyRepr(context.args),
+            "kwargs": context.get("kwargsrepr") or LazyRepr(context.kwargs),
+            "pid": os.getpid(),
+            **more,
+        }
+
+
+class LazyRepr:
+    """The repr of a value, made only if a log format asks for it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return safe_repr(self.value)
+
+
+def safe_repr(value: Any) -> str:
+    """``repr`` that does not raise."""
+    try:
+        return repr(value)
+    except Exception as exc:
+        return f"<{type(value).__name__}: repr raised {type(exc).__name__}>"
+
+
+def shorten(value: Any, limit: int) -> str:
+    """``safe_repr`` cut to a number of characters."""
+    text = safe_repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
