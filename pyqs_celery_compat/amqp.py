@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pyqs.errors import NotSerializable, SqsError
 from pyqs.message import MessageAttribute, OutgoingMessage
 from pyqs_celery_compat import outgoing, publisher, serialization, signals
-from pyqs_celery_compat.envelope import seal_envelope
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.routing import DeclaredQueue, QueueTable, Router, prepare_routes
 
@@ -23,11 +22,10 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 #: Options of a publish that steer it and do not travel in the message.
-_NOT_PROPERTIES = frozenset({
-    "countdown", "eta", "exchange_type", "exchange", "routing_key", "queue", "declare", "retry", "retry_policy", "serializer",
-    "compression", "headers", "delivery_mode", "mandatory", "immediate", "timeout", "confirm_timeout", "event_dispatcher",
-    "connection", "producer", "stamped_headers", "origin", "argsrepr", "kwargsrepr", "router", "result_cls",
-    "expiration", "priority", "message_attributes", "content_type", "content_encoding",
+_STEERING = frozenset({
+    "exchange_type", "exchange", "routing_key", "queue", "declare", "retry", "retry_policy", "serializer", "compression",
+    "delivery_mode", "mandatory", "immediate", "timeout", "confirm_timeout", "event_dispatcher", "connection", "priority",
+    "message_attributes", "content_type", "content_encoding",
 })  # fmt: skip
 
 
@@ -60,22 +58,13 @@ class AMQP:
         """The queue of calls that nothing routes."""
         return self.queues[self.app.conf.task_default_queue]
 
-    def create_task_message(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
-        """The message in the app's protocol (``task_protocol``)."""
+    def create_task_message(self, task_id: str, name: str, args: Any, kwargs: Any, **fields: Any) -> outgoing.TaskMessage:
+        """The message in the app's protocol (``task_protocol``). Steering options among ``fields`` are left out of it."""
+        fields = {key: value for key, value in fields.items() if key not in _STEERING}
+        fields["now"] = fields.get("now") or self.app.now()
         if int(self.app.conf.task_protocol) == 1:
-            return self.as_task_v1(*args, **kwargs)
-        return self.as_task_v2(*args, **kwargs)
-
-    def as_task_v2(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
-        """The message in protocol 2."""
-        kwargs.setdefault("repr_levels", self.app.conf.task_repr_maxlevels)
-        kwargs["now"] = kwargs.get("now") or self.app.now()
-        return outgoing.as_task_v2(*args, **kwargs)
-
-    def as_task_v1(self, *args: Any, **kwargs: Any) -> outgoing.TaskMessage:
-        """The message in protocol 1."""
-        kwargs["now"] = kwargs.get("now") or self.app.now()
-        return outgoing.as_task_v1(*args, utc=bool(self.app.conf.enable_utc), **kwargs)
+            return outgoing.as_task_v1(task_id, name, args, kwargs, utc=bool(self.app.conf.enable_utc), **fields)
+        return outgoing.as_task_v2(task_id, name, args, kwargs, **fields)
 
     def send_task_message(self, name: str, message: outgoing.TaskMessage, **options: Any) -> None:
         """Seal and publish.
@@ -86,28 +75,28 @@ class AMQP:
         Raises:
             kombu.exceptions.EncodeError, OperationalError; pyqs.errors.MessageError for what SQS would not take.
         """
-        headers, properties, body = dict(message.headers), dict(message.properties), message.body
-        headers.update(options.get("headers") or {})
-        properties.update({key: value for key, value in options.items() if key not in _NOT_PROPERTIES})
+        conf, headers, properties, body = self.app.conf, message.headers, message.properties, message.body
         queue, exchange, routing_key = self._destination(options)
-        policy = {**self.app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
-        declare = options.get("declare") or self._declare(queue)
+        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
         signals.before_task_publish.send(
-            sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers,
-            properties=properties, declare=declare, retry_policy=policy,
+            sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers, properties=properties,
+            declare=options.get("declare") or self._declare(queue), retry_policy=policy,
         )  # fmt: skip
+        serializer = options.get("serializer") or conf.task_serializer
+        try:
+            text = outgoing.seal_task(
+                message,
+                routing_key=routing_key,
+                exchange=exchange,
+                serializer=serializer,
+                compression=options.get("compression") or conf.task_compression,
+                priority=options.get("priority"),
+                delivery_mode=options.get("delivery_mode") or conf.task_default_delivery_mode,
+                outer_base64=self.app.publisher.transport.outer_base64,
+            )
+        except NotSerializable as exc:
+            raise _encode_error(_named(name, body, serializer, exc)) from exc
         group_id, dedup_id = properties.get("MessageGroupId"), properties.get("MessageDeduplicationId")
-        priority = options.get("priority")
-        properties["delivery_mode"] = options.get("delivery_mode") or self.app.conf.task_default_delivery_mode or 2
-        properties["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
-        properties["priority"] = 0 if priority is None else priority
-        if options.get("expiration") is not None:
-            properties["expiration"] = str(int(options["expiration"] * 1000))
-        conf = self.app.conf
-        text = self._sealed(
-            name, body, headers, properties,
-            options.get("serializer") or conf.task_serializer, options.get("compression") or conf.task_compression,
-        )  # fmt: skip
         sqs_message = OutgoingMessage(
             text,
             delay=self._delay(headers, body, properties),
@@ -155,33 +144,6 @@ class AMQP:
         if not signals.before_task_publish.receivers:
             return []
         return [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue]
-
-    def _sealed(
-        self,
-        name: str,
-        body: Any,
-        headers: dict[str, Any],
-        properties: dict[str, Any],
-        serializer: str,
-        compression: str | None,
-    ) -> str:
-        try:
-            sent = serialization.dumps(body, serializer, compression)
-        except NotSerializable as exc:
-            raise _encode_error(_named(name, body, serializer, exc)) from exc
-        if sent.compression:
-            headers["compression"] = sent.compression
-        try:
-            return seal_envelope(
-                sent.payload,
-                content_type=sent.content_type,
-                content_encoding=sent.content_encoding,
-                headers=headers,
-                properties=properties,
-                outer_base64=self.app.publisher.transport.outer_base64,
-            )
-        except (TypeError, ValueError) as exc:
-            raise _encode_error(NotSerializable(f"{name}: a header or option cannot be written: {exc}")) from exc
 
     def _delay(self, headers: Mapping[str, Any], body: Any, properties: Mapping[str, Any]) -> int | None:
         explicit = publisher.explicit_delay(dict(properties))

@@ -1,8 +1,7 @@
 """Celery's own tasks, those that canvases send by name.
 
 Owns: ``celery.map`` and ``celery.starmap``. They run the inner task in place, in an executor. The others
-(chain, group, chord, chunks, accumulate, chord_unlock, backend_cleanup) come with canvas and results; a message that names one of
-them is left on its queue.
+come with canvas and results; a message that names one of them is left on its queue.
 """
 
 from __future__ import annotations

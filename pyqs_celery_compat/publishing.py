@@ -1,14 +1,12 @@
 """``send_task``: everything between a call and its message.
 
-Owns: merging options, routing, the family (root and parent ids), expiry. Runs in whatever thread calls a task.
+Owns: merging options, routing, the family (root and parent ids). Runs in whatever thread calls a task.
 """
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import state
@@ -18,8 +16,6 @@ from pyqs_celery_compat.uuids import uuid
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.result import AsyncResult
-
-logger = logging.getLogger("celery.app.base")
 
 _OMITTED: Any = object()
 
@@ -71,8 +67,6 @@ def send_task(
         limits[key] = stored if given is _OMITTED else given
     ignore_result = options.pop("ignore_result", None)
     options = (router or app.amqp.router).route(options, route_name or name, args, kwargs, task_type)
-    if limits["expires"] is not None:
-        options["expiration"] = _seconds_left(limits["expires"], task_id)
     if not root_id or not parent_id:
         parent = app.current_worker_task
         if parent is not None:
@@ -81,13 +75,11 @@ def send_task(
             if conf.task_inherit_parent_priority:
                 options.setdefault("priority", (parent.request.delivery_info or {}).get("priority"))
     message = app.amqp.create_task_message(
-        task_id, name, args, kwargs, countdown, eta, group_id, group_index, limits["expires"], retries, chord,
-        _listed(link), _listed(link_error), reply_to or app.thread_oid, limits["time_limit"], limits["soft_time_limit"],
+        task_id, name, args, kwargs, countdown=countdown, eta=eta, group_id=group_id, group_index=group_index, retries=retries,
+        chord=chord, callbacks=_listed(link), errbacks=_listed(link_error), reply_to=reply_to or app.thread_oid,
         root_id=root_id, parent_id=parent_id, shadow=shadow, chain=chain, ignore_result=ignore_result,
-        replaced_task_nesting=replaced_task_nesting, **options,
+        replaced_task_nesting=replaced_task_nesting, **limits, **options,
     )  # fmt: skip
-    for stamp in options.pop("stamped_headers", None) or ():
-        options.pop(stamp, None)
     app.amqp.send_task_message(name, message, **options)
     result: AsyncResult = (result_cls or app.AsyncResult)(task_id)
     result.ignored = ignore_result
@@ -102,16 +94,3 @@ def _listed(value: Any) -> list[Any] | None:
     if not value:
         return None
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _seconds_left(expires: Any, task_id: str) -> float:
-    """Seconds until a moment given as seconds, datetime or ISO text, at least 0."""
-    if isinstance(expires, str):
-        expires = datetime.fromisoformat(expires[:-1] + "+00:00" if expires.endswith("Z") else expires)
-    if isinstance(expires, datetime):
-        expires = expires if expires.tzinfo else expires.replace(tzinfo=timezone.utc)
-        expires = (expires - datetime.now(timezone.utc)).total_seconds()
-    seconds = float(expires)
-    if seconds < 0:
-        logger.warning("%s has an expiration date in the past (%ss ago); it is kept as it is", task_id, -seconds)
-    return max(0.0, seconds)

@@ -30,7 +30,7 @@ class DeclaredQueue:
 
     def to_kombu(self) -> Any:
         """The same as a ``kombu.Queue``."""
-        from kombu import Exchange, Queue
+        from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
         return Queue(self.name, Exchange(self.exchange_name or self.name, type="direct"), routing_key=self.routing_key)
 
