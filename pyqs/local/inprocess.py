@@ -110,7 +110,7 @@ class InProcessSqs:
             self.store.queue_tags(queue)  # raises QueueDoesNotExist
             return self._base + queue
 
-        return self._call("GetQueueUrl", name, call)
+        return self._named("GetQueueUrl", name, name, call)
 
     def locate(self, address: str) -> str:
         """The URL here of the queue with this URL or ARN; whatever its region and account, there is one store."""
@@ -129,7 +129,8 @@ class InProcessSqs:
         self, name: str, attributes: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
     ) -> str:
         """CreateQueue."""
-        self._call("CreateQueue", name, lambda queue: self.store.create_queue(queue, attributes, tags, region=self._region))
+        region = self._region
+        self._named("CreateQueue", name, name, lambda queue: self.store.create_queue(queue, attributes, tags, region=region))
         return self._base + name
 
     def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
@@ -167,9 +168,11 @@ class InProcessSqs:
         self.store.wake()
 
     def _call(self, action: str, queue_url: str, call: Callable[[str], _T]) -> _T:
+        return self._named(action, queue_url, queue_url.rpartition("/")[2], call)
+
+    def _named(self, action: str, queue_url: str, name: str, call: Callable[[str], _T]) -> _T:
         if self._closed:
             raise SqsError(f"{action}: this client is closed", queue=queue_url)
-        name = queue_url.rpartition("/")[2]
         try:
             self.store.faults.before(action, name)
             result = call(name)
