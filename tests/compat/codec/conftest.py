@@ -80,3 +80,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """``specimen_id`` runs a test once per recorded message."""
     if "specimen_id" in metafunc.fixturenames:
         metafunc.parametrize("specimen_id", sorted(read_specimens()))
+
+
+def envelope_body(payload: bytes, content_type: str, *, headers: dict[str, Any] | None = None, **changes: Any) -> str:
+    """An SQS body as kombu writes it, with any part replaced."""
+    envelope: dict[str, Any] = {
+        "body": base64.b64encode(payload).decode(),
+        "content-type": content_type,
+        "content-encoding": "binary",
+        "headers": {"task": "spec.add", "id": "id-1", "lang": "py"} if headers is None else headers,
+        "properties": {"body_encoding": "base64", "correlation_id": "id-1", "delivery_info": {}},
+        **changes,
+    }
+    return base64.b64encode(json.dumps(envelope).encode()).decode()
+
+
+@pytest.fixture(scope="session")
+def in_envelope() -> Callable[..., str]:
+    return envelope_body
+
+
+@pytest.fixture(scope="session")
+def pickled_call() -> Callable[[bytes], str]:
+    """The body of a protocol 2 call whose only argument is what these opcodes push."""
+
+    def body(opcodes: bytes) -> str:
+        return envelope_body(b"\x80\x02((" + opcodes + b"t}}t.", "application/x-python-serialize")
+
+    return body

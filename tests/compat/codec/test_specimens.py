@@ -17,12 +17,12 @@ from pyqs_celery_compat.serialization import Accept
 
 #: fields of ``expect`` that are attributes of the call under the same name
 SAME = (
-    "protocol task id retries group root_id parent_id reply_to correlation_id priority content_type content_encoding compression"
-).split()
+    *("protocol", "task", "id", "retries", "group", "root_id", "parent_id", "reply_to", "correlation_id", "priority"),
+    *("content_type", "content_encoding", "compression"),
+)
 
-
-#: Celery 3.1 and 4.4 take a pickled chord apart and put it together again while they read it. That leaves traces which are not
-#: on the wire (each reading nests an empty ``kwargs`` once more, and adds a ``chord_size`` of null); we give what is on the wire.
+#: Celery 3.1 and 4.4 take a pickled chord apart and put it together again while they read it. That leaves traces that are
+#: not on the wire: each reading nests an empty ``kwargs`` once more, and adds a ``chord_size`` of null.
 REBUILT_BY_CELERY = {
     "celery3.1.26-py36/p1-pickle-chain-of-group",
     "celery4.4.7-py37/p1-pickle-chain-of-group",
