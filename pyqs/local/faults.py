@@ -112,7 +112,7 @@ class Rule:
             short = int(value) if name == "short" else 1
         except (TypeError, ValueError) as error:
             raise ConfigError(f"fault {name!r}: {error}") from error
-        if not 0 <= rate <= 1 or not 0 <= seconds <= 86_400 or short < 1 or (times is not None and times < 0):
+        if not 0 <= rate <= 1 or not 0 <= seconds <= 86_400 or short < 1 or (times is not None and times < 1):
             raise ConfigError(f"fault {name!r}: out of range")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ConfigError(f"fault {name!r} takes {' or '.join(_CHOICES[name])}, not {value!r}")
@@ -203,8 +203,6 @@ class Faults:
                 if rule.times is not None:
                     left = [replace(rule, times=rule.times - 1)] if rule.times > 1 else []
                     self._rules = (*self._rules[:index], *left, *self._rules[index + 1 :])
-                    if rule.times == 0:
-                        continue
                 return rule
         return None
 

@@ -16,6 +16,7 @@ import re
 import select
 import socket
 import threading
+import time
 import uuid
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
@@ -149,11 +150,11 @@ class LocalServer:
         while not self._stopping:
             try:
                 connection, _ = listener.accept()
-            except OSError:
+            except OSError as error:
                 if self._stopping:
                     return
-                logger.warning("accepting a connection failed; going on", exc_info=True)
-                threading.Event().wait(0.1)  # out of file descriptors, say
+                logger.warning("accepting a connection failed, trying again: %s", error)
+                time.sleep(0.1)  # out of file descriptors, say
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._serve, args=(connection,), name="sqs-connection", daemon=True)
@@ -163,7 +164,14 @@ class LocalServer:
                     return
                 self._connections.add(connection)
                 self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("no thread for a connection, closing it: %s", error)
+                with self._lock:
+                    self._connections.discard(connection)
+                    self._threads.discard(thread)
+                connection.close()
 
     # -- one connection -----------------------------------------------------------------------------------------------
 

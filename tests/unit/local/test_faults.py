@@ -219,7 +219,7 @@ def test_counts_lag(sqs, url, faults):
         "empty:rate=x",
         "empty:colour=red",
         "empty:rate",
-        "empty:times=-1",
+        "empty:times=0",
     ],
 )
 def test_a_malformed_rule_is_refused(text):
