@@ -15,7 +15,7 @@ access-denied   AccessDenied
 expired-token   ExpiredToken
 ==============  =====================================================================================================
 
-and on messages (standard queues only, but for the first three):
+and on messages (duplicate, reorder and undelete spare FIFO queues):
 
 ==============  =====================================================================================================
 short=N         a receive brings 1 to N messages (3) however many there are
@@ -24,6 +24,7 @@ expired-handle  a receipt handle is refused as expired
 duplicate       a message that is handed out stays visible for others too
 reorder         messages come in random order
 undelete        a delete is acknowledged, and the message comes back
+late-change-ok  changing the visibility of a message that is visible again answers OK and does nothing (AWS was seen to)
 lag=SECONDS     the approximate counts are up to so old (60)
 ==============  =====================================================================================================
 """
@@ -60,6 +61,7 @@ _NAMES: Mapping[str, str] = {
     "duplicate": "",
     "reorder": "",
     "undelete": "",
+    "late-change-ok": "",
     "lag": "60",
 }
 _CHOICES = {"throttle": ("RequestThrottled", "ThrottlingException"), "error": ("500", "503"), "drop": ("before", "after")}
@@ -236,6 +238,10 @@ class Faults:
     def expires_handle(self, action: str, queue: str) -> bool:
         """Whether this receipt handle is refused as expired."""
         return bool(self._rules) and self._draw("expired-handle", action, queue) is not None
+
+    def accepts_late_change(self, queue: str) -> bool:
+        """Whether a change of visibility that comes too late is answered as if it had worked."""
+        return bool(self._rules) and self._draw("late-change-ok", "ChangeMessageVisibility", queue) is not None
 
     def counts(self, queue: str, described: dict[str, str]) -> dict[str, str]:
         """Attributes with the approximate counts as they were some time ago."""

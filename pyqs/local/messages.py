@@ -216,6 +216,8 @@ class Messages:
             reason = "Message does not exist or is not available for visibility timeout change."
             return bad_parameter(handle, "ReceiptHandle", reason)
         if row["state"] != INFLIGHT:
+            if self._faults.accepts_late_change(queue.name):
+                return None
             return ServiceError("MessageNotInflight", "The message referred to isn't in flight.")
         if now + seconds * SECOND > row["received_at"] + MAX_HIDDEN_SECONDS * SECOND:
             reason = f"Total VisibilityTimeout for the message is beyond the limit [{MAX_HIDDEN_SECONDS} seconds]"

@@ -194,6 +194,15 @@ def test_expired_handles(sqs, url, faults):
     assert isinstance(sqs.change_visibility_batch(url, [(handles[0], 0)])[0], LeaseLost)
 
 
+def test_a_late_change_of_visibility_may_be_answered_ok_and_do_nothing(sqs, url, faults):
+    fill(sqs, url, 1)
+    handle = sqs.receive(url, wait=0, visibility=0)[0].receipt_handle
+    assert isinstance(sqs.change_visibility_batch(url, [(handle, 60)])[0], LeaseLost)
+    faults.add("late-change-ok")
+    assert sqs.change_visibility_batch(url, [(handle, 60)]) == [None]
+    assert visible(sqs, url) == 1
+
+
 def test_counts_lag(sqs, url, faults):
     faults.add("lag=60")
     assert visible(sqs, url) == 0
