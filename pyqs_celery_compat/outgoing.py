@@ -9,8 +9,7 @@ protocol's own; options that nothing else consumes become message properties.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -41,28 +40,6 @@ def as_task_v2(
     args: Any = None,
     kwargs: Any = None,
     *,
-    countdown: float | None = None,
-    eta: datetime | str | None = None,
-    expires: float | datetime | str | None = None,
-    group_id: str | None = None,
-    group_index: int | None = None,
-    retries: int = 0,
-    chord: Any = None,
-    callbacks: Any = None,
-    errbacks: Any = None,
-    chain: Any = None,
-    reply_to: str | None = None,
-    time_limit: float | None = None,
-    soft_time_limit: float | None = None,
-    root_id: str | None = None,
-    parent_id: str | None = None,
-    shadow: str | None = None,
-    ignore_result: bool | None = False,
-    argsrepr: str | None = None,
-    kwargsrepr: str | None = None,
-    origin: str | None = None,
-    replaced_task_nesting: int = 0,
-    stamped_headers: Iterable[str] | None = None,
     headers: Mapping[str, Any] | None = None,
     now: datetime | None = None,
     **options: Any,
@@ -71,48 +48,55 @@ def as_task_v2(
 
     Parameters:
         args, kwargs: a list or tuple, and a mapping.
+        headers: custom headers.
+        now: aware, in the app's time zone; default the present in UTC.
         countdown: seconds from ``now``; becomes ``eta``.
         eta, expires: a datetime (a naive one goes out naive and is read as UTC) or ISO text; ``expires`` also seconds.
         callbacks, errbacks, chain, chord: signatures (dicts, or their subclasses); ``chain`` reversed, next task last.
-        stamped_headers: names in ``options`` that are stamps.
-        headers: custom headers.
-        now: aware, in the app's time zone; default the present in UTC.
-        options: whatever else the caller gave; becomes message properties.
+        time_limit, soft_time_limit: seconds.
+        group_id, group_index, root_id, parent_id, retries, reply_to, shadow, ignore_result, argsrepr, kwargsrepr, origin,
+            replaced_task_nesting: as in the header or property of that name; ``root_id`` defaults to ``task_id``.
+        stamped_headers: names of those options that are stamps.
+        options: whatever else the caller gave becomes a message property.
 
     Raises:
         TypeError: args or kwargs of the wrong kind.
         BadMessageOption: a countdown or an expiry out of range.
     """
     args, kwargs = _arguments(args, kwargs)
-    now = now or datetime.now(timezone.utc)
-    stamps = {stamp: options.pop(stamp) for stamp in stamped_headers or ()}
+    take = options.pop
+    stamped = take("stamped_headers", None)
+    eta, expires, expiration = _times(options, now or datetime.now(timezone.utc))
+    # Celery leaves these three in its options, so they are properties as well.
+    argsrepr, kwargsrepr, origin = (options.get(key) for key in ("argsrepr", "kwargsrepr", "origin"))
     fields: dict[str, Any] = {
         "lang": "py",
         "task": name,
         "id": task_id,
-        "shadow": shadow,
-        "eta": _iso(later(now, countdown, "countdown") if countdown else eta),
-        "expires": _iso(_expiry(expires, now)),
-        "group": group_id,
-        "group_index": group_index,
-        "retries": retries,
-        "timelimit": [time_limit, soft_time_limit],
-        "root_id": root_id or task_id,
-        "parent_id": parent_id,
+        "shadow": take("shadow", None),
+        "eta": eta,
+        "expires": expires,
+        "group": take("group_id", None),
+        "group_index": take("group_index", None),
+        "retries": take("retries", 0),
+        "timelimit": [take("time_limit", None), take("soft_time_limit", None)],
+        "root_id": take("root_id", None) or task_id,
+        "parent_id": take("parent_id", None),
         "argsrepr": argument_repr(args) if argsrepr is None else argsrepr,
         "kwargsrepr": argument_repr(kwargs) if kwargsrepr is None else kwargsrepr,
         "origin": origin or anon_nodename(),
-        "ignore_result": ignore_result,
-        "replaced_task_nesting": replaced_task_nesting,
-        "stamped_headers": None if stamped_headers is None else list(stamped_headers),
-        "stamps": stamps,
+        "ignore_result": take("ignore_result", False),
+        "replaced_task_nesting": take("replaced_task_nesting", 0),
+        "stamped_headers": None if stamped is None else list(stamped),
+        "stamps": {stamp: take(stamp) for stamp in stamped or ()},
         **(headers or {}),
     }
-    # Celery leaves these three in its options, so they are properties as well.
-    seen = {"argsrepr": argsrepr, "kwargsrepr": kwargsrepr, "origin": origin}
-    options.update({key: value for key, value in seen.items() if value is not None})
-    embed = {"callbacks": plain(callbacks), "errbacks": plain(errbacks), "chain": plain(chain), "chord": plain(chord)}
-    return TaskMessage(fields, _properties(task_id, reply_to, expires, now, options), (args, kwargs, embed))
+    embed = {key: plain(take(key, None)) for key in ("callbacks", "errbacks", "chain", "chord")}
+    return TaskMessage(fields, _properties(task_id, expiration, options), (args, kwargs, embed))
+
+
+#: options of protocol 2 that protocol 1 has no place for
+_ONLY_V2 = ("chain", "root_id", "parent_id", "shadow", "ignore_result", "replaced_task_nesting")
 
 
 def as_task_v1(
@@ -121,22 +105,9 @@ def as_task_v1(
     args: Any = None,
     kwargs: Any = None,
     *,
-    countdown: float | None = None,
-    eta: datetime | str | None = None,
-    expires: float | datetime | str | None = None,
-    group_id: str | None = None,
-    group_index: int | None = None,
-    retries: int = 0,
-    chord: Any = None,
-    callbacks: Any = None,
-    errbacks: Any = None,
-    reply_to: str | None = None,
-    time_limit: float | None = None,
-    soft_time_limit: float | None = None,
-    utc: bool = True,
-    stamped_headers: Iterable[str] | None = None,
     headers: Mapping[str, Any] | None = None,
     now: datetime | None = None,
+    utc: bool = True,
     **options: Any,
 ) -> TaskMessage:
     """A call in protocol 1, as Celery 5.7 writes it with ``task_protocol=1``.
@@ -145,27 +116,29 @@ def as_task_v1(
     stamps: they are dropped. Parameters and errors as for ``as_task_v2``; ``utc`` is the app's ``enable_utc``.
     """
     args, kwargs = _arguments(args, kwargs)
-    now = now or datetime.now(timezone.utc)
-    for lost in ("chain", "root_id", "parent_id", "shadow", "ignore_result", "replaced_task_nesting", *(stamped_headers or ())):
-        options.pop(lost, None)
+    take = options.pop
+    for lost in (*_ONLY_V2, *(take("stamped_headers", None) or ())):
+        take(lost, None)
+    eta, expires, expiration = _times(options, now or datetime.now(timezone.utc))
+    group = take("group_id", None)
     body = {
         "task": name,
         "id": task_id,
         "args": args,
         "kwargs": kwargs,
-        "group": group_id,
-        "group_index": group_index,
-        "retries": retries,
-        "eta": _iso(later(now, countdown, "countdown") if countdown else eta),
-        "expires": _iso(_expiry(expires, now)),
+        "group": group,
+        "group_index": take("group_index", None),
+        "retries": take("retries", 0),
+        "eta": eta,
+        "expires": expires,
         "utc": utc,
-        "callbacks": plain(callbacks),
-        "errbacks": plain(errbacks),
-        "timelimit": (time_limit, soft_time_limit),
-        "taskset": group_id,
-        "chord": plain(chord),
+        "callbacks": plain(take("callbacks", None)),
+        "errbacks": plain(take("errbacks", None)),
+        "timelimit": (take("time_limit", None), take("soft_time_limit", None)),
+        "taskset": group,
+        "chord": plain(take("chord", None)),
     }
-    return TaskMessage(dict(headers or {}), _properties(task_id, reply_to, expires, now, options), body)
+    return TaskMessage(dict(headers or {}), _properties(task_id, expiration, options), body)
 
 
 def seal_task(
@@ -245,30 +218,34 @@ def _arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
     return args, kwargs
 
 
-def _expiry(expires: float | datetime | str | None, now: datetime) -> datetime | str | None:
-    return later(now, expires, "expires") if isinstance(expires, (int, float)) else expires
+def _times(options: dict[str, Any], now: datetime) -> tuple[str | None, str | None, str | None]:
+    """Take eta and expires out of the options: both as ISO text, and the expiry once more as AMQP's ``expiration``."""
+    countdown, eta, expires = options.pop("countdown", None), options.pop("eta", None), options.pop("expires", None)
+    if countdown:
+        eta = later(now, countdown, "countdown")
+    if isinstance(expires, (int, float)):
+        expires = later(now, expires, "expires")
+    return _iso(eta), _iso(expires), None if expires is None else _milliseconds(expires, now)
 
 
 def _iso(moment: datetime | str | None) -> str | None:
     return moment.isoformat() if isinstance(moment, datetime) else moment or None
 
 
-def _properties(
-    task_id: str, reply_to: str | None, expires: float | datetime | str | None, now: datetime, options: dict[str, Any]
-) -> dict[str, Any]:
-    """Message properties; an expiry is also there, as text in milliseconds (AMQP's ``expiration``)."""
-    if expires is not None:
-        options = {"expiration": _milliseconds(expires, now), **options}
-    return {"correlation_id": task_id, "reply_to": reply_to or "", **options}
-
-
-def _milliseconds(expires: float | datetime | str, now: datetime) -> str:
+def _milliseconds(expires: datetime | str, now: datetime) -> str:
+    """How long from now, as text; never negative."""
     if isinstance(expires, str):
         try:
             expires = datetime.fromisoformat(expires[:-1] + "+00:00" if expires[-1:] in ("Z", "z") else expires)
         except ValueError:
             raise BadMessageOption(f"expires must be an ISO 8601 time, not {expires!r}") from None
-    if isinstance(expires, datetime):
-        aware = expires if expires.tzinfo else expires.replace(tzinfo=timezone.utc)
-        expires = (aware - (now if now.tzinfo else now.replace(tzinfo=timezone.utc))).total_seconds()
-    return str(int(max(expires, 0) * 1000)) if math.isfinite(expires) else "0"
+    moments = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc) for moment in (expires, now))
+    left = next(moments) - next(moments)
+    return str(max(int(left.total_seconds() * 1000), 0))
+
+
+def _properties(task_id: str, expiration: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    reply_to = options.pop("reply_to", None) or ""
+    if expiration is not None:
+        options.setdefault("expiration", expiration)
+    return {"correlation_id": task_id, "reply_to": reply_to, **options}
