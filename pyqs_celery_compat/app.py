@@ -156,9 +156,7 @@ class Celery:
         if path:
             self.config_from_object(path, silent=silent, force=force)
         elif not silent:
-            raise ImproperlyConfigured(
-                f"the environment variable {variable_name!r} is not set and no configuration can be read"
-            )
+            raise ImproperlyConfigured(f"the environment variable {variable_name!r}, which names the configuration, is not set")
 
     def add_defaults(self, fun: Any) -> None:
         """Settings (a mapping, or a function that answers one later) that everything else beats but Celery's defaults."""

@@ -1,7 +1,8 @@
 """Door to the engine's settings: what an app's configuration means for the connection, the queues and the worker.
 
 Owns: reading broker URL and transport options as kombu does, refusing what this version cannot honour, and
-``worker_settings``. Pure apart from reading the environment's PYQS_* variables; runs where the app lives. Never logs a URL with its password.
+``worker_settings``. Reads the environment's ``PYQS_*`` variables, does nothing else; runs where the app lives. Never puts a
+URL's password into a text.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ _REFUSED_OPTIONS = {
     "predefined_exchanges": "SNS exchanges are not there",
 }
 _REFUSED_SETTINGS = ("security_certificate", "security_cert_store", "security_key", "security_key_password")
+#: Parts of Celery's worker that can be replaced there.
+_ONLY_DEFAULT = {
+    "worker_consumer": "celery.worker.consumer:Consumer",
+    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
+}
 _NO_BACKEND = (None, "", "disabled", "disabled://")
 
 
@@ -242,10 +248,7 @@ def check_worker_settings(conf: Settings) -> tuple[str, ...]:
     pool = str(conf.worker_pool)
     if pool not in ("prefork", "processes", "solo"):
         raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
-    for name, usual in (
-        ("worker_consumer", "celery.worker.consumer:Consumer"),
-        ("worker_autoscaler", "celery.worker.autoscale:Autoscaler"),
-    ):
+    for name, usual in _ONLY_DEFAULT.items():
         if conf.get(name) not in (None, usual):
             raise ImproperlyConfigured(f"{name} cannot be replaced: this worker has none")
     if conf.worker_agent:
@@ -297,3 +300,13 @@ def worker_settings(app: Celery) -> WorkerSettings:
         shutdown_timeout=float(conf.worker_soft_shutdown_timeout) or None,
         notes=notes,
     )
+
+
+def worker_settings_from_primitives(values: dict[str, Any]) -> WorkerSettings:
+    """``dataclasses.asdict(WorkerSettings)``, after a way through JSON, as it was."""
+    given = {key: _frozen(value) for key, value in values.items()}
+    return WorkerSettings(**{**given, "connection": ConnectionConfig(**values["connection"])})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,116 @@
+"""What a worker must know of an app before it starts, read in a process that imports the app and ends.
+
+Owns: ``read_app_settings`` (runs in the worker's parent, which never imports an app) and the child it starts
+(``python -m pyqs_celery_compat.appinfo``). The child answers one JSON object on a pipe of its own, so that nothing the app
+prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import traceback
+from typing import Any
+
+from pyqs.errors import BootFailed, ConfigError
+from pyqs_celery_compat import conf
+
+#: Seconds that an app may take to be imported.
+IMPORT_TIMEOUT = 300.0
+
+
+def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> conf.WorkerSettings:
+    """The app's settings.
+
+    Parameters:
+        app: as given with ``-A``. include: modules to import after it. directory: first on the child's ``sys.path``.
+
+    Raises:
+        BootFailed: an import failed (``details`` has the traceback), or the app is not done importing after five minutes.
+        ConfigError: there is no app there, or one of its settings cannot be honoured.
+    """
+    read_end, write_end = os.pipe()
+    question = json.dumps({"app": app, "include": list(include), "directory": directory, "answer": write_end})
+    command = [sys.executable, "-m", "pyqs_celery_compat.appinfo", question]
+    # The package must be importable in the child as it is here, wherever this process was started.
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:
+        child = subprocess.Popen(
+            command, pass_fds=(write_end,), stdin=subprocess.DEVNULL, cwd=directory, env={**os.environ, "PYTHONPATH": path}
+        )
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        text = _read_until_closed(pipe.fileno(), child)
+    status = child.wait()
+    if not text:
+        raise BootFailed(f"the app {app!r} ended its process while it was imported (exit status {status})")
+    return _settings_from(app, json.loads(text))
+
+
+def _read_until_closed(fd: int, child: subprocess.Popen[bytes]) -> bytes:
+    import selectors
+    import time
+
+    pieces = []
+    deadline = time.monotonic() + IMPORT_TIMEOUT
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                child.kill()
+                child.wait()
+                raise BootFailed(f"the app was still importing after {IMPORT_TIMEOUT:.0f} s")
+            piece = os.read(fd, 65536)
+            pieces.append(piece)
+            if not piece or piece.endswith(b"\n"):
+                return b"".join(pieces)
+
+
+def _settings_from(app: str, answer: dict[str, Any]) -> conf.WorkerSettings:
+    if "config_error" in answer:
+        raise ConfigError(answer["config_error"])
+    if "traceback" in answer:
+        raise BootFailed(f"the app {app!r} does not import: {answer['error']}", answer["traceback"])
+    return conf.worker_settings_from_primitives(answer["settings"])
+
+
+def main(question: str) -> int:
+    """The child: import, read, answer."""
+    asked = json.loads(question)
+    answer: dict[str, Any]
+    try:
+        answer = {"settings": _load(asked["app"], asked["include"], asked["directory"])}
+    except ConfigError as exc:
+        answer = {"config_error": str(exc)}
+    except BaseException as exc:  # SystemExit, too: an app that calls sys.exit() while it is imported
+        answer = {"error": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()}
+    payload = json.dumps(answer).encode() + b"\n"
+    with os.fdopen(asked["answer"], "wb") as pipe:
+        pipe.write(payload)
+    return 0 if "settings" in answer else 2
+
+
+def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
+    import importlib
+
+    from pyqs_celery_compat.imports import find_app
+
+    app = find_app(name, directory)
+    for module in include:
+        importlib.import_module(module)
+    return dataclasses.asdict(conf.worker_settings(app))
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,382 @@
+"""Door to the engine's consuming side: ``CeleryRuntime``, which turns deliveries of Celery and of pyqs into outcomes.
+
+Owns: the order of decisions on one message (readable, known, supported, in time, due) and Celery's acknowledgement matrix
+as verdicts. Runs in an executor's main thread. What must be sent goes into the outcome's outbox; the one call to SQS made
+here is a queue's redrive policy, asked once per queue when a task rejects its message. Never deletes what it cannot read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyqs import backoff
+from pyqs.clock import boottime
+from pyqs.config import MAX_DELAY, ConnectionConfig, RuntimeConfig
+from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
+from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
+from pyqs.runtime import BootReport, NativeRuntime, Outcome, Prepared
+from pyqs_celery_compat import builtin_tasks, conf, continuations, imports, publisher, signals, state, states, trace
+from pyqs_celery_compat.app import Celery
+from pyqs_celery_compat.decoding import decode_envelope
+from pyqs_celery_compat.einfo import ExceptionInfo
+from pyqs_celery_compat.envelope import Native, open_envelope
+from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded, WorkerLostError
+from pyqs_celery_compat.protocol import CeleryCall
+from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.serialization import Accept
+from pyqs_celery_compat.task import Task
+from pyqs_celery_compat.task_lookup import TaskLookup
+
+log = logging.getLogger(__name__)
+received_log = logging.getLogger("celery.worker.strategy")
+
+#: Seconds ahead of its eta at which a call may wait in the executor (design decision 8).
+WAIT_IN_EXECUTOR = 2.0
+#: Seconds for which an unreadable, unknown or unsupported message is hidden at first, and at most.
+LEAVE_BASE, LEAVE_CAP = 60.0, 3600.0
+
+_STATUS: Mapping[type[MessageError], str] = {
+    Undecodable: "undecodable", Refused: "refused", UnknownTask: "unknown", Unsupported: "unsupported",
+}  # fmt: skip
+
+
+class CeleryRuntime:
+    """The runtime of every ``pyqs worker``.
+
+    Parameters:
+        config: what to load; without ``app`` the tasks are those of the included modules, or importable by name.
+    """
+
+    soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        self.config = config
+        self.native = NativeRuntime(config)
+        self.accept = Accept.default(config.pickle_allow)
+        self.hostname = f"pyqs@{socket.gethostname()}"
+        self._app: Celery | None = None
+        self._lookup: TaskLookup | None = None
+
+    @property
+    def app(self) -> Celery:
+        """The app whose tasks are run; there is one after ``boot``."""
+        if self._app is None:
+            raise RuntimeError("boot() comes first")
+        return self._app
+
+    # -- TaskRuntime --------------------------------------------------------------------------------------------------
+    def boot(self) -> BootReport:
+        """Import the app, its task modules and the included ones.
+
+        Raises:
+            ConfigError: there is no app where ``-A`` says, or a setting cannot be honoured. Whatever the imports raise.
+        """
+        config, notes = self.config, []
+        directory = os.path.abspath(config.working_directory)
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+        if config.app:
+            app = imports.find_app(config.app, directory)
+            app.set_current()
+            app.set_default()
+            notes += conf.check_worker_settings(app.conf)
+            imports.import_task_modules(app, config.include)
+            app.publisher.use(conf.with_overrides(app.publisher.transport, config.connection))
+        report = self.native.boot()  # imports the included modules, too
+        if not config.app:
+            app = state.get_current_app()
+            if config.connection != ConnectionConfig() and not app.conf.broker_url:
+                app.conf.broker_url = "sqs://"
+                app.publisher.use(conf.with_overrides(app.publisher.transport, config.connection))
+        app.finalize()
+        self._app = app
+        self._lookup = TaskLookup(app, config)
+        self.accept, accept_notes = _acceptance(app, config)
+        names = [name for name in app.tasks if not name.startswith("celery.")]
+        limited = sorted(name for name in names if app.tasks[name].rate_limit)
+        if limited:
+            notes.append(f"rate_limit is not kept yet: {', '.join(limited[:5])}")
+        return BootReport(
+            tasks=tuple(sorted({*names, *report.tasks})),
+            at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
+            notes=(*report.notes, *notes, *accept_notes),
+        )
+
+    def after_fork(self) -> None:
+        """Hooks of a new executor: ``worker_process_init``."""
+        self.app.set_current()
+        self.native.after_fork()
+        self.app.on_after_fork.send(sender=self.app)
+        signals.worker_process_init.send(sender=None)
+
+    def close(self) -> None:
+        """Hooks of an executor that leaves: ``worker_process_shutdown``."""
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+        self.native.close()
+
+    def prepare(self, delivery: Delivery) -> Prepared | Outcome:
+        """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
+        try:
+            opened = open_envelope(delivery.message.body)
+            if isinstance(opened, Native):
+                return self.native.prepare(delivery)
+            call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
+        except MessageError as exc:
+            return self._left(delivery, exc)
+        try:
+            task = self._task(call)
+        except MessageError as exc:
+            return self._left(delivery, exc, call)
+        now = time.time()
+        if call.expires is not None and now > call.expires:
+            signals.task_revoked.send(
+                sender=task, request=self._request(call, task, delivery), terminated=False, signum=None, expired=True
+            )
+            return Outcome(Delete(), "expired", (), call.task, call.id, f"expired {now - call.expires:.0f} s ago")
+        left = 0.0 if call.eta is None else call.eta - now
+        if left > WAIT_IN_EXECUTOR:
+            return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
+        return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+    def _task(self, call: CeleryCall) -> Task:
+        if call.task in builtin_tasks.NOT_YET:
+            raise Unsupported(f"{call.task} needs canvas and results, which are not there yet; it stays on its queue")
+        assert self._lookup is not None
+        task = self._lookup.find(call.task)
+        problem = continuations.unsupported(call.callbacks, call.errbacks, call.chain, call.chord)
+        if problem:
+            raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
+        return task
+
+    def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
+        """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
+        status = next((word for kind, word in _STATUS.items() if isinstance(exc, kind)), "undecodable")
+        seconds = backoff.retry_seconds(delivery.receive_count, base=LEAVE_BASE, cap=LEAVE_CAP)
+        task, call_id = (call.task, call.id) if call else ("", "")
+        return Outcome(Hide(seconds), status, (), task, call_id, str(exc))
+
+    def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:
+        return Context(request_values(call, self.hostname, self._logical_queue(call, delivery)), called_directly=False)
+
+    def _logical_queue(self, call: CeleryCall, delivery: Delivery) -> str:
+        """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
+        may say something else), else the SQS name without the app's prefix."""
+        transport = self.app.publisher.transport if self.config.app else None
+        said = str(call.delivery_info.get("routing_key") or "")
+        prefix = transport.prefix if transport else ""
+        if said and conf.canonical_name(said, prefix) == delivery.queue:
+            return said
+        mapped = conf.canonical_name(prefix)
+        return delivery.queue[len(mapped) :] if delivery.queue.startswith(mapped) else delivery.queue
+
+
+@dataclass(slots=True)
+class CeleryPrepared:
+    """One Celery call that may start. See ``pyqs.runtime.Prepared``."""
+
+    runtime: CeleryRuntime
+    delivery: Delivery
+    call: CeleryCall
+    celery_task: Task
+    start_at: float | None
+    _started: float = field(default_factory=boottime)
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.call.task
+
+    @property
+    def call_id(self) -> str:
+        """The task id."""
+        return self.call.id
+
+    @property
+    def time_limit(self) -> float | None:
+        """The call's hard limit, else the task's; seconds."""
+        return self.call.time_limit or self.celery_task.time_limit or None
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The call's soft limit, else the task's; seconds."""
+        return self.call.soft_time_limit or self.celery_task.soft_time_limit or None
+
+    @property
+    def ack_early(self) -> bool:
+        """True unless ``acks_late``: the message is deleted when the task starts."""
+        return not self.celery_task.acks_late
+
+    @property
+    def rate_key(self) -> str | None:
+        """None: rate limits are not kept yet."""
+        return None
+
+    def run(self) -> Outcome:
+        """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
+        call, task, runtime = self.call, self.celery_task, self.runtime
+        args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
+        kwargs = dict(call.kwargs)
+        request = request_values(call, runtime.hostname, runtime._logical_queue(call, self.delivery))
+        context = Context(request, args=args, kwargs=kwargs)
+        signals.task_received.send(sender=None, request=context)
+        received_log.info("Task %s[%s] received", call.task, call.id)
+        outbox: list[FollowUp] = []
+        outcome: trace.TraceOutcome | None = None
+        ended: BaseException | None = None
+        with publisher.collecting(outbox):
+            try:
+                # Looked up at call time: tracing libraries replace build_tracer.
+                tracer = trace.build_tracer(task.name, task, hostname=runtime.hostname, app=runtime.app)
+                outcome = tracer(call.id, args, kwargs, request)
+            except Reject as exc:  # from a handler: on_success, after_return
+                outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
+            except BaseException as exc:
+                ended = exc
+                self._lost(context, exc)
+        if outcome is None:
+            assert ended is not None
+            return self._outcome(self._after_failure(lost=True), "failed", outbox, f"ended by {type(ended).__name__}")
+        if outcome.info is None:
+            return self._outcome(Delete(), "succeeded", outbox, "")
+        return self._ended(outcome.info, context, outbox)
+
+    def _ended(self, info: trace.TraceInfo, context: Context, outbox: list[FollowUp]) -> Outcome:
+        kind = type(info.retval).__name__
+        if info.state == states.RETRY:
+            return self._outcome(Delete(), "retried", outbox, _when(info.retval))
+        if info.state == states.IGNORED:
+            return self._outcome(Delete(), "ignored", outbox, "")
+        if info.state == states.REJECTED:
+            requeue = bool(getattr(info.retval, "requeue", False))
+            if not requeue:
+                einfo = ExceptionInfo.of(info.retval)
+                signals.task_failure.send(
+                    sender=self.celery_task, task_id=self.call.id, exception=info.retval, args=context.args,
+                    kwargs=context.kwargs, traceback=einfo.traceback, einfo=einfo,
+                )  # fmt: skip
+            verdict = Delete() if self.ack_early else self._reject(requeue)
+            return self._outcome(verdict, "rejected", outbox, "to be received again" if requeue else "")
+        return self._outcome(self._after_failure(lost=False), "failed", outbox, kind)
+
+    def _after_failure(self, *, lost: bool) -> Verdict:
+        """acks_on_failure deletes the message of a failed task, else it is rejected; of a lost one, reject_on_worker_lost
+        asks for it again."""
+        if self.ack_early:
+            return Delete()
+        if lost and self.celery_task.reject_on_worker_lost:
+            return self._reject(requeue=True)
+        return Delete() if self.celery_task.acks_on_failure else self._reject(requeue=False)
+
+    def _reject(self, requeue: bool) -> Verdict:
+        """What kombu 5.7 does on SQS: requeueing hides the message for ``wait_time_seconds``; else it is deleted, unless
+        the queue has a redrive policy, which then takes it to the dead-letter queue."""
+        if requeue:
+            return Hide(self.runtime.app.publisher.transport.requeue_delay)
+        if not self.runtime.app.publisher.has_redrive_policy(self.delivery.queue_url):
+            return Delete()
+        return Hide(backoff.retry_seconds(self.delivery.receive_count))
+
+    def _lost(self, context: Context, exc: BaseException) -> None:
+        """The task ended its process (SystemExit, KeyboardInterrupt, MemoryError): a failure, as in Celery's parent."""
+        task = self.celery_task
+        lost = WorkerLostError(f"the task raised {type(exc).__name__}")
+        lost.__cause__ = exc
+        einfo = ExceptionInfo.of(exc)
+        trace.logger.error("Task %s[%s] ended by %s", call_name(self.call), self.call.id, type(exc).__name__, exc_info=exc)
+        try:
+            continuations.on_failure(self.runtime.app, task, context, lost, einfo)
+            task.on_failure(lost, self.call.id, context.args, context.kwargs, einfo)
+        except Exception:
+            trace.logger.exception("Task %s[%s]: on_failure raised", call_name(self.call), self.call.id)
+        signals.task_failure.send(
+            sender=task, task_id=self.call.id, exception=lost, args=context.args, kwargs=context.kwargs,
+            traceback=exc.__traceback__, einfo=einfo,
+        )  # fmt: skip
+
+    def _outcome(self, verdict: Verdict, status: str, outbox: list[FollowUp], reason: str) -> Outcome:
+        return Outcome(verdict, status, tuple(outbox), self.call.task, self.call.id, reason)
+
+
+def call_name(call: CeleryCall) -> str:
+    """The name for the logs."""
+    return call.shadow or call.task
+
+
+def _when(exc: BaseException) -> str:
+    humanize: Callable[[], str] | None = getattr(exc, "humanize", None)
+    return humanize() if humanize else ""
+
+
+def _postpone(delivery: Delivery, left: float) -> Verdict:
+    """A hop, or, where SQS has no delay for one message, hiding it (which holds its group)."""
+    if delivery.is_fifo:
+        return Hide(backoff.clamp_visibility(left, held=max(0.0, boottime() - delivery.received_at)))
+    return Resend(min(MAX_DELAY, math.ceil(left)))
+
+
+def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any]:
+    """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7)."""
+    hard, soft = call.timelimit
+    properties = dict(call.properties)
+    values = {
+        **call.headers,
+        "task": call.task,
+        "id": call.id,
+        "eta": call.eta_wire,
+        "expires": call.expires_wire,
+        "group": call.group,
+        "group_index": call.group_index,
+        "retries": call.retries,
+        "timelimit": [hard, soft],
+        "root_id": call.root_id,
+        "parent_id": call.parent_id,
+        "properties": properties,
+        "reply_to": call.reply_to,
+        "correlation_id": call.correlation_id,
+        "hostname": hostname,
+        "delivery_info": {
+            "exchange": call.delivery_info.get("exchange", "") if call.protocol == 2 else "",
+            "routing_key": queue,
+            "priority": call.priority,
+            "redelivered": False,
+        },
+        "is_eager": False,
+        "callbacks": call.callbacks,
+        "errbacks": call.errbacks,
+        "chain": call.chain,
+        "chord": call.chord,
+    }
+    if call.protocol == 1:
+        values["utc"] = call.utc
+    return values
+
+
+def _law(app: Celery) -> tuple[str, ...]:
+    """The app's ``accept_content``, to the letter: an empty list accepts nothing."""
+    said = app.conf.accept_content
+    return ("json",) if said is None else tuple(map(str, said))
+
+
+def _acceptance(app: Celery, config: RuntimeConfig) -> tuple[Accept, list[str]]:
+    """What may be read, and what to say about it: ``--accept``, else the app's law, else everything that runs no code."""
+    notes = []
+    if config.accept is not None:
+        accept = Accept.from_names(config.accept, config.pickle_allow)
+        if config.app:
+            notes.append(f"--accept {','.join(accept.names())} replaces the app's accept_content ({','.join(_law(app))})")
+    elif config.app:
+        accept = Accept.from_names(_law(app), config.pickle_allow)
+    else:
+        accept = Accept.default(config.pickle_allow)
+    if accept.pickle_full:
+        notes.append("any pickle is read: whoever can write to these queues can run code here")
+    return accept, notes
