@@ -113,3 +113,12 @@ class TaskRuntime(Protocol):
     def close(self) -> None:
         """Called once when the executor leaves in order."""
         ...
+
+
+def __getattr__(name: str) -> object:
+    # "pyqs.runtime:NativeRuntime" is the runtime's public path; its module imports this one.
+    if name == "NativeRuntime":
+        from pyqs.native import NativeRuntime
+
+        return NativeRuntime
+    raise AttributeError(name)

@@ -1,1 +1,1 @@
-
+"""The child process that runs tasks. Never imports ``pyqs.worker`` or ``pyqs.sqs``."""
