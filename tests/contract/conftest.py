@@ -244,7 +244,6 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def aws() -> Iterator[Backend]:
     assert os.environ.get("PYQS_TEST_AWS") == "1", "real SQS only with PYQS_TEST_AWS=1"
-    # Not the emulators' settings that a developer may have around: this is about the real thing.
     connection = ConnectionConfig()
     client = _Counted(connect(connection))
     backend = Backend("aws", client, lambda: _Counted(connect(connection)), time.sleep, False)  # type: ignore[arg-type]

@@ -56,10 +56,10 @@ def test_a_hidden_head_holds_its_group(backend) -> None:
     url = backend.fifo()
     put(backend, url, "g", "1", "2")
     head = backend.one(url, visibility=1)
-    assert backend.hide(url, head, 3) is None
-    backend.advance(1.5)
-    assert backend.nothing(url)
+    assert backend.hide(url, head, 8) is None
     backend.advance(2)
+    assert backend.nothing(url)
+    backend.advance(7)
     assert bodies(backend.take(url, 2)) == ["1", "2"]
 
 
