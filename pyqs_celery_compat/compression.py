@@ -62,6 +62,8 @@ def decompress(data: bytes, name: str, limit: int) -> bytes:
         raise Undecodable("compression", f"unknown compression {name[:60]!r}")
     pieces, size = [], 0
     try:
+        if not data:
+            raise EOFError
         for piece in reader(data):
             size += len(piece)
             if size > limit:
