@@ -8,6 +8,7 @@ A reader's error becomes ``Undecodable`` with layer "content"; its text names th
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ CONTENT_TYPES = {"json": JSON, "yaml": YAML, "msgpack": MSGPACK, "pickle": PICKL
 _NAMES = {JSON: "json", YAML: "yaml", MSGPACK: "msgpack", PICKLE: "pickle"}
 #: bytes that one payload may have after decompression.
 MAX_SIZE = 64 << 20
+#: lists and dicts that a payload may hold, counted where it is larger than _LARGE bytes (a smaller one cannot do harm).
+MAX_CONTAINERS, _LARGE = 4_000_000, 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,9 @@ def _write_registered(value: Any, serializer: str) -> tuple[str, str, bytes]:
 
 
 def _read_json(payload: bytes, accept: Accept) -> Any:
+    # An empty list takes three bytes here and sixty in memory.
+    if len(payload) > _LARGE and payload.count(b"[") + payload.count(b"{") > MAX_CONTAINERS:
+        raise Undecodable("content", f"{JSON}: it has more than {MAX_CONTAINERS} lists and objects")
     return typed_json.loads(payload.decode("utf-8"))
 
 
@@ -252,7 +258,16 @@ def _read_msgpack(payload: bytes, accept: Accept) -> Any:
     except ImportError:
         raise Undecodable("content", "msgpack needs a library: pip install 'pyqs[msgpack]'") from None
     # kombu writes int keys but, with its reader's strict_map_key, cannot read them.
-    return msgpack.unpackb(payload, raw=False, strict_map_key=False, object_hook=_text_keys)
+    if len(payload) <= _LARGE:
+        return msgpack.unpackb(payload, raw=False, strict_map_key=False, object_hook=_text_keys)
+    count = itertools.count()
+
+    def counted(value: Any) -> Any:
+        if next(count) > MAX_CONTAINERS:
+            raise Undecodable("content", f"{MSGPACK}: it has more than {MAX_CONTAINERS} arrays and maps")
+        return _text_keys(value) if type(value) is dict else value
+
+    return msgpack.unpackb(payload, raw=False, strict_map_key=False, object_hook=counted, list_hook=counted)
 
 
 def _write_msgpack(value: Any) -> tuple[str, str, bytes]:

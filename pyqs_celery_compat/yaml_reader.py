@@ -4,8 +4,8 @@ Owns: the YAML loaders. Runs in an executor, on bytes of unknown origin. Needs P
 Python object other than plain data.
 
 libyaml's composer recurses in C without a limit (100,000 opening brackets end the process), so the events, which do not
-recurse, are counted first. Merge keys (``<<``) copy what they merge and can double with each line; kombu's writer never
-emits them, so they are refused. Aliases are shared, not copied.
+recurse, are counted first; that also bounds what a document can grow to in memory. Merge keys (``<<``) copy what they merge
+and can double with each line; kombu's writer never emits them, so they are refused. Aliases are shared, not copied.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pyqs.errors import Undecodable
 
 #: levels of nesting; Python's own JSON reader stops near a thousand.
 MAX_DEPTH = 500
+#: parts of one document; libyaml's binding makes about 600 bytes of objects for each.
+MAX_EVENTS = 500_000
 #: characters of a number: YAML 1.1 has numbers in base 60, whose reading costs quadratic time.
 _DIGITS = 4300
 #: bytes that PyYAML's own parser, a hundred times slower than libyaml, is given.
@@ -47,7 +49,9 @@ def _load(payload: bytes, loader: Any) -> Any:
     import yaml
 
     depth = 0
-    for event in yaml.parse(payload, Loader=loader):
+    for number, event in enumerate(yaml.parse(payload, Loader=loader)):
+        if number > MAX_EVENTS:
+            raise Undecodable("content", f"application/x-yaml: it has more than {MAX_EVENTS} parts")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -348,3 +348,27 @@ def test_msgpack_of_python_2() -> None:
 
 def test_a_payload_over_the_limit_is_not_read(in_envelope: Any) -> None:
     assert "over the limit" in refusal(in_envelope(b"[" + b"1," * 100 + b"1]", JSON), DEFAULT.with_max_size(100)).reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (JSON, b"[" + b"[]," * 5_000_000 + b"0]"),
+        (MSGPACK, b"\xdd" + (5_000_000).to_bytes(4, "big") + b"\x90" * 5_000_000),
+        (MSGPACK, b"\xdd" + (5_000_000).to_bytes(4, "big") + b"\x80" * 5_000_000),
+        (YAML, b"- a\n" * 600_000),
+    ],
+    ids=["json", "msgpack arrays", "msgpack maps", "yaml"],
+)
+def test_many_small_parts_are_counted(kind: str, payload: bytes, in_envelope: Any) -> None:
+    body = in_envelope(zlib.compress(payload, 1), kind, headers={"task": "t", "id": "i", "compression": "gzip"})
+    assert len(body) < 1 << 20
+    assert "more than" in refusal(body).reason
+
+
+def test_a_large_message_of_ordinary_data_is_read(in_envelope: Any) -> None:
+    msgpack = pytest.importorskip("msgpack")
+    value = [[{"name": f"user {n}", "tags": ["a", "b"]} for n in range(100_000)], {}, {}]
+    for kind, payload in ((JSON, json.dumps(value).encode()), (MSGPACK, msgpack.packb(value))):
+        body = in_envelope(zlib.compress(payload), kind, headers={"task": "t", "id": "i", "compression": "gzip"})
+        assert list(decode(body, accept=DEFAULT).args) == value[0]
