@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How much of the worker's log a failed demo shows, lines.
 _TAIL = 40
+#: How many of its problems.
+_PROBLEMS = 10
 
 
 class Screen:
@@ -64,8 +66,10 @@ class Screen:
         if not problems:
             self.say("Every message ran exactly once; the forged one did not run and was not lost.")
             return 0
-        for problem in problems:
+        for problem in problems[:_PROBLEMS]:
             self.say(f"NOT as it should be: {problem}")
+        if len(problems) > _PROBLEMS:
+            self.say(f"... and {len(problems) - _PROBLEMS} more.")
         self.say("The worker's last words:")
         self.say("\n".join(outcome.log.splitlines()[-_TAIL:]))
         return 1

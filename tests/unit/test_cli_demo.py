@@ -87,9 +87,10 @@ def test_the_reason_is_the_log_line_about_the_message() -> None:
 
 def test_nothing_of_the_users_settings_reaches_the_demo() -> None:
     env = environment("http://127.0.0.1:1", Path("/x"), {
-        "PATH": "/bin", "AWS_PROFILE": "prod", "AWS_ACCESS_KEY_ID": "real", "PYQS_QUEUES": "prod", "CELERY_BROKER_URL": "sqs://",
+        "PATH": "/bin", "AWS_PROFILE": "prod", "AWS_ACCESS_KEY_ID": "real", "PYQS_QUEUES": "prod", "CELERY_BROKER_URL": "redis://",
         "DJANGO_SETTINGS_MODULE": "prod.settings",
     })  # fmt: skip
     assert env["PATH"] == "/bin"
     assert env["PYQS_ENDPOINT_URL"] == "http://127.0.0.1:1"
-    assert not {"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "PYQS_QUEUES", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE"} & set(env)
+    assert env["CELERY_BROKER_URL"] == "sqs://"
+    assert not {"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "PYQS_QUEUES", "DJANGO_SETTINGS_MODULE"} & set(env)
