@@ -11,11 +11,10 @@ from typing import Any
 
 from pyqs.errors import PyQSError, Undecodable
 from pyqs.message import EMPTY
-
-from . import serialization
-from .envelope import Envelope, Native, open_envelope
-from .protocol import CeleryCall, read_call
-from .serialization import DATA, TEXT, TEXT_OLD, Accept
+from pyqs_celery_compat import serialization
+from pyqs_celery_compat.envelope import Envelope, Native, open_envelope
+from pyqs_celery_compat.protocol import CeleryCall, read_call
+from pyqs_celery_compat.serialization import DATA, TEXT, TEXT_OLD, Accept
 
 
 def decode(body: str, message_attributes: Mapping[str, Any] = EMPTY, *, accept: Accept, queue: str = "") -> CeleryCall:

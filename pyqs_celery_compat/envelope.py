@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyqs.errors import Undecodable
-
-from . import typed_json
+from pyqs_celery_compat import typed_json
 
 
 @dataclass(frozen=True, slots=True)

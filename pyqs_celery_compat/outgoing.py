@@ -15,11 +15,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pyqs.errors import BadMessageOption, NotSerializable
-
-from . import serialization
-from .argument_repr import argument_repr
-from .envelope import seal_envelope
-from .uuids import anon_nodename
+from pyqs_celery_compat import serialization
+from pyqs_celery_compat.argument_repr import argument_repr
+from pyqs_celery_compat.envelope import seal_envelope
+from pyqs_celery_compat.uuids import anon_nodename
 
 #: AMQP's "persistent"; SQS ignores it, kombu always says it.
 PERSISTENT = 2

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .pickle_atoms import ATOMS, U4, Cursor, MalformedPickle, hash_cost
+from pyqs_celery_compat.pickle_atoms import ATOMS, U4, Cursor, MalformedPickle, hash_cost
 
 _STOP = 0x2E
 

@@ -20,7 +20,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from .pickle_atoms import MalformedPickle, hash_cost
+from pyqs_celery_compat.pickle_atoms import MalformedPickle, hash_cost
 
 
 class ForbiddenName(Exception):

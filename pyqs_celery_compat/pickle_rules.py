@@ -14,8 +14,8 @@ import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
-from .pickle_atoms import MalformedPickle
-from .pickle_names import (
+from pyqs_celery_compat.pickle_atoms import MalformedPickle
+from pyqs_celery_compat.pickle_names import (
     BUILDERS,
     GETATTR,
     MODULES,

@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .pickle_atoms import MalformedPickle
-from .pickle_machine import Machine
-from .pickle_names import NAMES, ForbiddenName, Token, signature
-from .pickle_rules import SafeRules
+from pyqs_celery_compat.pickle_atoms import MalformedPickle
+from pyqs_celery_compat.pickle_machine import Machine
+from pyqs_celery_compat.pickle_names import NAMES, ForbiddenName, Token, signature
+from pyqs_celery_compat.pickle_rules import SafeRules
 
 #: What kombu writes.
 PROTOCOL = 4

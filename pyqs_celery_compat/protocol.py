@@ -17,8 +17,7 @@ from typing import Any
 
 from pyqs.errors import Undecodable
 from pyqs.message import EMPTY, Call
-
-from .envelope import Envelope
+from pyqs_celery_compat.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)

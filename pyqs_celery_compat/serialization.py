@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyqs.errors import ConfigError, NotSerializable, PyQSError, Refused, Undecodable
-
-from . import compression, typed_json
-from .pickle_atoms import MalformedPickle
+from pyqs_celery_compat import compression, typed_json
+from pyqs_celery_compat.pickle_atoms import MalformedPickle
 
 JSON, YAML, MSGPACK = "application/json", "application/x-yaml", "application/x-msgpack"
 PICKLE = "application/x-python-serialize"
@@ -216,7 +215,7 @@ def _write_json(value: Any) -> tuple[str, str, bytes]:
 
 
 def _read_yaml(payload: bytes, accept: Accept) -> Any:
-    from . import yaml_reader
+    from pyqs_celery_compat import yaml_reader
 
     return yaml_reader.loads(payload)
 
@@ -280,8 +279,8 @@ def _write_msgpack(value: Any) -> tuple[str, str, bytes]:
 
 
 def _read_pickle(payload: bytes, accept: Accept) -> Any:
-    from . import pickles
-    from .pickle_names import ForbiddenName
+    from pyqs_celery_compat import pickles
+    from pyqs_celery_compat.pickle_names import ForbiddenName
 
     if accept.pickle_full:
         return pickles.loads_full(payload)
@@ -297,7 +296,7 @@ def _read_pickle(payload: bytes, accept: Accept) -> Any:
 
 
 def _write_pickle(value: Any) -> tuple[str, str, bytes]:
-    from . import pickles
+    from pyqs_celery_compat import pickles
 
     return PICKLE, "binary", pickles.dumps(value)
 
