@@ -244,6 +244,23 @@ def check_delay(delay: object, queue: str) -> int | None:
     return delay
 
 
+def guard_queues(refusal: Callable[[str], str]) -> None:
+    """Have ``refusal(queue name)`` asked before a native message is sent; text, the reason, refuses it, "" lets it pass."""
+    if refusal not in _guards:
+        _guards.append(refusal)
+
+
+def check_guards(queue: str) -> None:
+    """Raises BadMessageOption if native messages may not go to the queue of this name."""
+    for refusal in _guards:
+        reason = refusal(_queue_name(queue))
+        if reason:
+            raise BadMessageOption(f"queue {queue!r} takes no native task: {reason}")
+
+
+_guards: list[Callable[[str], str]] = []
+
+
 def default_producer() -> Producer:
     """The process's producer, made from its settings (``pyqs.config.process_defaults``, ``PYQS_*``) on first use."""
     global _default

@@ -1,20 +1,23 @@
 """``@task`` and ``.delay()``: the native way to make a call.
 
-Owns: the decorator and the message it writes. Runs in whatever process calls; in an executor it serves tasks that call
-other tasks. Never changes the function: it stays callable and only gains ``.delay``.
+Owns: the decorator, a task's name and the message it writes. Runs in whatever process calls; in an executor it serves
+tasks that call other tasks. Never changes the function: it stays callable and only gains ``.delay``.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import math
+import os
+import sys
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pyqs.codec import encode_call
-from pyqs.errors import ConfigError
+from pyqs.errors import BadMessageOption, ConfigError
 from pyqs.message import OutgoingMessage
-from pyqs.producer import check_delay, default_producer
+from pyqs.producer import check_delay, check_guards, default_producer
 from pyqs.queues import default_queue_name
 from pyqs.registry import registry
 
@@ -22,6 +25,9 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+
+#: "The call did not say"; None means no delay, as in PyQS.
+_UNSAID: Literal["unsaid"] = "unsaid"
 
 
 class TaskFunction(Protocol[P, R]):
@@ -31,16 +37,22 @@ class TaskFunction(Protocol[P, R]):
         """Run the function here and now."""
         ...
 
-    def delay(self, *args: Any, _delay_seconds: int | None = None, **kwargs: Any) -> None:
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+    @overload
+    def delay(self, *args: Any, _delay_seconds: float | None, **kwargs: Any) -> None: ...
+
+    def delay(self, *args: Any, **kwargs: Any) -> None:
         """Send the call to the task's queue.
 
         Parameters:
-            _delay_seconds: seconds, 0-900, before SQS hands the message out; not on a FIFO queue.
+            _delay_seconds: seconds, 0-900, before SQS hands the message out, parts of one rounded up; not on a FIFO queue.
 
         Raises:
             NotSerializable: an argument that JSON cannot hold.
             TooLarge: more than SQS takes.
-            BadMessageOption: an impossible delay.
+            BadMessageOption: an impossible delay, an impossible queue name, or a queue that takes no native tasks.
             SqsError: SQS refused the message or did not answer.
         """
         ...
@@ -52,24 +64,24 @@ def task(queue: Callable[P, R]) -> TaskFunction[P, R]: ...
 
 @overload
 def task(
-    queue: str | None = None, delay_seconds: int | None = None, custom_function_path: str | None = None
+    queue: str | None = None, delay_seconds: float | None = None, custom_function_path: str | None = None
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
 
 
 def task(
     queue: str | Callable[..., Any] | None = None,
-    delay_seconds: int | None = None,
+    delay_seconds: float | None = None,
     custom_function_path: str | None = None,
 ) -> Any:
     """Make a function a task; with or without parentheses.
 
     Parameters:
-        queue: the queue's name; without one the function's path is the name, mapped to a legal one.
+        queue: the queue's name (mapped to a legal one), URL or ARN; without one the function's path is the name.
         delay_seconds: seconds, 0-900, for every call that gives no ``_delay_seconds``.
         custom_function_path: the name in the message instead of ``module.function``.
 
     Raises:
-        ConfigError: an ``async def`` function, or not a function at all.
+        ConfigError: an ``async def`` function, or no function at all.
         BadMessageOption: an impossible delay.
     """
     if queue is not None and not isinstance(queue, str):
@@ -81,23 +93,54 @@ def task(
     return decorate
 
 
-def _make(function: Callable[..., Any], queue: str | None, delay_seconds: int | None, path: str | None) -> Any:
+def _make(function: Callable[..., Any], queue: str | None, delay_seconds: float | None, path: str | None) -> Any:
     if not callable(function) or not hasattr(function, "__name__"):
-        raise ConfigError(f"@task is for functions, not for {type(function).__name__}")
+        raise ConfigError(f"@task is for functions, not for a {type(function).__name__}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(f"{function.__name__} is an async function; tasks are plain functions: wrap it with asyncio.run()")
-    name = path or f"{function.__module__}.{function.__name__}"
-    target = queue or default_queue_name(name)
-    check_delay(delay_seconds, target)
+        raise ConfigError(
+            f"@task on {function.__qualname__}: an async function cannot be a task yet; "
+            f"make it a plain function that calls asyncio.run()"
+        )
+    name = path or f"{_module_of(function)}.{function.__name__}"
+    usual = _seconds(delay_seconds, name)
+    if queue:
+        check_delay(usual, queue)
 
-    def delay(*args: Any, _delay_seconds: int | None = None, **kwargs: Any) -> None:
-        chosen = delay_seconds if _delay_seconds is None else _delay_seconds
-        # PyQS sends a delay always, 0 if none: a queue's own DelaySeconds does not apply to its messages.
-        seconds = check_delay(0 if chosen is None else chosen, target)
-        sent = default_producer().send(target, OutgoingMessage(encode_call(name, args, kwargs), seconds), task=name)
+    def delay(*args: Any, _delay_seconds: Any = _UNSAID, **kwargs: Any) -> None:
+        target = queue or default_queue_name(name)
+        check_guards(target)
+        seconds = usual if _delay_seconds is _UNSAID else _seconds(_delay_seconds, name)
+        message = OutgoingMessage(encode_call(name, args, kwargs), check_delay(seconds, target))
+        sent = default_producer().send(target, message, task=name)
         log.debug("sent task %s to queue %s as message %s", name, target, sent.message_id)
 
     delay.__qualname__ = f"{function.__qualname__}.delay"
-    function.delay = delay  # type: ignore[attr-defined]
+    try:
+        function.delay = delay  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        raise ConfigError(f"@task is for Python functions; {function!r} takes no attribute") from None
     registry.register(name, function)
     return function
+
+
+def _seconds(delay: Any, name: str) -> int:
+    """Whole seconds for SQS. PyQS always sends a delay, 0 if none: a queue's own DelaySeconds is not for its messages."""
+    if delay is None:
+        return 0
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not math.isfinite(delay):
+        raise BadMessageOption(f"task {name}: a delay is a number of seconds, not {delay!r:.40}")
+    return math.ceil(delay)
+
+
+def _module_of(function: Callable[..., Any]) -> str:
+    """The module by which a worker can import the function; for a program's main module what it is called elsewhere."""
+    module: str = function.__module__
+    if module not in ("__main__", "__mp_main__"):
+        return module
+    main = sys.modules.get(module)
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name and not spec.name.endswith("__main__"):
+        return str(spec.name)  # python -m package.module
+    file = getattr(main, "__file__", None)
+    stem = os.path.splitext(os.path.basename(file))[0] if file else ""
+    return stem if stem.isidentifier() and not stem.startswith("__") else module

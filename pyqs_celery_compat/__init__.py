@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.shared import shared_task
-    from pyqs_celery_compat.signature import Signature, maybe_signature, signature, subtask
+    from pyqs_celery_compat.signatures import Signature, maybe_signature, signature, subtask
     from pyqs_celery_compat.state import current_app, current_task
     from pyqs_celery_compat.task import Task
     from pyqs_celery_compat.uuids import uuid
@@ -31,16 +31,17 @@ __all__ = [
 
 _HOMES = {
     "Celery": "app",
-    "Signature": "signature",
+    "Signature": "signatures",
     "Task": "task",
     "current_app": "state",
     "current_task": "state",
-    "maybe_signature": "signature",
+    "maybe_signature": "signatures",
     "shared_task": "shared",
-    "signature": "signature",
-    "subtask": "signature",
+    "signature": "signatures",
+    "subtask": "signatures",
     "uuid": "uuids",
 }
+_MODULES = frozenset({"app", "exceptions", "local", "registry", "result", "signals", "states"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 
@@ -48,6 +49,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
         return getattr(module, name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _CANVAS:
         raise ImportError(
             f"{name} is not there yet: building canvases comes in a later version of pyqs_celery_compat; "

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyqs_celery_compat import builtin_tasks, conf, imports, publishing, retrying, state
 from pyqs_celery_compat.amqp import AMQP
@@ -22,12 +22,12 @@ from pyqs_celery_compat.dispatch import Signal
 from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 from pyqs_celery_compat.header import Header
 from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
-from pyqs_celery_compat.publisher import Publisher
+from pyqs_celery_compat.publisher import Publisher, default_broker
 from pyqs_celery_compat.registry import TaskRegistry
 from pyqs_celery_compat.result import AsyncResult, DisabledBackend
 from pyqs_celery_compat.settings import AttributeMapping, Settings
-from pyqs_celery_compat.signature import Signature, signature
-from pyqs_celery_compat.task import Task
+from pyqs_celery_compat.signatures import Signature, signature
+from pyqs_celery_compat.task import Task as BaseTask
 from pyqs_celery_compat.uuids import object_oid, thread_oid
 
 if TYPE_CHECKING:
@@ -98,10 +98,9 @@ class Celery:
         self.on_after_configure = Signal(name="app.on_after_configure", providing_args=("source",))
         self.on_after_finalize = Signal(name="app.on_after_finalize")
         self.on_after_fork = Signal(name="app.on_after_fork")
-        #: False lets native ``pyqs`` tasks be refused on this app's queues (Celery workers delete what they do not know).
-        self.allow_native = bool(self.conf.changes.pop("allow_native", False))
         self.publisher = Publisher(
-            lambda: conf.read_transport(self.conf), create_missing=lambda: bool(self.conf.task_create_missing_queues)
+            lambda: conf.read_transport(self.conf, default_url=default_broker()),
+            create_missing=lambda: bool(self.conf.task_create_missing_queues),
         )
         if set_as_current:
             self.set_current()
@@ -159,7 +158,7 @@ class Celery:
             raise ImproperlyConfigured(f"the environment variable {variable_name!r}, which names the configuration, is not set")
 
     def add_defaults(self, fun: Any) -> None:
-        """Settings (a mapping, or a function that answers one later) that everything else beats but Celery's defaults."""
+        """Settings (a mapping, or a function that answers one later) that beat the configuration object."""
         if self.conf.loaded:
             self.conf.add_defaults(fun() if callable(fun) else fun)
         else:
@@ -245,6 +244,7 @@ class Celery:
             def wrap(fun: Callable[..., Any]) -> Any:
                 if shared:
                     state.connect_on_app_finalize(lambda app: app._task_from_fun(fun, **options))
+                made: Any
                 if not lazy or self.finalized:
                     made = self._task_from_fun(fun, **options)
                 else:
@@ -264,14 +264,14 @@ class Celery:
 
     def _task_from_fun(
         self, fun: Callable[..., Any], name: str | None = None, base: Any = None, bind: bool = False, **options: Any
-    ) -> Task:
+    ) -> BaseTask:
         if not self.finalized and not self.autofinalize:
             raise RuntimeError("Contract breach: app not finalized")
         if options.pop("pydantic", False):
             raise ImproperlyConfigured(f"task {name or fun.__name__}: pydantic=True is not there yet")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
         if name in self._tasks:
-            known: Task = self._tasks[name]
+            known: BaseTask = self._tasks[name]
             if getattr(known, "_decorated_fun", None) not in (None, fun):
                 warnings.warn(
                     DuplicateTaskNameWarning(f"task name {name!r} is used by two functions; the first one stays"), stacklevel=3
@@ -290,23 +290,23 @@ class Celery:
             "_decorated_fun": staticmethod(fun),
             **options,
         }
-        task: Task = type(fun.__name__, (base or self.Task,), attributes)()
+        task: BaseTask = type(fun.__name__, (base or self.Task,), attributes)()
         vars(task)["__qualname__"] = getattr(fun, "__qualname__", fun.__name__)
         self._tasks[name] = task
         task.bind(self)
         retrying.add_autoretry(task, **options)
         return task
 
-    def register_task(self, task: Any, **options: Any) -> Task:
+    def register_task(self, task: Any, **options: Any) -> BaseTask:
         """Add a class-based task (a class is instantiated); one of the same name is replaced."""
-        made: Task = task() if inspect.isclass(task) else task
+        made: Any = task() if inspect.isclass(task) else task
         if not made.name:
             made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
         retrying.add_autoretry(made, **options)
         self.tasks[made.name] = made
         type(made)._app = self
         made.bind(self)
-        return made
+        return cast("BaseTask", made)
 
     def gen_task_name(self, name: str, module: str | None) -> str:
         """``module.name``; ``__main__`` becomes the app's ``main``. For subclasses to change."""
@@ -315,16 +315,16 @@ class Celery:
         return f"{module}.{name}" if module else name
 
     @cached_property
-    def Task(self) -> type[Task]:  # noqa: N802 - Celery's public name
+    def Task(self) -> type[BaseTask]:  # noqa: N802 - Celery's public name
         """The base class of this app's tasks."""
         return self.create_task_cls()
 
-    def create_task_cls(self) -> type[Task]:
+    def create_task_cls(self) -> type[BaseTask]:
         """A class of ``task_cls`` that belongs to this app."""
         base = imports.symbol_by_name(self.task_cls)
         return type(base.__name__, (base,), {"app": self, "abstract": True, "__module__": base.__module__})
 
-    def annotations_for(self, task: type[Task]) -> Iterable[dict[str, Any]]:
+    def annotations_for(self, task: type[BaseTask]) -> Iterable[dict[str, Any]]:
         """What ``task_annotations`` says of a task: for all first, then by name."""
         given = self.conf.task_annotations or ()
         for entry in given if isinstance(given, (list, tuple)) else (given,):
@@ -358,6 +358,14 @@ class Celery:
         """The sending side."""
         return self.amqp_cls(self)  # type: ignore[no-any-return]
 
+    @cached_property
+    def native_refused_on(self) -> frozenset[str]:
+        """SQS names of the queues that the app declares, where Celery workers may listen, which delete what they do not
+        know: native tasks are refused there unless ``allow_native`` is set."""
+        if self.conf.get("allow_native") or not self.conf.broker_url:
+            return frozenset()
+        return frozenset(self.publisher.transport.sqs_name(name) for name in self.amqp.queues.consume_from)
+
     def send_task(
         self, name: str, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult | EagerResult:
@@ -365,12 +373,12 @@ class Celery:
         return publishing.send_task(self, name, args, kwargs, **options)
 
     @property
-    def current_task(self) -> Task | None:
+    def current_task(self) -> BaseTask | None:
         """The task running in this thread."""
         return state.get_current_task()
 
     @property
-    def current_worker_task(self) -> Task | None:
+    def current_worker_task(self) -> BaseTask | None:
         """The task that the worker runs in this thread."""
         return state.get_current_worker_task()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import state
-from pyqs_celery_compat.signature import maybe_signature
+from pyqs_celery_compat.signatures import maybe_signature
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -32,12 +32,12 @@ def _add_map_tasks(app: Celery) -> None:
         assert found is not None
         return found.type
 
-    @app.task(name="celery.map", shared=False, lazy=False)
+    @app.task(name="celery.map", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def xmap(task: Any, it: Any) -> list[Any]:
         run = inner(task)
         return [run(item) for item in it]
 
-    @app.task(name="celery.starmap", shared=False, lazy=False)
+    @app.task(name="celery.starmap", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def xstarmap(task: Any, it: Any) -> list[Any]:
         run = inner(task)
         return [run(*items) for items in it]

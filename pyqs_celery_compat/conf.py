@@ -110,16 +110,17 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()
 
 
-def read_transport(conf: Settings, *, consuming: bool = False) -> Transport:
+def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "") -> Transport:
     """The broker settings.
 
     Parameters:
         consuming: True for the worker's side (``broker_read_url``), False for the producer's.
+        default_url: the broker of an app that names none.
 
     Raises:
         ImproperlyConfigured: another broker than SQS, or an option that this version cannot honour.
     """
-    url = (conf.broker_read_url if consuming else conf.broker_write_url) or ""
+    url = (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
     options: Mapping[str, Any] = conf.broker_transport_options or {}
     _check_options(options)
     connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
@@ -236,15 +237,16 @@ def check_settings(conf: Settings) -> None:
         raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
 
 
-def check_worker_settings(conf: Settings) -> tuple[str, ...]:
+def check_worker_settings(app: Celery) -> tuple[str, ...]:
     """The same for what only a worker would honour; answers lines to log once.
 
     Raises:
         ImproperlyConfigured: names the setting and what to do.
     """
+    conf = app.conf
     check_settings(conf)
-    if conf.task_always_eager:
-        raise ImproperlyConfigured("task_always_eager is on: such an app sends nothing, a worker has nothing to do")
+    read_transport(conf, consuming=True)
+    app.amqp.queues  # noqa: B018 - reading task_queues raises on an exchange that SQS has not
     pool = str(conf.worker_pool)
     if pool not in ("prefork", "processes", "solo"):
         raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
@@ -263,6 +265,8 @@ def check_worker_settings(conf: Settings) -> tuple[str, ...]:
     unknown = sorted(set(conf.broker_transport_options or {}) - _OPTIONS - set(_REFUSED_OPTIONS) - {"body_encoding"})
     if unknown:
         notes.append(f"broker_transport_options {', '.join(unknown)}: unknown here, ignored")
+    if conf.task_always_eager:
+        notes.append("task_always_eager is on: what tasks call runs inside them, in this worker, too")
     for name in ("worker_send_task_events", "task_send_sent_event", "worker_state_db"):
         if conf.get(name):
             notes.append(f"{name} is set, but there are no monitoring events and no state file here")
@@ -276,7 +280,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
         ImproperlyConfigured: the app cannot be served.
     """
     conf = app.conf
-    notes = check_worker_settings(conf)
+    notes = check_worker_settings(app)
     transport = read_transport(conf, consuming=True)
     names = tuple(app.amqp.queues)
     multiplier: int | None = None

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat.signature import Signature
+from pyqs_celery_compat import publisher
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, ei
     Which is which Celery decides by the registered task's signature: more than one argument, and not bound.
     """
     eager = app.conf.task_always_eager or bool((request.delivery_info or {}).get("is_eager"))
-    family = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    family: dict[str, Any] = {"parent_id": request.id, "root_id": request.root_id or request.id}
     for sig in request.errbacks or ():
         errback = sig if isinstance(sig, Signature) else Signature(dict(sig), app=app)
         try:
@@ -79,7 +80,8 @@ def publish(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...] = (), **o
     elif kind == "group":
         _publish_group(app, sig, args, options)
     else:
-        Signature(dict(sig), app=app).apply_async(args, **options)
+        with publisher.into_outbox():
+            Signature(dict(sig), app=app).apply_async(args, **options)
 
 
 def _publish_chain(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:

@@ -155,7 +155,7 @@ for _method in _BINARY:
     setattr(Proxy, _method, _binary(_method))
 Proxy.__module__ = _on_instances("__module__", __name__)
 Proxy.__doc__ = _on_instances("__doc__", Proxy.__doc__)
-Proxy.__repr__ = _repr  # type: ignore[method-assign]
+Proxy.__repr__ = _repr  # type: ignore[method-assign, assignment]
 
 
 class PromiseProxy(Proxy):

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 from pyqs.config import MAX_DELAY, ConnectionConfig
 from pyqs.errors import BadMessageOption, QueueNotFound, SqsError, TooLarge
 from pyqs.message import FollowUp, OutgoingMessage
-from pyqs.producer import CREATED_PAUSES, MAX_BYTES, message_size
+from pyqs.producer import CREATED_PAUSES, MAX_BYTES, guard_queues, message_size
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
-from pyqs_celery_compat.conf import PredefinedQueue, Transport
+from pyqs_celery_compat import state
+from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +40,21 @@ DEFAULT_GROUP = "default"
 
 _outbox: contextvars.ContextVar[list[FollowUp] | None] = contextvars.ContextVar("outbox", default=None)
 _into_outbox: contextvars.ContextVar[bool] = contextvars.ContextVar("into_outbox", default=False)
+
+
+_worker: ConnectionConfig | None = None
+
+
+def in_worker(connection: ConnectionConfig) -> None:
+    """Called when this process becomes an executor: its apps publish over the worker's connection, options included, so
+    that a task's own ``.delay()`` reaches the SQS that the worker consumes."""
+    global _worker
+    _worker = connection
+
+
+def default_broker() -> str:
+    """The broker of an app that names none: in an executor the worker's SQS, elsewhere there is none."""
+    return "" if _worker is None else "sqs://"
 
 
 class UndefinedQueue(QueueNotFound):
@@ -74,12 +91,9 @@ class Publisher:
     def transport(self) -> Transport:
         """The broker settings."""
         if self._transport is None:
-            self._transport = self._read()
+            transport = self._read()
+            self._transport = transport if _worker is None else with_overrides(transport, _worker)
         return self._transport
-
-    def use(self, transport: Transport) -> None:
-        """Replace the broker settings (a worker's command line overrides the app's connection)."""
-        self._transport = transport
 
     def close(self) -> None:
         """Forget the connections; the next send makes new ones."""
@@ -248,6 +262,24 @@ def explicit_delay(properties: dict[str, Any]) -> int | None:
             raise BadMessageOption(f"{key} must not be negative: {value!r}")
         return min(delay, MAX_DELAY)
     return None
+
+
+def native_refusal(queue: str) -> str:
+    """Why a native message may not go to the queue with this SQS name, or ""; asked by ``pyqs.tasks``."""
+    for app in state.active_apps():
+        try:
+            refused = queue in app.native_refused_on
+        except ImproperlyConfigured:  # an app of another broker has no queue on SQS
+            continue
+        if refused:
+            return (
+                f"the Celery app {app.main or '__main__'!r} declares it, and a Celery worker there would delete a message it "
+                "does not know; use a queue of its own, or set allow_native=True on the app if only pyqs workers consume it"
+            )
+    return ""
+
+
+guard_queues(native_refusal)
 
 
 @contextlib.contextmanager

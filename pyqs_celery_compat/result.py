@@ -20,6 +20,10 @@ NO_BACKEND = "No result backend is configured.\nPlease see the documentation for
 NOT_YET = "result_backend is set, but this version of pyqs_celery_compat has no result backends: results are not stored."
 
 
+class NoBackendError(NotImplementedError, AttributeError):
+    """There is no result backend. Celery raises one of the two, depending on what is asked."""
+
+
 class DisabledBackend:
     """The backend of an app without one: forgets what it is told, has nothing to tell."""
 
@@ -34,7 +38,7 @@ class DisabledBackend:
 
     def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
         configured = self.app.conf.result_backend not in (None, "", "disabled", "disabled://")
-        raise NotImplementedError(NOT_YET if configured else NO_BACKEND)
+        raise NoBackendError(NOT_YET if configured else NO_BACKEND)
 
     def as_uri(self, *args: Any, **kwargs: Any) -> str:
         """``disabled://``."""
@@ -128,7 +132,7 @@ class AsyncResult:
     def __reduce__(self) -> tuple[Any, ...]:
         return AsyncResult, (self.id, None, self.task_name, None, self.parent)
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 class EagerResult(AsyncResult):
@@ -149,7 +153,7 @@ class EagerResult(AsyncResult):
         self.on_ready: list[Any] = []
         self.date_done = datetime.now(timezone.utc) if state in states.READY_STATES else None
 
-    def get(  # type: ignore[override]
+    def get(
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **kwargs: Any
     ) -> Any:
         """The return value; raises what the task raised (``propagate=False`` answers it)."""

@@ -19,14 +19,14 @@ from pyqs_celery_compat.exceptions import Ignore, Reject, Retry
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.request import Context
-    from pyqs_celery_compat.signature import Signature
+    from pyqs_celery_compat.signatures import Signature
     from pyqs_celery_compat.task import Task
 
 
 def backoff_seconds(factor: int, retries: int, maximum: int, full_jitter: bool) -> int:
     """``factor * 2**retries``, at most ``maximum``; with jitter anything from 0 to that."""
     # The exponent is bounded: 2**(a wild retries header) is a number nobody can hold.
-    seconds = min(maximum, factor * 2 ** min(retries, 64))
+    seconds: int = min(maximum, factor * 2 ** min(retries, 64))
     if full_jitter:
         seconds = random.randrange(seconds + 1)
     return max(0, seconds)
@@ -93,6 +93,9 @@ def signature_from_request(
     delivery_info = request.delivery_info or {}
     if delivery_info.get("priority") is not None:
         options["priority"] = delivery_info["priority"]
+    group_id = (request.properties or {}).get("MessageGroupId")
+    if group_id is not None:  # a FIFO message keeps its place among its own
+        options.setdefault("MessageGroupId", group_id)
     if queue:
         options["queue"] = queue
     elif delivery_info.get("routing_key") and delivery_info.get("exchange") in ("", None):

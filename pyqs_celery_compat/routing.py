@@ -32,7 +32,8 @@ class DeclaredQueue:
         """The same as a ``kombu.Queue``."""
         from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
-        return Queue(self.name, Exchange(self.exchange_name or self.name, type="direct"), routing_key=self.routing_key)
+        exchange = Exchange(self.exchange_name or self.name, type="direct")  # type: ignore[no-untyped-call]
+        return Queue(self.name, exchange, routing_key=self.routing_key)  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return f"<DeclaredQueue {self.name!r}>"

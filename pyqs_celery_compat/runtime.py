@@ -15,14 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from pyqs import backoff
 from pyqs.clock import boottime
-from pyqs.config import MAX_DELAY, ConnectionConfig, RuntimeConfig
+from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
 from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
-from pyqs.runtime import BootReport, NativeRuntime, Outcome, Prepared
+from pyqs.native import NativeRuntime, left, setup_django
+from pyqs.queues.names import canonical_name
+from pyqs.registry import ImportPolicy
+from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import builtin_tasks, conf, continuations, imports, publisher, signals, state, states, trace
 from pyqs_celery_compat.app import Celery
 from pyqs_celery_compat.decoding import decode_envelope
@@ -33,19 +36,33 @@ from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.task import Task
-from pyqs_celery_compat.task_lookup import TaskLookup
 
 log = logging.getLogger(__name__)
 received_log = logging.getLogger("celery.worker.strategy")
 
 #: Seconds ahead of its eta at which a call may wait in the executor (design decision 8).
 WAIT_IN_EXECUTOR = 2.0
-#: Seconds for which an unreadable, unknown or unsupported message is hidden at first, and at most.
-LEAVE_BASE, LEAVE_CAP = 60.0, 3600.0
 
 _STATUS: Mapping[type[MessageError], str] = {
-    Undecodable: "undecodable", Refused: "refused", UnknownTask: "unknown", Unsupported: "unsupported",
-}  # fmt: skip
+    Undecodable: "undecodable",
+    Refused: "refused",
+    UnknownTask: "unknown",
+    Unsupported: "unsupported",
+}
+
+
+class _Tasks:
+    """The tasks a message may name: the app's, then those of any other app in the process."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    def get(self, name: str) -> Task | None:
+        for app in (self.app, *(other for other in state.active_apps() if other is not self.app)):
+            task: Task | None = dict.get(app.tasks, name)
+            if task is not None:
+                return task
+        return None
 
 
 class CeleryRuntime:
@@ -63,7 +80,8 @@ class CeleryRuntime:
         self.accept = Accept.default(config.pickle_allow)
         self.hostname = f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
-        self._lookup: TaskLookup | None = None
+        modules = [config.app.partition(":")[0]] if config.app else []
+        self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
 
     @property
     def app(self) -> Celery:
@@ -79,26 +97,24 @@ class CeleryRuntime:
         Raises:
             ConfigError: there is no app where ``-A`` says, or a setting cannot be honoured. Whatever the imports raise.
         """
-        config, notes = self.config, []
+        config = self.config
+        notes: list[str] = []
         directory = os.path.abspath(config.working_directory)
         if directory not in sys.path:
             sys.path.insert(0, directory)
+        publisher.in_worker(config.connection)
         if config.app:
             app = imports.find_app(config.app, directory)
             app.set_current()
             app.set_default()
-            notes += conf.check_worker_settings(app.conf)
+            notes += conf.check_worker_settings(app)
+            setup_django()
             imports.import_task_modules(app, config.include)
-            app.publisher.use(conf.with_overrides(app.publisher.transport, config.connection))
         report = self.native.boot()  # imports the included modules, too
         if not config.app:
             app = state.get_current_app()
-            if config.connection != ConnectionConfig() and not app.conf.broker_url:
-                app.conf.broker_url = "sqs://"
-                app.publisher.use(conf.with_overrides(app.publisher.transport, config.connection))
         app.finalize()
         self._app = app
-        self._lookup = TaskLookup(app, config)
         self.accept, accept_notes = _acceptance(app, config)
         names = [name for name in app.tasks if not name.startswith("celery.")]
         limited = sorted(name for name in names if app.tasks[name].rate_limit)
@@ -150,8 +166,7 @@ class CeleryRuntime:
     def _task(self, call: CeleryCall) -> Task:
         if call.task in builtin_tasks.NOT_YET:
             raise Unsupported(f"{call.task} needs canvas and results, which are not there yet; it stays on its queue")
-        assert self._lookup is not None
-        task = self._lookup.find(call.task)
+        task: Task = self._policy.find(call.task, cast("Any", _Tasks(self.app)))
         problem = continuations.unsupported(call.callbacks, call.errbacks, call.chain, call.chord)
         if problem:
             raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
@@ -160,22 +175,19 @@ class CeleryRuntime:
     def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
         status = next((word for kind, word in _STATUS.items() if isinstance(exc, kind)), "undecodable")
-        seconds = backoff.retry_seconds(delivery.receive_count, base=LEAVE_BASE, cap=LEAVE_CAP)
-        task, call_id = (call.task, call.id) if call else ("", "")
-        return Outcome(Hide(seconds), status, (), task, call_id, str(exc))
+        return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
     def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:
-        return Context(request_values(call, self.hostname, self._logical_queue(call, delivery)), called_directly=False)
+        return Context(request_values(call, self.hostname, self._logical_queue(call, task, delivery)), called_directly=False)
 
-    def _logical_queue(self, call: CeleryCall, delivery: Delivery) -> str:
+    def _logical_queue(self, call: CeleryCall, task: Task, delivery: Delivery) -> str:
         """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
         may say something else), else the SQS name without the app's prefix."""
-        transport = self.app.publisher.transport if self.config.app else None
+        prefix = task.app.publisher.transport.prefix
         said = str(call.delivery_info.get("routing_key") or "")
-        prefix = transport.prefix if transport else ""
-        if said and conf.canonical_name(said, prefix) == delivery.queue:
+        if said and canonical_name(said, prefix) == delivery.queue:
             return said
-        mapped = conf.canonical_name(prefix)
+        mapped = canonical_name(prefix)
         return delivery.queue[len(mapped) :] if delivery.queue.startswith(mapped) else delivery.queue
 
 
@@ -225,7 +237,7 @@ class CeleryPrepared:
         call, task, runtime = self.call, self.celery_task, self.runtime
         args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
         kwargs = dict(call.kwargs)
-        request = request_values(call, runtime.hostname, runtime._logical_queue(call, self.delivery))
+        request = request_values(call, runtime.hostname, runtime._logical_queue(call, task, self.delivery))
         context = Context(request, args=args, kwargs=kwargs)
         signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)
@@ -235,7 +247,7 @@ class CeleryPrepared:
         with publisher.collecting(outbox):
             try:
                 # Looked up at call time: tracing libraries replace build_tracer.
-                tracer = trace.build_tracer(task.name, task, hostname=runtime.hostname, app=runtime.app)
+                tracer = trace.build_tracer(task.name, task, hostname=runtime.hostname, app=task.app)
                 outcome = tracer(call.id, args, kwargs, request)
             except Reject as exc:  # from a handler: on_success, after_return
                 outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
@@ -279,9 +291,10 @@ class CeleryPrepared:
     def _reject(self, requeue: bool) -> Verdict:
         """What kombu 5.7 does on SQS: requeueing hides the message for ``wait_time_seconds``; else it is deleted, unless
         the queue has a redrive policy, which then takes it to the dead-letter queue."""
+        sender = self.celery_task.app.publisher
         if requeue:
-            return Hide(self.runtime.app.publisher.transport.requeue_delay)
-        if not self.runtime.app.publisher.has_redrive_policy(self.delivery.queue_url):
+            return Hide(sender.transport.requeue_delay)
+        if not sender.has_redrive_policy(self.delivery.queue_url):
             return Delete()
         return Hide(backoff.retry_seconds(self.delivery.receive_count))
 
@@ -293,7 +306,7 @@ class CeleryPrepared:
         einfo = ExceptionInfo.of(exc)
         trace.logger.error("Task %s[%s] ended by %s", call_name(self.call), self.call.id, type(exc).__name__, exc_info=exc)
         try:
-            continuations.on_failure(self.runtime.app, task, context, lost, einfo)
+            continuations.on_failure(task.app, task, context, lost, einfo)
             task.on_failure(lost, self.call.id, context.args, context.kwargs, einfo)
         except Exception:
             trace.logger.exception("Task %s[%s]: on_failure raised", call_name(self.call), self.call.id)

@@ -59,8 +59,8 @@ class AttributeMapping(Mapping[str, Any]):
 class Settings(MutableMapping[str, Any]):
     """Celery's settings object.
 
-    Layers, the first that has a key wins: what code wrote (``changes``, the constructor's values among them), the
-    configuration object, what ``add_defaults`` brought, Celery's defaults.
+    Layers, the first that has a key wins: what code wrote (``changes``, the constructor's values among them),
+    what ``add_defaults`` brought, the configuration object, Celery's defaults.
 
     Parameters:
         load: called once, on first read; answers the configuration object as a mapping, and the namespace.
@@ -87,8 +87,8 @@ class Settings(MutableMapping[str, Any]):
         self._layers.insert(0, source)
 
     def add_defaults(self, defaults: Mapping[str, Any]) -> None:
-        """Values that everything but Celery's own defaults beats."""
-        self._layers.append(dict(defaults))
+        """Values that beat the configuration object (observed on Celery 5.7), but nothing that code wrote."""
+        self._layers.insert(0, dict(defaults))
 
     def finalize(self) -> Settings:
         """Load the configuration now."""

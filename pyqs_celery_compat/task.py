@@ -18,7 +18,7 @@ from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
-from pyqs_celery_compat.signature import CANVAS_LATER, Signature, signature
+from pyqs_celery_compat.signatures import CANVAS_LATER, Signature, signature
 from pyqs_celery_compat.state import LocalStack, _task_stack, current_app
 from pyqs_celery_compat.uuids import uuid
 
@@ -334,9 +334,10 @@ class Task:
         }
         tracer = trace.build_tracer(task.name, task, eager=True, propagate=throw, app=app)
         outcome = tracer(task_id, args, kwargs, request)
-        retval, tb = outcome.retval, None
+        retval: Any = outcome.retval
+        tb: str | None = None
         if isinstance(retval, ExceptionInfo):
-            retval, tb = retval.exception, retval.traceback
+            tb, retval = retval.traceback, retval.exception
         if isinstance(retval, Retry) and retval.sig is not None:
             return retval.sig.apply(retries=retries + 1)  # type: ignore[no-any-return]
         state = states.SUCCESS if outcome.info is None else outcome.info.state
@@ -432,9 +433,9 @@ class Task:
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        return type(self).__name__  # type: ignore[return-value]
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 BaseTask = Task
