@@ -82,8 +82,8 @@ class Proxy:
         get = object.__getattribute__
         return get(self, "_proxy_local")(*get(self, "_proxy_args"), **get(self, "_proxy_kwargs"))
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return self._get_current_object().__class__  # type: ignore[no-any-return]
 
     @property
