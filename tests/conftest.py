@@ -6,10 +6,13 @@ import os
 
 import pytest
 
+#: Variables that steer the tests themselves.
+OURS = ("PYQS_TEST_", "PYQS_INTEROP_", "PYQS_CONTRACT_")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any import of ours: dummy credentials, no profile, no metadata service (unless the AWS suite was asked for)."""
-    for name in [n for n in os.environ if n.startswith("PYQS_") and not n.startswith(("PYQS_TEST_", "PYQS_INTEROP_", "PYQS_CONTRACT_"))]:
+    for name in [n for n in os.environ if n.startswith("PYQS_") and not n.startswith(OURS)]:
         del os.environ[name]
     if os.environ.get("PYQS_TEST_AWS") == "1":
         return
