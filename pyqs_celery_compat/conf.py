@@ -296,7 +296,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
         queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
         app_queues=names,
         queue_prefix=transport.prefix,
-        predefined_queues=tuple((queue.name, queue.url) for queue in transport.predefined),
+        predefined_queues=tuple((canonical_name(queue.name), queue.url) for queue in transport.predefined),
         create_queues=bool(conf.task_create_missing_queues) and not transport.predefined,
         create_attributes=transport.create_attributes,
         concurrency=1 if pool_is_solo else None if concurrency in (None, "", "auto") else int(concurrency),

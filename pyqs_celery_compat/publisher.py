@@ -84,6 +84,7 @@ class Publisher:
         self._clients: dict[ConnectionConfig, Sqs] = {}
         self._urls: dict[str, str] = {}
         self._redrive: dict[str, bool] = {}
+        self._warned: set[str] = set()
         self._lock = threading.RLock()
         self._pid = os.getpid()
 
@@ -233,6 +234,14 @@ class Publisher:
         if not name.endswith(FIFO):
             # kombu keeps a deduplication id in the properties; SQS itself takes one on FIFO queues only.
             return replace(message, dedup_id=None)
+        if message.delay and name not in self._warned:
+            self._warned.add(name)
+            log.warning(
+                "queue %s is FIFO, where SQS has no delay for a single message: a worker gets %s at once and hides it until "
+                "it is due, which holds up its message group",
+                name,
+                task,
+            )
         return replace(
             message, delay=None, group_id=message.group_id or DEFAULT_GROUP, dedup_id=message.dedup_id or str(uuid.uuid4())
         )

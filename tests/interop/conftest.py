@@ -120,7 +120,7 @@ class Interop:
                 process.wait()
 
 
-@pytest.fixture()
+@pytest.fixture
 def interop(tmp_path: Path) -> Iterator[Interop]:
     made = Interop(tmp_path)
     yield made

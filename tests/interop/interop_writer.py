@@ -59,8 +59,8 @@ def call(number):
     elif kind == 10:
         options = {"expires": 3600, "priority": 5, "time_limit": 50, "soft_time_limit": 40, "shadow": "shown"}
     elif kind == 11:
-        tasks.asked.apply_async((number,), task_id="my-id-%d" % number, headers={"x_trace": "t%d" % number})
-        return [line((number, "my-id-%d" % number, "t%d" % number, 0), {})]
+        tasks.asked.apply_async((number,), task_id=f"my-id-{number}", headers={"x_trace": f"t{number}"})
+        return [line((number, f"my-id-{number}", f"t{number}", 0), {})]
     elif kind == 12:
         send = tasks.late.apply_async
     elif kind == 13:

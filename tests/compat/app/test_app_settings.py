@@ -204,6 +204,22 @@ def test_the_app_is_found_where_celery_finds_it(tmp_path: Path) -> None:
         assert read_app_settings(name, (), str(tmp_path)).app_queues == (queue,), name
 
 
+def test_an_import_error_in_the_app_module_is_shown(tmp_path: Path) -> None:
+    package = tmp_path / "proj_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "celery.py").write_text("import no_such_module")
+    with pytest.raises(BootFailed, match="no_such_module"):
+        read_app_settings("proj_pkg", (), str(tmp_path))
+
+
+def test_a_dotted_predefined_queue_is_found(make_app: Callable[..., Celery], sqs: Any) -> None:
+    url = sqs.create_queue("mail-out")
+    app = make_app(broker_transport_options={"predefined_queues": {"mail.out": {"url": url}}})
+    app.send_task("t", queue="mail.out")
+    assert len(sqs.receive(url, wait=0)) == 1
+
+
 # -- native tasks on the app's queues ---------------------------------------------------------------------------------
 
 

@@ -320,3 +320,22 @@ def test_canvas_builders_say_that_they_come_later(name: str) -> None:
 
     with pytest.raises(ImportError, match="not there yet"):
         getattr(pyqs_celery_compat, name)
+
+
+def test_a_countdown_on_a_fifo_queue_is_warned_about_once(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    app.send_task("t", countdown=60, queue="x.fifo")
+    app.send_task("t", countdown=60, queue="x.fifo")
+    assert [r.levelname for r in caplog.records if "holds up its message group" in r.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.parametrize("value", [-1, "soon"])
+def test_an_impossible_delay_is_an_error(app: Celery, value: Any) -> None:
+    with pytest.raises(BadMessageOption, match="delay_seconds"):
+        app.send_task("t", delay_seconds=value)
+
+
+def test_an_explicit_delay_is_sent_and_clamped_as_kombu_does(app: Celery, sqs: InProcessSqs, take: Callable[..., Any]) -> None:
+    app.send_task("t", DelaySeconds=5000)
+    assert take() == []
+    found = sqs.queue_attributes(sqs.queue_url("celery"))
+    assert found["ApproximateNumberOfMessagesDelayed"] == "1"

@@ -310,6 +310,17 @@ def test_a_retry_is_the_same_call_once_more(bench: Bench) -> None:
     assert seen == [(1, 2, 0, "i", {"h": "1"}), (1, 2, 1, "i", {"h": "1"})]
 
 
+def test_a_retry_goes_to_the_queue_the_message_came_from(bench: Bench) -> None:
+    @bench.app.task(bind=True)
+    def work(self: Any) -> None:
+        raise self.retry(countdown=0)
+
+    work.delay()
+    body = bench.written().message.body  # its routing key says "celery"
+    (follow_up,) = bench.end(bench.delivery(body, "reports-2")).follow_ups
+    assert follow_up.queue == "reports-2"
+
+
 def test_too_many_retries_fail(bench: Bench) -> None:
     @bench.app.task(bind=True, max_retries=0)
     def work(self: Any) -> None:
