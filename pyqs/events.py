@@ -8,7 +8,6 @@ the process that registers, and in executors' main threads. Never swallows a wro
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -99,20 +98,14 @@ def _path(event: str, hook: Hook) -> str:
             f"the {event} hook {module}.{qualname} is a lambda or a nested function, which an executor cannot import; {advice}"
         )
     if module == "__main__":
-        module = _main_module(event, qualname)
+        raise ConfigError(
+            f"the {event} hook {qualname} is defined in the program that was started, which an executor does not run; "
+            f"move it to a module and register it from there"
+        )
     path = f"{module}:{qualname}"
-    if _resolve(path) is not hook and module in sys.modules:
+    if _resolve(path) != hook:  # a method of an object, a function that a decorator has replaced
         raise ConfigError(f"the {event} hook {module}.{qualname} is not what that name stands for in its module; {advice}")
     return path
-
-
-def _main_module(event: str, qualname: str) -> str:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec is not None and spec.name and not spec.name.endswith("__main__"):
-        return str(spec.name)
-    raise ConfigError(
-        f"the {event} hook {qualname} is defined in the program that was started; move it to a module executors can import"
-    )
 
 
 def _resolve(path: str) -> Hook:

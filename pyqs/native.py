@@ -11,27 +11,37 @@ import copy
 import importlib
 import logging
 import os
+import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyqs import backoff, events
+from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
-from pyqs.errors import ConfigError, Undecodable, UnknownTask
+from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
 from pyqs.message import Call, Delete, Delivery, Hide
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which a message that cannot be run here is hidden after its first receive (doubled for each further one),
+#: and the longest: a deployment that brings the missing task finds the message within the hour.
+LEAVE_BASE, LEAVE_CAP = 30.0, 3600.0
+
 
 class SoftTimeLimitExceeded(Exception):
-    """A native task ran longer than its soft limit."""
+    """A task ran longer than its soft limit. Native tasks have none yet; the executor asks for the class."""
 
 
 class NativeRuntime:
-    """Runs messages written by ``@task`` functions and by PyQS 1."""
+    """Runs messages written by ``@task`` functions and by PyQS 1. A ``pyqs.runtime.TaskRuntime``.
+
+    Parameters:
+        config: what to load. Its connection is read in ``after_fork`` at the earliest.
+    """
 
     soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
 
@@ -40,14 +50,24 @@ class NativeRuntime:
         self._policy = ImportPolicy(config.include, config.working_directory)
 
     def boot(self) -> BootReport:
-        """Import the included modules, with Django set up first if the environment names its settings."""
+        """Import the included modules, with Django set up first if the environment names its settings.
+
+        Raises:
+            BootFailed: one of them does not load.
+            ConfigError: Django is asked for and not there.
+        """
         setup_django()
         for module in self._config.include:
-            importlib.import_module(module)
+            try:
+                importlib.import_module(module)
+            except PyQSError:
+                raise  # a task or a setting that pyqs refuses: it says what and why
+            except BaseException as exc:  # a module may raise SystemExit
+                raise BootFailed(f"module {module} does not load: {type(exc).__name__}: {exc}") from exc
         return BootReport(registry.names())
 
     def after_fork(self) -> None:
-        """Load the hooks and the connection that a task's own ``.delay()`` uses."""
+        """Load the hooks, and set the connection that a task's own ``.delay()`` uses."""
         process_defaults.configure(self._config.connection, self._config.create_queues)
         events.load(self._config.hooks)
 
@@ -61,8 +81,6 @@ class NativeRuntime:
             function = self._policy.find(call.task, registry)
         except UnknownTask as exc:
             return left(delivery, "unknown", str(exc), task=call.task)
-        if not callable(function):
-            return left(delivery, "unknown", f"{call.task} is not a native task", task=call.task)
         return NativeCall(delivery, call, function)
 
     def close(self) -> None:
@@ -70,16 +88,16 @@ class NativeRuntime:
 
 
 def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_id: str = "") -> Outcome:
-    """A message that this worker cannot run: left on its queue, hidden for longer each time it comes back."""
-    hidden = Hide(backoff.retry_seconds(delivery.receive_count))
-    return Outcome(hidden, status, task=task, call_id=call_id or delivery.message.message_id, reason=reason)
+    """A message that cannot be run here: left on its queue, hidden for longer each time it comes back (design decision 10)."""
+    seconds = backoff.retry_seconds(delivery.receive_count, held=_held(delivery), base=LEAVE_BASE, cap=LEAVE_CAP)
+    return Outcome(Hide(seconds), status, task=task, call_id=call_id or delivery.message.message_id, reason=reason)
 
 
 def setup_django() -> None:
     """``django.setup()`` if DJANGO_SETTINGS_MODULE is set.
 
     Raises:
-        ConfigError: it is set and Django is not installed.
+        ConfigError: it is set and Django is not installed. Whatever the settings and the apps raise.
     """
     settings = os.environ.get("DJANGO_SETTINGS_MODULE")
     if not settings:
@@ -87,13 +105,15 @@ def setup_django() -> None:
     try:
         django = importlib.import_module("django")
     except ModuleNotFoundError as exc:
-        raise ConfigError(f"DJANGO_SETTINGS_MODULE is {settings} but Django cannot be imported: {exc}") from exc
+        if exc.name != "django":
+            raise
+        raise ConfigError(f"DJANGO_SETTINGS_MODULE is {settings!r}, but Django is not installed here") from exc
     django.setup()
 
 
 @dataclass(frozen=True, slots=True)
 class NativeCall:
-    """One native call that may start."""
+    """One native call that may start. A ``pyqs.runtime.Prepared``; native messages carry no limits and no eta."""
 
     delivery: Delivery
     call: Call
@@ -103,6 +123,7 @@ class NativeCall:
     soft_time_limit: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
+    pid: int = field(default_factory=os.getpid)
 
     @property
     def task(self) -> str:
@@ -115,33 +136,43 @@ class NativeCall:
         return self.call.id
 
     def run(self) -> Outcome:
-        """Hooks, task, hooks. A failure hides the message by how often it was received; SQS's redrive does the rest."""
+        """Hooks, task, hooks, as PyQS does it.
+
+        A ``pre_process`` hook may change the arguments in its context; if it raises, the task does not run and counts as
+        failed. A ``post_process`` hook runs once the task is decided and before the worker deletes the message; if it
+        raises, that is logged and changes nothing. A failure hides the message by how often it was received, and SQS's
+        redrive does the rest.
+        """
         context = self._context()
-        after = copy.copy(context)
+        after = copy.copy(context)  # what a hook puts in before is not seen after, PyQS's own rule
+        began = time.monotonic()
         try:
-            try:
-                self._hooks("pre_process", context)
-                self.function(*context["args"], **context["kwargs"])
-            except BaseException as exc:  # a task's sys.exit() is its failure, not the executor's end
-                log.exception("task %s[%s] failed", self.task, self.call_id)
-                after.update(status="exception", exception=traceback.format_exc())
-                outcome = self._failed(exc)
-            else:
-                after["status"] = "success"
-                outcome = Outcome(Delete(), "succeeded", task=self.task, call_id=self.call_id)
-            self._hooks("post_process", after)
-        except BaseException:
-            # The task itself is decided: a broken post_process hook must not run it again.
-            log.exception("a post_process hook of %s[%s] failed", self.task, self.call_id)
+            for hook in events.get_events().pre_process:
+                hook(context)
+            self.function(*context["args"], **context["kwargs"])
+        except BaseException as exc:  # a task's sys.exit() is its failure, not the executor's end
+            if os.getpid() != self.pid:
+                raise  # a process that the task forked: it ends by this
+            log.exception("task %s[%s] failed after %.3f s", self.task, self.call_id, time.monotonic() - began)
+            after.update(status="exception", exception=traceback.format_exc())
+            outcome = self._failed(exc)
+        else:
+            after["status"] = "success"
+            outcome = Outcome(Delete(), "succeeded", task=self.task, call_id=self.call_id)
+        if os.getpid() == self.pid:
+            self._after(after)
         return outcome
 
-    def _failed(self, exc: BaseException) -> Outcome:
-        hidden = Hide(backoff.retry_seconds(self.delivery.receive_count))
-        return Outcome(hidden, "failed", task=self.task, call_id=self.call_id, reason=type(exc).__name__)
+    def _after(self, context: dict[str, Any]) -> None:
+        for hook in events.get_events().post_process:
+            try:
+                hook(context)
+            except BaseException:
+                log.exception("a post_process hook of task %s[%s] failed", self.task, self.call_id)
 
-    def _hooks(self, name: str, context: dict[str, Any]) -> None:
-        for hook in getattr(events.get_events(), name):
-            hook(context)
+    def _failed(self, exc: BaseException) -> Outcome:
+        seconds = backoff.retry_seconds(self.delivery.receive_count, held=_held(self.delivery))
+        return Outcome(Hide(seconds), "failed", task=self.task, call_id=self.call_id, reason=type(exc).__name__)
 
     def _context(self) -> dict[str, Any]:
         """What hooks get: PyQS's keys."""
@@ -156,3 +187,8 @@ class NativeCall:
             "timeout": self.delivery.visibility,
             "receipt_handle": self.delivery.message.receipt_handle,
         }
+
+
+def _held(delivery: Delivery) -> float:
+    """Seconds since the receive."""
+    return boottime() - delivery.received_at

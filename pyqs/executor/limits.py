@@ -1,56 +1,70 @@
 """The soft time limit: an exception raised inside a task that has run for too long.
 
-Owns: one armed delivery at a time and the signal that reaches it. ``SoftLimit.arm`` and ``disarm`` run in the
-executor's main thread around a task; the timer fires in a thread of its own and only sends the signal. Never raises
-into anything but the delivery it was armed for: the handler looks again, in the main thread, before it raises.
+Owns: one armed run at a time and the signal that reaches it. ``arm`` and ``disarm`` are called by the executor's main
+thread around a task; ``remaining`` and ``fire`` by its reader thread, which keeps the time. Never raises into
+anything but the run that was armed: the handler looks again, in the main thread, before it raises.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
-#: Free for use in Python programs, and not used by multiprocessing.
-SOFT_LIMIT_SIGNAL = signal.SIGUSR1
+from pyqs.clock import boottime
+
+#: A real-time signal where there are some: nothing else sends it, and SIGUSR1 and SIGALRM stay the tasks' own.
+SOFT_LIMIT_SIGNAL: int = signal.SIGRTMIN + 4 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
+
+
+@dataclass(eq=False, slots=True)
+class _Armed:
+    """One run with a limit. Compared by identity: a signal that comes late finds another run, or none."""
+
+    deadline: float
+    fired: bool = False
+    raised: bool = False
 
 
 class SoftLimit:
-    """Arms one delivery's soft limit. Made in the main thread, once per executor."""
+    """The soft limit of the run in hand. Made in the main thread, once per executor.
 
-    def __init__(self, error: type[BaseException]) -> None:
+    Parameters:
+        error: raised in the main thread, without arguments.
+        clock: seconds, as ``boottime``.
+    """
+
+    def __init__(self, error: type[BaseException], clock: Callable[[], float] = boottime) -> None:
         self._error = error
-        self._armed: int | None = None
-        self._fired: int | None = None
-        self._timer: threading.Timer | None = None
-        self._main = threading.main_thread().ident
+        self._clock = clock
+        self._armed: _Armed | None = None
+        self._main = threading.get_ident()
         signal.signal(SOFT_LIMIT_SIGNAL, self._raise)
 
-    def arm(self, delivery_id: int, seconds: float | None) -> None:
-        """Raise the error in this thread in ``seconds``, unless ``disarm`` comes first. None arms nothing."""
-        if seconds is None or seconds <= 0:
-            return
-        self._fired = None
-        self._armed = delivery_id
-        self._timer = threading.Timer(seconds, self._fire, (delivery_id,))
-        self._timer.daemon = True
-        self._timer.name = "pyqs-soft-limit"
-        self._timer.start()
+    def arm(self, seconds: float | None) -> None:
+        """Raise the error in this thread once ``seconds`` have passed, unless ``disarm`` comes first. None arms nothing."""
+        self._armed = None if seconds is None else _Armed(self._clock() + seconds)
 
     def disarm(self) -> None:
         """Nothing is raised after this returns."""
         self._armed = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
-    def _fire(self, delivery_id: int) -> None:
-        if self._armed == delivery_id and self._main is not None:
-            self._fired = delivery_id
+    def remaining(self) -> float | None:
+        """Seconds until ``fire`` should be called, 0 at least; None when nothing is armed that has not fired."""
+        armed = self._armed
+        return None if armed is None or armed.fired else max(0.0, armed.deadline - self._clock())
+
+    def fire(self) -> None:
+        """Interrupt the main thread if its run has passed the limit; once per run."""
+        armed = self._armed
+        if armed is not None and not armed.fired and self._clock() >= armed.deadline:
+            armed.fired = True
             signal.pthread_kill(self._main, SOFT_LIMIT_SIGNAL)
 
     def _raise(self, _signum: int, _frame: FrameType | None) -> None:
-        fired, self._fired = self._fired, None
-        if fired is not None and fired == self._armed:
-            self._armed = None
-            raise self._error()
+        armed = self._armed
+        if armed is not None and armed.fired and not armed.raised:
+            armed.raised = True
+            raise self._error

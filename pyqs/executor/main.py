@@ -1,233 +1,295 @@
-"""One executor: it receives deliveries over the pipe, runs them one at a time, and answers with verdicts.
+"""One executor: it receives deliveries over a pipe, runs them one at a time, and answers each with a verdict.
 
 Owns: the child process from its first statement to its exit. The main thread runs tasks; the reader thread owns the
-pipe's reading end, what is held and not started, and handing it back. Never talks to SQS, never outlives the worker.
+pipe's reading end and the clock (hand-backs, the soft limit). Never talks to SQS, never outlives the worker, never ends
+because of what a task raised.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
+import math
 import os
-import signal
+import select
 import socket
 import sys
 import threading
-import time
-from collections import deque
+import traceback
+from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
+from pyqs import backoff, logs
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
-from pyqs.executor import preload
+from pyqs.executor import lifeline, preload
+from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit
-from pyqs.message import Hide
-from pyqs.runtime import Outcome, Prepared, TaskRuntime
+from pyqs.message import Delivery, Hide
+from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
 from pyqs.wire import Done, Frame, FrameReader, HandedBack, NotReady, Ready, Recall, Run, Started, Stop, encode
 
 log = logging.getLogger(__name__)
 
-#: Seconds of one task after which what waits behind it is handed back (design decision 4).
-HAND_BACK_AFTER = 0.5
 _CHUNK = 256 * 1024
+#: Exit code of an executor with a fault of its own.
+EXIT_FAULT = 70
 
 
-def run(channel: socket.socket, lifeline: Connection, config: RuntimeConfig) -> None:
-    """The target of the child process: take over signals, load the tasks, serve until told to stop or the worker is gone."""
-    _own_signals()
-    _arm_lifeline(lifeline)
-    state = preload.preloaded
-    if state is not None and state.threads:
-        names = ", ".join(state.threads)
-        reason = f"importing the app left threads running ({names})"
-        channel.sendall(encode(NotReady(reason, "", os.getppid(), retry_without_preload=True)))
-        return
-    was_preloaded = state is not None
-    if state is None:
-        state = preload.boot(config)
-    if state.runtime is None or state.report is None:
-        channel.sendall(encode(NotReady(state.failure, state.details, os.getppid())))
-        return
-    preload.prepare_path(config.working_directory)
-    try:
-        state.runtime.after_fork()
-    except BaseException as exc:
-        import traceback
+def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig) -> None:
+    """The target of the child process: load the tasks, report, serve until told to stop.
 
-        channel.sendall(encode(NotReady(f"{type(exc).__name__}: {exc}", traceback.format_exc(), os.getppid())))
-        return
-    report = state.report
-    ready = Ready(os.getpid(), os.getppid(), report.tasks, report.at_most_once, report.notes, was_preloaded)
-    Executor(channel, state.runtime).serve(ready)
-    # Threads that a task left behind must not keep the process.
-    _flush()
-    os._exit(0)
-
-
-def _own_signals() -> None:
-    # First of all: Ctrl-C and a SIGTERM to everyone are the worker's to act on. A handler, not SIG_IGN, for SIGTERM: what a
-    # task starts would inherit SIG_IGN and could not be terminated.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    os.setpgid(0, 0)
-
-
-def _arm_lifeline(lifeline: Connection) -> None:
-    """End this process when the worker, the only holder of the other end, is gone, whatever this process is doing.
-
-    O_ASYNC makes the kernel send SIGIO when the pipe closes; at its default action that ends a process even while
-    a C function holds the GIL. A pipe's EOF alone reaches only an executor that reads.
+    Parameters:
+        channel: our end of a socket pair that carries ``pyqs.wire`` frames.
+        lifeline_end: the read end of a pipe whose write end only the worker has.
+        config: what to load.
     """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fd = lifeline.fileno()
-    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    if lifeline.poll(0):  # it closed before it was armed
-        os._exit(0)
+    lifeline.own_signals()
+    line = lifeline.own_pipe(_taken(lifeline_end))
+    lifeline.end_with(line)
+    _let_forkserver_go()
+    pipe = Pipe(channel.detach())
+    os.register_at_fork(after_in_child=lambda: _forget(pipe.fd, line))
+    booted = _boot(config)
+    if isinstance(booted, NotReady):
+        _leave(pipe, booted, 1)
+    runtime, report = booted
+    own = preload.preloaded is None
+    ready = Ready(os.getpid(), os.getppid(), report.tasks, report.at_most_once, report.notes, preloaded=not own)
+    Executor(pipe, runtime).serve(ready)
+    # Not a return: threads that a task has left behind must not keep the process.
+    _leave(pipe, None, 0)
+
+
+def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport] | NotReady:
+    """The runtime from the forkserver, or loaded here; or what to report instead."""
+    server = os.getppid()
+    booted = preload.preloaded
+    if booted is not None and booted.threads:
+        reason = f"importing the tasks left threads running ({', '.join(booted.threads)})"
+        return NotReady(reason, "", server, retry_without_preload=True)
+    if booted is not None and booted.config != preload.without_connection(config):
+        return NotReady("the forkserver was started for other settings", "", server, retry_without_preload=True)
+    if booted is None:
+        booted = preload.boot(config)
+    else:
+        preload.working_directory_first(config.working_directory)  # multiprocessing has put the worker's sys.path in place
+        preload.complete(booted, config)
+    if booted.runtime is None or booted.report is None:
+        return NotReady(booted.reason, booted.details, server)
+    try:
+        secrets = (config.connection.secret_access_key, config.connection.session_token)
+        logs.configure(config.log_level, secrets=secrets)
+        booted.runtime.after_fork()
+    except BaseException as exc:
+        return NotReady(preload.reason_of(exc), traceback.format_exc(), server)
+    return booted.runtime, booted.report
+
+
+class Pipe:
+    """The writing side of the channel, for both threads."""
+
+    def __init__(self, fd: int) -> None:
+        # Out of the way of tasks that close file descriptors; without the timeout that socket.setdefaulttimeout may ask for.
+        self.socket = socket.socket(fileno=lifeline.move_up(fd))
+        self.socket.settimeout(None)
+        self.fd = self.socket.fileno()
+        self._lock = threading.Lock()
+
+    def send(self, frame: Frame) -> None:
+        """Write one whole frame. Without a worker to read it this process ends."""
+        data = encode(frame)
+        try:
+            with self._lock:
+                self.socket.sendall(data)
+        except OSError:
+            lifeline.end_group()
 
 
 class Executor:
-    """The two threads of an executor and what they share."""
+    """The two threads of an executor.
 
-    def __init__(self, channel: socket.socket, runtime: TaskRuntime) -> None:
-        self._channel = channel
+    Parameters:
+        pipe: to the worker.
+        runtime: booted.
+    """
+
+    def __init__(self, pipe: Pipe, runtime: TaskRuntime) -> None:
+        self._pipe = pipe
         self._runtime = runtime
-        self._write_lock = threading.Lock()
-        self._changed = threading.Condition()
-        self._held: deque[Run] = deque()
-        self._busy_since: float | None = None
-        self._stopping = False
+        self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
         self._limit = SoftLimit(runtime.soft_limit_error)
+        self._pid = os.getpid()
 
     def serve(self, ready: Ready) -> None:
         """Say that we are ready, then run what comes until Stop."""
-        self._send(ready)
-        threading.Thread(target=self._read, name="pyqs-reader", daemon=True).start()
-        threading.Thread(target=self._watch, name="pyqs-hand-back", daemon=True).start()
-        while (frame := self._next()) is not None:
-            try:
-                self._send(self._process(frame))
-            finally:
-                with self._changed:
-                    self._busy_since = None
-        self._runtime.close()
-
-    # -- main thread ----------------------------------------------------------------------------------------------
-
-    def _next(self) -> Run | None:
-        while True:
-            with self._changed:
-                while not self._held:
-                    if self._stopping:
-                        return None
-                    self._changed.wait()
-                frame = self._held.popleft()
-                if boottime() < frame.start_before:
-                    self._busy_since = boottime()
-                    self._changed.notify_all()
-                    return frame
-            self._send(HandedBack((frame.delivery.id,)))
-
-    def _process(self, frame: Run) -> Frame:
-        delivery = frame.delivery
-        prepared = self._runtime.prepare(delivery)
-        if isinstance(prepared, Outcome):
-            return _done(delivery.id, prepared, 0.0)
-        if prepared.start_at is not None:
-            time.sleep(max(0.0, prepared.start_at - time.time()))
-            if boottime() >= frame.start_before:
-                return HandedBack((delivery.id,))
-        self._send(
-            Started(
-                delivery.id,
-                prepared.task,
-                prepared.call_id,
-                prepared.time_limit,
-                prepared.soft_time_limit,
-                prepared.ack_early,
-                prepared.rate_key,
-            )
-        )
-        begun = boottime()
-        outcome = self._run(delivery.id, prepared)
-        _flush()
-        return _done(delivery.id, outcome, boottime() - begun)
-
-    def _run(self, delivery_id: int, prepared: Prepared) -> Outcome:
+        self._pipe.send(ready)
+        threading.Thread(target=_guarded, args=(self._read,), name="pyqs-reader", daemon=True).start()
+        while (run := self._inbox.take()) is not None:
+            self._handle(run)
         try:
-            self._limit.arm(delivery_id, prepared.soft_time_limit)
+            self._runtime.close()
+        except BaseException:
+            log.exception("closing the runtime failed")
+
+    # -- main thread --------------------------------------------------------------------------------------------------
+
+    def _handle(self, run: Run) -> None:
+        """One delivery from its decoding to its verdict. Nothing of it is referred to when this returns."""
+        delivery = run.delivery
+        prepared = self._prepare(delivery)
+        if isinstance(prepared, Outcome):
+            outcome, seconds = prepared, 0.0
+        else:
+            if not self._inbox.start(prepared.start_at):
+                return
+            self._pipe.send(_started(delivery.id, prepared))
+            began = boottime()
+            outcome = self._call(delivery, prepared)
+            seconds = boottime() - began
+        _flush()
+        lifeline.keep_signals()
+        self._inbox.finish()
+        self._pipe.send(_done(delivery.id, outcome, seconds))
+
+    def _prepare(self, delivery: Delivery) -> Prepared | Outcome:
+        try:
+            return self._runtime.prepare(delivery)
+        except BaseException as exc:
+            log.exception("%s: cannot be prepared", delivery)
+            return _broken(delivery, "undecodable", exc)
+
+    def _call(self, delivery: Delivery, prepared: Prepared) -> Outcome:
+        outcome: Outcome | None = None
+        try:
+            self._limit.arm(prepared.soft_time_limit)
             try:
-                return prepared.run()
+                outcome = prepared.run()
             finally:
                 self._limit.disarm()
-        except BaseException as exc:  # the soft limit came in the last instants, outside the runtime's own guard
-            log.exception("delivery %d: %s ended outside its own guard", delivery_id, prepared.task)
-            return Outcome(Hide(30.0), "failed", task=prepared.task, call_id=prepared.call_id, reason=type(exc).__name__)
+        except BaseException as exc:
+            if os.getpid() != self._pid:
+                _end_of_fork(exc)
+            if outcome is None:  # else the soft limit came between the task's end and disarm()
+                log.exception("%s: %s ended outside its runtime's guard", delivery, prepared.task)
+                outcome = _broken(delivery, "failed", exc, prepared)
+        if os.getpid() != self._pid:
+            _end_of_fork(None)
+        return outcome
 
-    # -- reader thread --------------------------------------------------------------------------------------------
+    # -- reader thread ------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        reader = FrameReader()
+        poll = select.poll()
+        poll.register(self._pipe.fd, select.POLLIN)
+        frames = FrameReader()
         while True:
-            try:
-                data = self._channel.recv(_CHUNK)
-            except OSError:
-                data = b""
-            if not data:
-                # The worker is gone: whatever runs here will be handed out again, so it must not go on.
-                os._exit(0)
-            for frame in reader.feed(data):
-                self._accept(frame)
+            waits = [wait for wait in (self._inbox.look(), self._limit.remaining()) if wait is not None]
+            events = poll.poll(math.ceil(min(waits) * 1000) if waits else None)
+            self._limit.fire()
+            if events:
+                self._take_in(frames)
 
-    def _accept(self, frame: Frame) -> None:
-        with self._changed:
+    def _take_in(self, frames: FrameReader) -> None:
+        try:
+            data = self._pipe.socket.recv(_CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            # The worker is gone or has given us up: what runs here will be handed out again, so it must not go on.
+            if self._inbox.running:
+                lifeline.end_group()
+            os._exit(0)
+        for frame in frames.feed(data):
             match frame:
                 case Run():
-                    self._held.append(frame)
+                    self._inbox.put(frame)
                 case Recall():
-                    self._hand_back()
+                    self._inbox.recall()
                 case Stop():
-                    self._hand_back()
-                    self._stopping = True
-            self._changed.notify_all()
-
-    def _watch(self) -> None:
-        """Hand back what waits behind a task that turned out to be long."""
-        with self._changed:
-            while True:
-                if self._busy_since is None or not self._held:
-                    self._changed.wait()
-                    continue
-                left = self._busy_since + HAND_BACK_AFTER - boottime()
-                if left > 0:
-                    self._changed.wait(left)
-                    continue
-                self._hand_back()
-
-    def _hand_back(self) -> None:
-        if self._held:
-            ids = tuple(frame.delivery.id for frame in self._held)
-            self._held.clear()
-            self._send(HandedBack(ids))
-
-    def _send(self, frame: Frame) -> None:
-        data = encode(frame)
-        try:
-            with self._write_lock:
-                self._channel.sendall(data)
-        except OSError:
-            os._exit(0)
+                    self._inbox.stop()
+                case _:
+                    raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 
 
-def _done(delivery_id: int, outcome: Outcome, seconds: float) -> Done:
-    return Done(
-        delivery_id, outcome.verdict, outcome.follow_ups, outcome.status, outcome.task, outcome.call_id, outcome.reason, seconds
+def _started(delivery_id: int, prepared: Prepared) -> Started:
+    return Started(
+        delivery_id,
+        prepared.task,
+        prepared.call_id,
+        prepared.time_limit,
+        prepared.soft_time_limit,
+        prepared.ack_early,
+        prepared.rate_key,
     )
+
+
+def _done(delivery_id: int, end: Outcome, seconds: float) -> Done:
+    return Done(delivery_id, end.verdict, end.follow_ups, end.status, end.task, end.call_id, end.reason, seconds)
+
+
+def _broken(delivery: Delivery, status: str, exc: BaseException, prepared: Prepared | None = None) -> Outcome:
+    """What becomes of a delivery on which the runtime itself failed: it comes back, later each time."""
+    verdict = Hide(backoff.retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at))
+    task, call_id = (prepared.task, prepared.call_id) if prepared else ("", "")
+    return Outcome(verdict, status, (), task, call_id, f"the runtime raised {type(exc).__name__}")
+
+
+def _guarded(loop: Callable[[], None]) -> None:
+    """The reader thread: an executor that no longer listens must not seem alive."""
+    try:
+        loop()
+    except BaseException:
+        log.critical("the reader of executor %d failed", os.getpid(), exc_info=True)
+        _flush()
+        os._exit(EXIT_FAULT)
+
+
+def _end_of_fork(exc: BaseException | None) -> NoReturn:
+    """A process that a task forked has come back from the task: it is no executor, and ends as its code asked for."""
+    _flush()
+    code = 0 if exc is None else 1
+    if isinstance(exc, SystemExit):
+        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    os._exit(code & 0xFF)
+
+
+def _forget(*fds: int) -> None:
+    """In a process that a task has forked: let go of what would make us look alive after our end."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:  # the task has closed it before
+            pass
+
+
+def _let_forkserver_go() -> None:
+    """Close our copy of the forkserver's lifeline, so that it ends with the worker and not with its last child."""
+    fd = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd", None)
+    if isinstance(fd, int):
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
+        os.close(fd)
+
+
+def _taken(connection: Connection) -> int:
+    """The file descriptor of a connection, which then no longer closes it."""
+    fd = os.dup(connection.fileno())
+    connection.close()
+    return fd
+
+
+def _leave(pipe: Pipe, last: Frame | None, code: int) -> NoReturn:
+    if last is not None:
+        pipe.send(last)
+    _flush()
+    logging.shutdown()
+    os._exit(code)
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
-            pass  # the task closed it
+        except (AttributeError, OSError, ValueError):  # the task has closed or replaced it
+            pass

@@ -1,105 +1,182 @@
 """What the forkserver imports before it forks: the app, once, inside a guard.
 
-Owns: the forkserver's signals, its lifetime, and the booted runtime that executors inherit. Runs in the forkserver when
-it starts, and is asked by each executor. Never raises: a failed import is kept as text and reported by the executors,
-because multiprocessing drops an ImportError here in silence and dies of anything else.
+Owns: the forkserver's signals and lifetime, and the booted runtime that executors inherit. Importing it acts only in a
+forkserver (``set_forkserver_preload``); elsewhere it is a module like any other. Never lets an exception out: a failed
+import is kept as text and reported by the executors, because multiprocessing drops an ImportError here in silence and
+dies of anything else.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import importlib
 import json
 import os
-import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
-if TYPE_CHECKING:
-    from pyqs.config import RuntimeConfig
-    from pyqs.runtime import BootReport, TaskRuntime
+from pyqs.config import ConnectionConfig, RuntimeConfig
+from pyqs.errors import ConfigError, PyQSError
+from pyqs.executor import lifeline
+from pyqs.runtime import BootReport, TaskRuntime
 
+#: Holds what a forkserver is to load, as JSON; taken out of the environment before the app can see it.
 VARIABLE = "_PYQS_PRELOAD"
-_FIELDS = ("runtime", "app", "include", "accept", "pickle_allow", "working_directory", "log_level")
+#: Seconds that threads of an import have to end by themselves.
+_THREADS_END = 0.5
 
 
-@dataclass(frozen=True)
-class Preloaded:
-    """What the forkserver has: a booted runtime, or why not."""
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """A runtime with its tasks loaded, or why there is none.
 
+    Parameters:
+        config: what it was booted with; without the connection if that was in a forkserver.
+        reason: one line; details: a traceback.
+        threads: what the import left running, by name; executors cannot be forked beside them.
+    """
+
+    config: RuntimeConfig
     runtime: TaskRuntime | None = None
     report: BootReport | None = None
-    failure: str = ""
+    reason: str = ""
     details: str = ""
     threads: tuple[str, ...] = ()
 
 
+#: Set in a forkserver that was told to preload, and so in its children.
+preloaded: Booted | None = None
+
+
 def environment(config: RuntimeConfig) -> dict[str, str]:
-    """The environment entries that make a forkserver started now preload this app. Holds no secret."""
-    return {VARIABLE: json.dumps({name: getattr(config, name) for name in _FIELDS})}
+    """The variables with which a forkserver started now preloads these tasks. They hold no secret: no connection.
+
+    Without them ``pyqs.executor.preload`` in ``set_forkserver_preload`` loads nothing, and still takes care of the
+    forkserver's signals and end.
+    """
+    fields = {name: value for name, value in _fields(config).items() if name != "connection"}
+    return {VARIABLE: json.dumps({"config": fields, "path": sys.path})}
 
 
-def prepare_path(working_directory: str) -> None:
-    """Make modules under the working directory importable, first of all."""
-    directory = os.path.abspath(working_directory)
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+def boot(config: RuntimeConfig) -> Booted:
+    """Import the app and the tasks; whatever goes wrong comes back as text."""
+    try:
+        working_directory_first(config.working_directory)
+        runtime = _load(config)
+        report = runtime.boot()
+    except BaseException as exc:  # a module may raise SystemExit while it is imported
+        return Booted(config, reason=reason_of(exc), details=traceback.format_exc())
+    return Booted(config, runtime, report)
 
 
-def load_runtime(config: RuntimeConfig) -> TaskRuntime:
-    """The runtime named by ``config.runtime``, not booted yet."""
-    import importlib
+def reason_of(exc: BaseException) -> str:
+    """One line that says what is wrong."""
+    text = str(exc) if isinstance(exc, PyQSError) else f"{type(exc).__name__}: {exc}"
+    return " ".join(text.split())
 
+
+def working_directory_first(directory: str) -> None:
+    """Import from this directory before all others, as ``python -m`` does."""
+    wanted = os.path.abspath(directory)
+    sys.path[:] = [wanted, *(entry for entry in sys.path if entry not in ("", wanted))]
+    importlib.invalidate_caches()
+
+
+def running_threads(patience: float = 0.0) -> tuple[str, ...]:
+    """Names of the threads beside this one, native ones by what the kernel calls them; () if they end within ``patience``."""
+    deadline = time.monotonic() + patience
+    while True:
+        names = _thread_names()
+        if not names or time.monotonic() >= deadline:
+            return names
+        time.sleep(0.02)
+
+
+def _thread_names() -> tuple[str, ...]:
+    known = {thread.native_id: thread.name for thread in threading.enumerate()}
+    own = threading.get_native_id()
+    try:
+        ids = [int(task) for task in os.listdir("/proc/self/task")]
+    except OSError:  # no /proc: only the threads that Python knows
+        ids = [number for number in known if number is not None]
+    return tuple(known.get(number) or _kernel_name(number) for number in sorted(ids) if number != own)
+
+
+def _kernel_name(number: int) -> str:
+    try:
+        with open(f"/proc/self/task/{number}/comm", encoding="utf-8", errors="replace") as comm:
+            return f"native thread {comm.read().strip()}"
+    except OSError:
+        return f"native thread {number}"
+
+
+def _load(config: RuntimeConfig) -> TaskRuntime:
     module, _, name = config.runtime.partition(":")
+    if not name:
+        raise ConfigError(f"a runtime is named module:Class, not {config.runtime!r}")
     return getattr(importlib.import_module(module), name)(config)  # type: ignore[no-any-return]
 
 
-def boot(config: RuntimeConfig) -> Preloaded:
-    """Import the app and the tasks; whatever goes wrong comes back as text."""
-    prepare_path(config.working_directory)
-    try:
-        runtime = load_runtime(config)
-        report = runtime.boot()
-    except BaseException as exc:  # an app may raise SystemExit while it is imported
-        text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
-        summary = f"{type(exc).__name__}: {exc}"
-        return Preloaded(failure=summary, details=text)
-    return Preloaded(runtime=runtime, report=report)
+def _fields(config: RuntimeConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def running_threads() -> tuple[str, ...]:
-    """Names of the threads beside this one; native ones, which Python does not know, by their kernel name."""
-    names = [t.name for t in threading.enumerate() if t is not threading.current_thread()]
-    try:
-        tasks = os.listdir("/proc/self/task")
-    except OSError:
-        return tuple(names)
-    for _ in range(len(tasks) - 1 - len(names)):
-        names.append("a native thread")
-    return tuple(names)
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _preload(raw: dict[str, Any]) -> Preloaded:
-    from pyqs.config import RuntimeConfig
+def without_connection(config: RuntimeConfig) -> RuntimeConfig:
+    """The settings as a forkserver has them."""
+    return dataclasses.replace(config, connection=ConnectionConfig())
 
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-    result = boot(RuntimeConfig(**fields))
-    threads = running_threads()
-    if threads and not result.failure:
-        return Preloaded(threads=threads)
+
+def complete(booted: Booted, config: RuntimeConfig) -> None:
+    """Give a runtime that was booted in the forkserver the connection, which was kept out of its environment."""
+    # The runtime holds this very object, and nothing has read the connection before the fork.
+    object.__setattr__(booted.config, "connection", config.connection)
+
+
+def _server_frame() -> FrameType | None:
+    """The running ``multiprocessing.forkserver.main``, if this import happens inside it."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "multiprocessing.forkserver":
+            return frame
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _serve(frame: FrameType) -> Booted | None:
+    """Become a forkserver of ours. Everything here happens before it takes its first request."""
+    lifeline.own_signals()
+    alive = frame.f_locals.get("alive_r")
+    if isinstance(alive, int):
+        # The worker holds the other end (executors close theirs). Reading it, as the server does, is not enough: an
+        # import may hang, and a non-daemon thread of the app would keep the server after its last statement.
+        lifeline.end_with(alive)
+    raw = os.environ.pop(VARIABLE, None)
+    if raw is None:
+        return None
+    told = json.loads(raw)
+    sys.path[:] = [entry for entry in told["path"] if entry]
+    config = RuntimeConfig(**{name: _tuples(value) for name, value in told["config"].items()})
+    booted = boot(config)
+    if booted.runtime is not None:
+        booted = dataclasses.replace(booted, threads=running_threads(_THREADS_END))
+    # What is loaded now stays for good: out of the collector's sight it is not written to, so its pages stay shared.
     gc.collect()
     gc.freeze()
-    return result
+    return booted
 
 
-#: Set once, at import in the forkserver; None in a process that was not forked from a preloading one.
-preloaded: Preloaded | None = None
-
-if VARIABLE in os.environ:
-    # A SIGTERM to the whole group or cgroup must not take the forkserver: executors would look dead.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _raw = json.loads(os.environ.pop(VARIABLE))
-    preloaded = _preload(_raw) if _raw is not None else None
+_frame = _server_frame()
+if _frame is not None:
+    preloaded = _serve(_frame)
+del _frame
