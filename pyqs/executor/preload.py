@@ -57,8 +57,8 @@ preloaded: Booted | None = None
 def environment(config: RuntimeConfig) -> dict[str, str]:
     """The variables with which a forkserver started now preloads these tasks. They hold no secret: no connection.
 
-    Without them ``pyqs.executor.preload`` in ``set_forkserver_preload`` loads nothing, and still takes care of the
-    forkserver's signals and end.
+    Without them, or with "null", ``pyqs.executor.preload`` in ``set_forkserver_preload`` loads nothing, and still takes
+    care of the forkserver's signals and end.
     """
     fields = {name: value for name, value in _fields(config).items() if name != "connection"}
     return {VARIABLE: json.dumps({"config": fields, "path": sys.path})}
@@ -139,8 +139,9 @@ def without_connection(config: RuntimeConfig) -> RuntimeConfig:
 
 def complete(booted: Booted, config: RuntimeConfig) -> None:
     """Give a runtime that was booted in the forkserver the connection, which was kept out of its environment."""
-    # The runtime holds this very object, and nothing has read the connection before the fork.
-    object.__setattr__(booted.config, "connection", config.connection)
+    # In place, frozen or not: runtimes and apps have kept this very object, and nothing has connected before the fork.
+    for field in dataclasses.fields(ConnectionConfig):
+        object.__setattr__(booted.config.connection, field.name, getattr(config.connection, field.name))
 
 
 def _server_frame() -> FrameType | None:
@@ -161,10 +162,9 @@ def _serve(frame: FrameType) -> Booted | None:
         # The worker holds the other end (executors close theirs). Reading it, as the server does, is not enough: an
         # import may hang, and a non-daemon thread of the app would keep the server after its last statement.
         lifeline.end_with(alive)
-    raw = os.environ.pop(VARIABLE, None)
-    if raw is None:
+    told = json.loads(os.environ.pop(VARIABLE, "null"))
+    if told is None:
         return None
-    told = json.loads(raw)
     sys.path[:] = [entry for entry in told["path"] if entry]
     config = RuntimeConfig(**{name: _tuples(value) for name, value in told["config"].items()})
     booted = boot(config)
