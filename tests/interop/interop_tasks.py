@@ -14,10 +14,9 @@ QUEUE = "interop.queue"
 
 
 def make(name, transport=(), **settings):
-    made = Celery(
-        name,
-        broker="sqs://k:s@127.0.0.1:" + os.environ["INTEROP_PORT"],
-        set_as_current=name == "interop",
+    broker = "sqs://k:s@127.0.0.1:" + os.environ["INTEROP_PORT"]
+    made = Celery(name, broker=broker, set_as_current=name == "interop")
+    made.conf.update(  # Celery 4.4 takes no settings in the constructor
         broker_transport_options=dict({"region": "us-east-1", "wait_time_seconds": 1}, **dict(transport)),
         task_default_queue=QUEUE,
         accept_content=["json", "yaml", "msgpack", "pickle"],
