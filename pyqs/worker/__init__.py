@@ -1,1 +1,1 @@
-"""The parent process: it receives, keeps leases, hands deliveries to executors and settles them. Never decodes a body."""
+"""The worker: the parent process that talks to SQS and hands deliveries to executors."""

@@ -1,310 +1,355 @@
-"""The one writer to SQS: outboxes, deletes, hides and hops, in batches, until they are done.
+"""The end of the line: carries out verdicts, follow-ups first, in batches, tried until they are accepted.
 
-Owns: every delivery from its verdict to SQS's answer. ``settle`` is called by the pool; several sender threads do
-the work. Follow-ups go first, and the message is deleted only when all of them were accepted; otherwise it is hidden
-and runs again. Never drops a verdict for a passing error, and never copies a message twice.
+Owns: every delete, hide and send of the worker. ``settle`` is called by the pool and the fetchers; several sender threads
+do the calls. A message is deleted only when all that its task brought about was accepted, otherwise it is hidden and run
+again. Never runs a task and never decodes a body.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from pyqs.backoff import NetworkBackoff, clamp_visibility, retry_seconds
+from pyqs.backoff import clamp_visibility, retry_seconds
 from pyqs.clock import boottime
-from pyqs.config import MAX_BATCH
-from pyqs.errors import AccessDenied, LeaseLost, PyQSError, QueueNotFound, SqsError
-from pyqs.message import Delete, Delivery, FollowUp, Hide, Leave, OutgoingMessage, Resend, Verdict
+from pyqs.config import ConnectionConfig
+from pyqs.errors import AccessDenied, LeaseLost, MessageError, PyQSError, QueueNotFound, SendFailed, SqsError
+from pyqs.message import Delete, Delivery, FollowUp, Hide, Leave, OutgoingMessage, Resend, SentMessage, Verdict
 from pyqs.producer import Producer
 from pyqs.sqs import Sqs
+from pyqs.worker.batches import Batches
 from pyqs.worker.leases import Leases
-from pyqs.worker.service import Crashed, Service
+from pyqs.worker.report import Remembered, Totals
+from pyqs.worker.service import OnCrash, Service
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a lone verdict waits for company before its batch goes out.
-LINGER = 0.005
-#: Message ids that were copied by a hop; a second receipt of one is deleted, not copied again.
-COPIED_MEMORY = 100_000
-#: Tries of a delete or hide before it is given up and the lease runs out instead (at-least-once holds either way).
-MAX_TRIES = 8
-
-Kind = Literal["delete", "hide", "work"]
+SENDERS = 8
+#: Told in a sender's thread what became of a delivery in the end.
+Settled = Callable[[Verdict], None]
 
 
-@dataclass(slots=True)
-class _Job:
-    """One delivery on its way: ``work`` sends what must go first, ``delete`` and ``hide`` are SQS's last word."""
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One kind of call on one queue; ``create``: whether a send may create it."""
 
-    kind: Kind
+    kind: Literal["send", "delete", "hide"]
+    queue: str
+    create: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Settlement:
+    """One delivery on its way out.
+
+    ``hop`` is the delay of the copy that must be sent first; ``early``: its delete was asked for when it started;
+    ``unleased``: its lease was ours and has been ended, to be hidden.
+    """
+
     delivery: Delivery
     verdict: Verdict
-    follow_ups: tuple[FollowUp, ...] = ()
-    tries: int = 0
-    not_before: float = 0.0
-    queued_at: float = field(default_factory=boottime)
+    settled: Settled | None = None
+    unsent: int = 0
+    hop: int | None = None
+    early: bool = False
+    unleased: bool = False
+
+
+_Entry = tuple[_Settlement, OutgoingMessage | None]
 
 
 class Acker:
-    """Carries verdicts out on ``threads`` sender threads."""
+    """Settles deliveries.
+
+    Parameters:
+        on_change: called, from any thread, when one more is settled.
+    """
 
     def __init__(
-        self, sqs: Sqs, producer: Producer, leases: Leases, crashed: Crashed, *, threads: int = 4,
-        ended: Callable[[Delivery], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self,
+        sqs: Sqs,
+        leases: Leases,
+        totals: Totals,
+        on_crash: OnCrash,
+        *,
+        senders: int = SENDERS,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sqs = sqs
-        self._producer = producer
         self._leases = leases
-        self._ended = ended
-        self._changed = threading.Condition()
-        self._jobs: dict[tuple[Kind, str], deque[_Job]] = defaultdict(deque)
-        self._open = 0
-        self._copied: OrderedDict[str, None] = OrderedDict()
-        self._acked: set[int] = set()
-        self._said: set[tuple[str, str]] = set()
+        self._totals = totals
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._early: set[int] = set()
+        self._batches: Batches[_Lane, _Entry] = Batches()
+        self._producers = {
+            create: Producer(ConnectionConfig(), create_queues=create, connector=lambda _: sqs) for create in (True, False)
+        }
+        #: Messages whose work is done or whose copy was sent: whatever happens, these are only ever deleted.
+        self._only_delete = Remembered()
         self._no_hops: set[str] = set()
-        self._senders = [_Sender(self, number, crashed) for number in range(threads)]
+        self._said = Remembered()
+        self._closing = False
+        self._senders = [Sender(number, self._batches, self._work, on_crash) for number in range(senders)]
+
+    # -- what the pool and the fetchers ask for -------------------------------------------------------------------
+
+    def settle(
+        self, delivery: Delivery, verdict: Verdict, follow_ups: Sequence[FollowUp] = (), settled: Settled | None = None
+    ) -> None:
+        """Carry out a verdict, after its follow-ups. Answers at once."""
+        with self._lock:
+            self._pending += 1
+            early = delivery.id in self._early
+            self._early.discard(delivery.id)
+        if early:
+            verdict = Leave()  # its delete is on its way since it started
+        elif isinstance(verdict, Resend):
+            verdict = self._hop(delivery, verdict)
+        one = _Settlement(delivery, verdict, settled, early=early)
+        outbox = [(_Lane("send", follow_up.queue, follow_up.create), follow_up.message) for follow_up in follow_ups]
+        if isinstance(verdict, Resend):
+            one.hop, one.verdict = verdict.delay, Delete()
+            outbox.append((_Lane("send", delivery.queue_url), _copy(delivery, verdict.delay)))
+        one.unsent = len(outbox)
+        for lane, message in outbox:
+            self._batches.put(lane, (one, message))
+        if not outbox:
+            self._carry_out(one)
+
+    def release(self, delivery: Delivery) -> None:
+        """Give a delivery back unstarted: anybody may have it at once."""
+        self._totals.add("released")
+        self.settle(delivery, Hide(0))
+
+    def ack_early(self, delivery: Delivery) -> None:
+        """Its task has started and asked for the delete now (never on FIFO, where it waits for the end)."""
+        if delivery.is_fifo:
+            return
+        with self._lock:
+            self._pending += 1
+            self._early.add(delivery.id)
+        self._carry_out(_Settlement(delivery, Delete()))
+
+    def only_delete(self, message_id: str) -> bool:
+        """Whether this message was done, or copied, before: it must not run or be copied again."""
+        return message_id in self._only_delete
+
+    @property
+    def pending(self) -> int:
+        """Verdicts that are not carried out yet."""
+        return self._pending
+
+    # -- life -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the sender threads."""
         for sender in self._senders:
             sender.start()
 
-    def settle(self, delivery: Delivery, verdict: Verdict, follow_ups: Sequence[FollowUp] = ()) -> None:
-        """Carry out a verdict; returns at once."""
-        with self._changed:
-            already_deleted = delivery.id in self._acked
-            self._acked.discard(delivery.id)
-        if already_deleted:
-            # Acked when it started: only what it brought about is left to do.
-            verdict = Leave()
-        if isinstance(verdict, Leave) and not follow_ups:
-            self._leases.settle(delivery.id)
-            self._ended(delivery)
-            return
-        direct = not follow_ups and not isinstance(verdict, Resend)
-        kind: Kind = "work" if not direct else "delete" if isinstance(verdict, Delete) else "hide"
-        self._add(_Job(kind, delivery, verdict, tuple(follow_ups)))
-
-    def ack_early(self, delivery: Delivery) -> None:
-        """Delete a message whose task has just started (Celery's early ack); its verdict comes later."""
-        with self._changed:
-            self._acked.add(delivery.id)
-        self._add(_Job("delete", delivery, Delete()))
-
-    def is_acked(self, delivery_id: int) -> bool:
-        """True if the delivery's message was deleted when its task started."""
-        with self._changed:
-            return delivery_id in self._acked
-
-    @property
-    def pending(self) -> int:
-        """Verdicts not carried out yet."""
-        return self._open
-
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything is carried out; True if it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._open == 0, timeout)
-
-    def stop(self) -> None:
-        """End the sender threads; what is open stays with SQS until its lease runs out."""
-        for sender in self._senders:
-            sender.stop()
-        with self._changed:
-            self._changed.notify_all()
-        for sender in self._senders:
-            sender.join(15)
-
-    # -- the queue of jobs ------------------------------------------------------------------------------------------
-
-    def _add(self, job: _Job, *, again: bool = False) -> None:
-        with self._changed:
-            self._jobs[job.kind, job.delivery.queue_url].append(job)
-            if not again:
-                self._open += 1
-            self._changed.notify()
-
-    def _close(self, job: _Job) -> None:
-        with self._changed:
-            self._open -= 1
-            self._changed.notify_all()
-        self._ended(job.delivery)
-
-    def take(self, stopping: threading.Event) -> list[_Job]:
-        """The next batch (one kind, one queue), waiting for one; [] when stopping and nothing is ready."""
-        with self._changed:
-            while True:
-                now = boottime()
-                wait: float | None = None
-                for key, jobs in self._jobs.items():
-                    if not jobs:
-                        continue
-                    first = jobs[0]
-                    ready_at = first.not_before
-                    if key[0] != "work" and len(jobs) < MAX_BATCH:
-                        ready_at = max(ready_at, first.queued_at + LINGER)
-                    if ready_at <= now:
-                        most = 1 if key[0] == "work" else MAX_BATCH
-                        return [jobs.popleft() for _ in range(min(most, len(jobs)))]
-                    wait = ready_at - now if wait is None else min(wait, ready_at - now)
-                if stopping.is_set():
-                    return []
-                self._changed.wait(wait)
-
-    def _later(self, job: _Job, seconds: float) -> None:
-        job.not_before = boottime() + seconds
-        self._add(job, again=True)
-
-    # -- the work, on a sender thread --------------------------------------------------------------------------------
-
-    def carry_out(self, batch: list[_Job]) -> None:
-        """Do one batch."""
-        kind = batch[0].kind
-        if kind == "work":
-            self._work(batch[0])
-            return
-        ready = []
-        for job in batch:
-            if self._leases.settle(job.delivery.id):
-                ready.append(job)
-            else:
-                self._later(job, 0.05)
-        if ready:
-            self._write(kind, ready)
-
-    def _work(self, job: _Job) -> None:
-        """Send what must be there before the message may go."""
-        try:
-            for follow_up in job.follow_ups:
-                self._send(follow_up)
-        except PyQSError as exc:
-            self._not_sent(job, exc)
-            return
-        if isinstance(job.verdict, Resend):
-            job.verdict = self._hop(job, job.verdict)
-        if isinstance(job.verdict, Leave):
-            self._leases.settle(job.delivery.id)
-            self._close(job)
-            return
-        self._add(
-            replace(job, kind="delete" if isinstance(job.verdict, Delete) else "hide", follow_ups=(), tries=0, not_before=0.0),
-            again=True,
-        )
-
-    def _send(self, follow_up: FollowUp) -> None:
-        self._producer.send(follow_up.queue, follow_up.message)
-
-    def _not_sent(self, job: _Job, error: PyQSError) -> None:
-        job.tries += 1
-        retryable = isinstance(error, SqsError) and error.retryable
-        if retryable and job.tries < MAX_TRIES and self._leases.is_held(job.delivery.id):
-            self._later(job, min(10.0, 0.2 * 2.0**job.tries))
-            return
-        if isinstance(job.verdict, Leave):
+    def close(self, deadline: float) -> None:
+        """Carry out what there is; what is not accepted by ``deadline`` (boot-time clock) is given up and said."""
+        self._batches.close()
+        while self._pending and boottime() < deadline and any(sender.alive for sender in self._senders):
+            for sender in self._senders:
+                if sender.join(max(0.0, min(0.1, deadline - boottime()))) and not self._pending:
+                    break
+        self._closing = True
+        left = self._batches.abandon()
+        if self._pending:
+            queues = sorted({entry[0].delivery.queue for entry in left})
             log.error(
-                "%s: it was acked before it ran, and its follow-ups could not be sent: they are lost: %s", job.delivery, error
+                "%d verdicts could not be carried out before the deadline (queues: %s); their messages come back when "
+                "their leases end",
+                self._pending,
+                ", ".join(queues),
             )
-            self._close(job)
-            return
-        log.error("%s: its follow-ups could not be sent, so it is hidden and runs again: %s", job.delivery, error)
-        hide = Hide(retry_seconds(job.delivery.receive_count))
-        self._add(_Job("hide", job.delivery, hide), again=True)
 
-    def _hop(self, job: _Job, verdict: Resend) -> Verdict:
-        """Send the same message again with a delay; Delete once that is accepted, Hide where it cannot be."""
-        delivery = job.delivery
-        message = delivery.message
+    # -- carrying out ---------------------------------------------------------------------------------------------
+
+    def _hop(self, delivery: Delivery, verdict: Resend) -> Verdict:
+        """The hop, or what stands in for it."""
+        if not self._leases.holds(delivery):
+            return Leave()  # somebody else may have it by now and send the same copy
         if delivery.is_fifo or delivery.queue in self._no_hops:
             return Hide(verdict.delay)
-        if self._was_copied(message.message_id):
-            return Delete()
-        copy = OutgoingMessage(
-            message.body,
-            verdict.delay,
-            message.message_attributes,
-            delivery.group_id,
-            trace_header=message.attributes.get("AWSTraceHeader"),
-        )
+        return verdict
+
+    def _carry_out(self, one: _Settlement) -> None:
+        """The outbox is empty: now the verdict."""
+        match one.verdict:
+            case Delete():
+                if not one.delivery.is_fifo:
+                    self._only_delete.add(one.delivery.message.message_id)
+                self._batches.put(_Lane("delete", one.delivery.queue_url), (one, None))
+            case Hide():
+                self._batches.put(_Lane("hide", one.delivery.queue_url), (one, None))
+            case _:
+                if not one.early:
+                    self._leases.end([one.delivery])
+                self._finished(one)
+
+    def _finished(self, one: _Settlement) -> None:
+        if one.settled is not None:
+            one.settled(one.verdict)
+        with self._lock:
+            self._pending -= 1
+        self._on_change()
+
+    def _work(self, lane: _Lane, entries: list[_Entry]) -> None:
+        """Do one batch, in a sender's thread."""
+        if lane.kind == "send":
+            again = self._send(lane, entries)
+        elif lane.kind == "delete":
+            again = self._delete(lane, entries)
+        else:
+            again = self._hide(lane, entries)
+        if again:
+            errors = {error for _, error in again}
+            if not self._batches.failing(lane):
+                log.warning("%s on %s fails, trying again: %s", lane.kind, lane.queue, next(iter(errors)))
+            self._batches.retry(lane, [entry for entry, _ in again])
+        elif self._batches.succeeded(lane):
+            log.info("%s on %s works again", lane.kind, lane.queue)
+
+    def _delete(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+        handles = [one.delivery.message.receipt_handle for one, _ in entries]
+        answers: list[SqsError | None]
         try:
-            self._sqs.send(delivery.queue_url, copy)
-        except AccessDenied as exc:
-            self._no_hops.add(delivery.queue)
-            log.warning(
-                "queue %s: messages due later are hidden instead of sent again with a delay, which costs receives: %s",
-                delivery.queue,
-                exc,
-            )
-            return Hide(verdict.delay)
+            answers = self._sqs.delete_batch(lane.queue, handles)
         except SqsError as exc:
-            log.warning("%s: it is due later and could not be sent again, so it is hidden: %s", delivery, exc)
-            return Hide(verdict.delay)
-        self._remember(message.message_id)
-        return Delete()
+            answers = [exc] * len(entries)
+        again: list[tuple[_Entry, SqsError]] = []
+        for entry, answer in zip(entries, answers, strict=True):
+            one = entry[0]
+            if answer is None or isinstance(answer, (LeaseLost, QueueNotFound)):
+                if isinstance(answer, LeaseLost):
+                    self._totals.add("lost_leases")
+                    age = boottime() - one.delivery.received_at
+                    log.warning("lease lost: %s is done, but was no longer ours after %.0f s", one.delivery, age)
+                    one.verdict = Leave()
+                self._leases.end([one.delivery])
+                self._finished(one)
+            else:
+                if not answer.retryable:
+                    self._no_hops.add(one.delivery.queue)
+                again.append((entry, answer))
+        return again
 
-    def _was_copied(self, message_id: str) -> bool:
-        with self._changed:
-            return message_id in self._copied
-
-    def _remember(self, message_id: str) -> None:
-        with self._changed:
-            self._copied[message_id] = None
-            while len(self._copied) > COPIED_MEMORY:
-                self._copied.popitem(last=False)
-
-    def _write(self, kind: Kind, jobs: list[_Job]) -> None:
-        url = jobs[0].delivery.queue_url
-        handles = [job.delivery.message.receipt_handle for job in jobs]
+    def _hide(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+        held = self._leases.end([one.delivery for one, _ in entries], settle=True)
+        todo: list[_Entry] = []
+        for entry, ours in zip(entries, held, strict=True):
+            if ours or entry[0].unleased:
+                entry[0].unleased = True
+                todo.append(entry)
+            else:
+                self._finished(entry[0])
+        if not todo:
+            return []
+        changes = [(one.delivery.message.receipt_handle, _hidden(one)) for one, _ in todo]
+        answers: list[SqsError | None]
         try:
-            if kind == "delete":
-                answers = self._sqs.delete_batch(url, handles)
-            else:
-                answers = self._sqs.change_visibility_batch(
-                    url, [(handle, _hidden(job)) for handle, job in zip(handles, jobs, strict=True)]
-                )
+            answers = self._sqs.change_visibility_batch(lane.queue, changes)
         except SqsError as exc:
-            answers = [exc] * len(jobs)
-        for job, error in zip(jobs, answers, strict=True):
-            if error is None:
-                self._close(job)
-            else:
-                self._refused(kind, job, error)
+            answers = [exc] * len(todo)
+        again: list[tuple[_Entry, SqsError]] = []
+        for entry, answer in zip(todo, answers, strict=True):
+            if answer is not None and answer.retryable:
+                again.append((entry, answer))
+                continue
+            if isinstance(answer, LeaseLost):
+                self._totals.add("lost_leases")
+                log.warning("lease lost: %s was no longer ours when it was to be hidden", entry[0].delivery)
+            elif answer is not None and self._said.add(f"hide {lane.queue}"):
+                log.warning("%s; what should be hidden comes back when its lease ends", answer)
+            self._finished(entry[0])
+        return again
 
-    def _refused(self, kind: Kind, job: _Job, error: SqsError) -> None:
-        queue = job.delivery.queue
-        job.tries += 1
-        if isinstance(error, LeaseLost):
-            self._leases.lost_count += 1
-            age = boottime() - job.delivery.received_at
-            log.warning(
-                "%s: its lease was lost before the %s, %.0f s after the receive; it may run again", job.delivery, kind, age
-            )
-        elif error.retryable and job.tries < MAX_TRIES:
-            self._later(job, NetworkBackoff(base=0.2, cap=10).failed() * 2 ** (job.tries - 1))
-            return
-        elif not isinstance(error, QueueNotFound) and (queue, kind) not in self._said:
-            self._said.add((queue, kind))
-            log.error("queue %s: a %s was refused, so the message comes back after its lease: %s", queue, kind, error)
-        self._close(job)
+    # -- the outbox -----------------------------------------------------------------------------------------------
+
+    def _send(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+        messages = [message for _, message in entries if message is not None]
+        again: list[tuple[_Entry, SqsError]] = []
+        for entry, answer in zip(entries, self._send_all(lane, messages), strict=True):
+            one = entry[0]
+            if isinstance(answer, SqsError) and answer.retryable and not self._closing:
+                again.append((entry, answer))
+                continue
+            if not isinstance(answer, SentMessage):
+                self._unsendable(one, lane, answer)
+            elif one.hop is not None:
+                self._only_delete.add(one.delivery.message.message_id)
+            with self._lock:  # after the verdict: another thread may hold the last other part of this outbox
+                one.unsent -= 1
+                ready = not one.unsent
+            if ready:
+                self._carry_out(one)
+        return again
+
+    def _send_all(self, lane: _Lane, messages: list[OutgoingMessage]) -> list[SentMessage | PyQSError]:
+        producer = self._producers[lane.create]
+        try:
+            return list(producer.send_many(lane.queue, messages))
+        except SendFailed as exc:
+            return [answer for answer in exc.results if isinstance(answer, (SentMessage, SqsError))]
+        except MessageError as exc:
+            if len(messages) == 1:
+                return [exc]
+            return [answer for message in messages for answer in self._send_all(lane, [message])]
+        except PyQSError as exc:
+            return [exc] * len(messages)
+
+    def _unsendable(self, one: _Settlement, lane: _Lane, error: PyQSError) -> None:
+        """One message of its outbox will not be accepted: what it came from is hidden and comes again."""
+        delivery = one.delivery
+        if one.hop is not None:
+            if isinstance(error, AccessDenied):
+                self._no_hops.add(delivery.queue)
+            if self._said.add(f"hop {delivery.queue}"):
+                log.warning("messages of queue %s that are not due are hidden instead of sent again: %s", delivery.queue, error)
+            one.verdict = Hide(one.hop)
+        elif one.early:
+            log.error("%s: a follow-up is lost, its message was acked early: %s", delivery, error)
+        else:
+            one.verdict = Hide(retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at))
+            if self._said.add(f"follow-up {delivery.message.message_id}"):
+                log.error("%s: a follow-up to %s is refused; the message is run again: %s", delivery, lane.queue, error)
 
 
-class _Sender(Service):
-    """One thread that carries batches out."""
+class Sender(Service):
+    """One thread that carries out batches."""
 
-    def __init__(self, acker: Acker, number: int, crashed: Crashed) -> None:
-        super().__init__(f"acker-{number}", crashed)
-        self._acker = acker
+    def __init__(
+        self, number: int, batches: Batches[_Lane, _Entry], work: Callable[[_Lane, list[_Entry]], None], on_crash: OnCrash
+    ) -> None:
+        super().__init__(f"acker-{number}", on_crash)
+        self._batches = batches
+        self._work = work
 
     def run(self) -> None:
-        """Take a batch, carry it out; until stopped and nothing is left."""
-        while batch := self._acker.take(self.stopping):
-            self._acker.carry_out(batch)
+        """Work until there is nothing more."""
+        while (taken := self._batches.take()) is not None:
+            self._work(*taken)
 
 
-def _hidden(job: _Job) -> int:
-    seconds = job.verdict.seconds if isinstance(job.verdict, Hide) else 0
-    return clamp_visibility(seconds, held=boottime() - job.delivery.received_at)
+def _copy(delivery: Delivery, delay: int) -> OutgoingMessage:
+    message = delivery.message
+    return OutgoingMessage(
+        message.body,
+        delay=delay,
+        message_attributes=message.message_attributes,
+        group_id=delivery.group_id,
+        trace_header=message.attributes.get("AWSTraceHeader"),
+    )
+
+
+def _hidden(one: _Settlement) -> int:
+    """Seconds for SQS: never too early, never beyond its twelve hours."""
+    seconds = one.verdict.seconds if isinstance(one.verdict, Hide) else 0.0
+    return clamp_visibility(math.ceil(seconds), held=boottime() - one.delivery.received_at)

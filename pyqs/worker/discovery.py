@@ -1,7 +1,7 @@
-"""Finds the queues and keeps one set of fetchers for each.
+"""Keeps looking which queues the patterns mean: new ones are found, deleted ones dropped.
 
-Owns: which queues are consumed, from the first look (on the main thread, where a bad name ends the worker) to the jittered
-looks of its own thread. Never drops a queue because a look failed: only SQS saying that it is gone does that.
+Owns: the refresh (jittered), what was said about missing names, and the creation of missing literal queues when asked for.
+Runs in a thread of its own. Never receives.
 """
 
 from __future__ import annotations
@@ -11,153 +11,154 @@ import random
 import threading
 from collections.abc import Callable
 
+from pyqs.backoff import NetworkBackoff
 from pyqs.config import WorkerConfig
-from pyqs.errors import ConfigError, PyQSError, SqsError
-from pyqs.queues import DeadLetters, Found, canonical_name, compile_patterns, discover, is_arn, is_url
+from pyqs.errors import ConfigError, PyQSError, QueueNotFound
+from pyqs.queues import FIFO, DeadLetters, Found, Pattern, compile_patterns, discover
 from pyqs.sqs import Sqs
-from pyqs.worker.fetcher import QueueFetchers
-from pyqs.worker.service import Crashed, Service
+from pyqs.worker.fetchers import Fetchers
+from pyqs.worker.service import OnCrash, Service
 
 log = logging.getLogger(__name__)
 
+#: Part of the refresh by which it is shortened at random, so that many workers do not list at once.
+JITTER = 0.2
+#: Seconds after a queue was found to be gone until it is looked for again.
+SOON = 2.0
+
 
 class Discovery(Service):
-    """Queues by name, each with its fetchers.
+    """Finds queues and tells the fetchers.
 
     Parameters:
-        make: makes the fetchers of one queue (name, URL), not started.
+        on_found: told after each successful look.
+        on_failed: told what makes it pointless to go on.
     """
 
-    def __init__(self, sqs: Sqs, config: WorkerConfig, make: Callable[[str, str], QueueFetchers], crashed: Crashed) -> None:
-        super().__init__("discovery", crashed)
-        self._sqs = sqs
+    def __init__(
+        self,
+        config: WorkerConfig,
+        sqs: Sqs,
+        fetchers: Fetchers,
+        *,
+        on_found: Callable[[Found], None],
+        on_failed: Callable[[Exception], None],
+        on_crash: OnCrash,
+    ) -> None:
+        super().__init__("discovery", on_crash)
         self._config = config
-        self._make = make
-        self._patterns = compile_patterns(config.queues)
-        self._exclude = compile_patterns(config.exclude) if config.exclude else ()
+        self._sqs = sqs
+        self._fetchers = fetchers
+        self._on_found = on_found
+        self._on_failed = on_failed
+        self._patterns: list[Pattern] = list(compile_patterns(config.queues))
+        self._exclude: list[Pattern] = list(compile_patterns(config.exclude)) if config.exclude else []
         self._dead_letters = DeadLetters()
-        self._look_now = threading.Event()
-        self._lock = threading.Lock()
+        self._backoff = NetworkBackoff()
+        self._hurry = threading.Event()
         self._missing: set[str] = set()
-        self._failing = False
-        self.fetchers: dict[str, QueueFetchers] = {}
-
-    def first_look(self) -> None:
-        """Find the queues; with ``strict`` or ``burst`` a literal name that does not exist ends the worker.
-
-        Raises:
-            ConfigError: a missing queue under strict or burst, or an address of another region.
-            SqsError: credentials or permissions that can never work, or nobody answered.
-        """
-        if self._config.create_queues:
-            self._create_missing()
-        found = self._discover(suggest=True)
-        if found.missing and (self._config.strict or self._config.burst):
-            raise ConfigError("; ".join(_missing_line(name, near) for name, near in found.missing.items()))
-        self._report_missing(found)
-        for name, why in found.skipped.items():
-            log.info("queue %s: not consumed: %s", name, why)
-        self._follow(found)
+        self._skipped: set[str] = set()
+        self._failure = ""
+        self._first = True
 
     def run(self) -> None:
-        """Look again every so often, and at once when a queue is gone; until stopped."""
+        """Look, wait, look again."""
         while not self.stopping.is_set():
-            # Jittered, so that a fleet does not ask in the same second.
-            self._look_now.wait(self._config.refresh * random.uniform(0.8, 1.2))
-            self._look_now.clear()
-            if self.stopping.is_set():
+            pause = self._look()
+            if pause is None:
                 return
-            self._look()
+            self._hurry.wait(pause)
+            if self._hurry.is_set():
+                self._hurry.clear()
+                self.stopping.wait(SOON)
 
     def stop(self) -> None:
-        """Stop looking; fetchers are stopped by ``stop_fetchers``."""
         super().stop()
-        self._look_now.set()
+        self._hurry.set()
 
-    def stop_fetchers(self) -> None:
-        """No receive begins after this."""
-        with self._lock:
-            groups = list(self.fetchers.values())
-        for group in groups:
-            group.stop()
-
-    def join_fetchers(self, timeout: float) -> bool:
-        """Wait for the open polls; True if all have ended."""
-        with self._lock:
-            groups = list(self.fetchers.values())
-        return all(group.join(timeout) for group in groups)
-
-    def gone(self, queue: str) -> None:
+    def gone(self, queue: str, exc: QueueNotFound) -> None:
         """A fetcher was told that its queue does not exist."""
-        with self._lock:
-            group = self.fetchers.pop(queue, None)
-        if group is not None:
-            group.stop()
-            log.warning("queue %s: it does not exist any more, so it is no longer consumed", queue)
+        if self._fetchers.drop(queue):
+            log.warning("queue %s is gone: %s", queue, exc)
+            if not self._config.burst:
+                self._hurry.set()
 
-    def quiet(self) -> bool:
-        """True once every queue has answered two receives in a row with nothing, with nothing happening meanwhile."""
-        with self._lock:
-            return all(group.quiet for group in self.fetchers.values())
-
-    def _look(self) -> None:
+    def _look(self) -> float | None:
+        """One look; seconds until the next, None when there is to be none."""
+        strict = self._first and (self._config.strict or self._config.burst)
         try:
-            found = self._discover(suggest=False)
+            found = self._find()
+            if strict:
+                self._check(found)
         except PyQSError as exc:
-            if not self._failing:
-                log.warning("looking for queues fails, and is tried again; those that are known go on: %s", exc)
-            self._failing = True
-            return
-        if self._failing:
-            self._failing = False
-            log.info("looking for queues works again")
-        self._report_missing(found)
-        self._follow(found)
+            if strict or isinstance(exc, ConfigError):
+                self._on_failed(exc)
+                return None
+            if self._failure != type(exc).__name__:
+                self._failure = type(exc).__name__
+                log.warning("queues cannot be looked for, trying again and again: %s", exc)
+            return self._backoff.failed()
+        self._backoff.succeeded()
+        self._failure = ""
+        self._say(found)
+        added, dropped = self._fetchers.sync(found.queues)
+        if not self._first:
+            for name in added:
+                log.info("queue %s is new; it is consumed from now on", name)
+        for name in dropped:
+            log.info("queue %s is gone; it is no longer consumed", name)
+        self._first = False
+        self._on_found(found)
+        if self._config.burst:
+            return None  # what matched at the start is what is drained
+        return self._config.refresh * (1 - JITTER * random.random())
 
-    def _discover(self, *, suggest: bool) -> Found:
-        predefined = dict(self._config.predefined_queues) or None
-        return discover(
-            self._sqs,
-            self._patterns,
-            exclude=self._exclude,
-            prefix_bound=self._config.queue_prefix,
-            predefined=predefined,
-            dead_letters=self._dead_letters,
-            suggest=suggest,
-        )
+    def _find(self) -> Found:
+        predefined = dict(self._config.predefined_queues) if self._config.predefined_queues else None
 
-    def _follow(self, found: Found) -> None:
-        """Start what is new. What a look does not show any more is left to SQS's word: listings lag."""
-        for name, url in found.queues.items():
-            with self._lock:
-                if name in self.fetchers or self.stopping.is_set():
-                    continue
-                group = self.fetchers[name] = self._make(name, url)
-            log.info("queue %s: consuming", name)
-            group.start()
+        def look() -> Found:
+            return discover(
+                self._sqs,
+                self._patterns,
+                exclude=self._exclude,
+                prefix_bound=self._config.queue_prefix,
+                predefined=predefined,
+                dead_letters=self._dead_letters,
+                suggest=self._first,
+            )
 
-    def _report_missing(self, found: Found) -> None:
-        for name, near in found.missing.items():
-            if name not in self._missing:
-                log.warning("%s; it is looked for again", _missing_line(name, near))
+        found = look()
+        creatable = [p for p in self._patterns if p.text in found.missing and not p.is_address]
+        if not creatable or not self._config.create_queues or predefined is not None:
+            return found
+        for pattern in creatable:
+            name = pattern.name(self._config.queue_prefix)
+            attributes = dict(self._config.create_attributes) | ({"FifoQueue": "true"} if name.endswith(FIFO) else {})
+            self._sqs.create_queue(name, attributes)
+            log.warning("created queue %s, which has no dead-letter queue", name)
+        return look()
+
+    def _check(self, found: Found) -> None:
+        """With --strict and --burst everything must be there at the start."""
+        if found.missing:
+            raise ConfigError("; ".join(_missing(text, near) for text, near in found.missing.items()))
+        if not found.queues:
+            raise ConfigError(f"no queue matches {', '.join(repr(one.text) for one in self._patterns)}")
+
+    def _say(self, found: Found) -> None:
+        """What is missing or left alone, once each."""
+        for text, near in found.missing.items():
+            if text not in self._missing:
+                log.warning("%s; it is looked for again", _missing(text, near))
         self._missing = set(found.missing)
-
-    def _create_missing(self) -> None:
-        for pattern in self._patterns:
-            text = pattern.text
-            if pattern.is_glob or is_url(text) or is_arn(text):
-                continue
-            name = canonical_name(text, self._config.queue_prefix)
-            try:
-                self._sqs.queue_url(name)
-            except SqsError:
-                attributes = dict(self._config.create_attributes)
-                if name.endswith(".fifo"):
-                    attributes["FifoQueue"] = "true"
-                self._sqs.create_queue(name, attributes)
-                log.warning("queue %s: created; it has no dead-letter queue", name)
+        for name, why in found.skipped.items():
+            if name not in self._skipped:
+                log.info("queue %s is left alone: %s", name, why)
+        self._skipped = set(found.skipped)
+        if not found.queues and self._first:
+            log.warning("no queue to consume yet; new ones are looked for")
 
 
-def _missing_line(name: str, near: tuple[str, ...]) -> str:
-    hint = f"; there is {', '.join(near)}" if near else ""
-    return f"queue {name!r} does not exist{hint}"
+def _missing(text: str, near: tuple[str, ...]) -> str:
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    return f"queue {text!r} does not exist{hint}"

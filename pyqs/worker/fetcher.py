@@ -1,7 +1,8 @@
-"""Receives messages of one queue and offers them to the pool as deliveries.
+"""The start of the line: long-polls one queue and turns what it brings into deliveries for the pool.
 
-Owns: the long polls of one queue: one always, more while receives answer at once and executors are hungry. Each poll is a
-thread. Never decodes a body, never ends on a network error: it classifies, says so once, waits and asks again.
+Owns: one thread's loop of receives, and what a queue's fetchers know together (does it answer, what was said about it).
+Its only ways out are being stopped and the queue being gone: whatever else goes wrong is classified, said once per change
+of state, waited out with jitter, and tried again. Never looks into a message.
 """
 
 from __future__ import annotations
@@ -11,169 +12,198 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from pyqs.backoff import NetworkBackoff
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.errors import QueueNotFound, SqsError
+from pyqs.errors import QueueNotFound, SqsError, Unreachable
 from pyqs.message import Delivery, ReceivedMessage
 from pyqs.sqs import Sqs
-from pyqs.worker.credit import Credit
-from pyqs.worker.service import Crashed, Service
+from pyqs.worker.acker import Acker
+from pyqs.worker.credit import Credit, Grant
+from pyqs.worker.leases import Leases
+from pyqs.worker.report import Totals
+from pyqs.worker.service import OnCrash, Service
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at a full worker; a change of credit wakes the fetcher at once.
-_LOOK = 1.0
-#: Seconds of a poll in burst mode: a long poll, which asks all of SQS's servers, but not for long.
-_BURST_WAIT = 1
+#: A poll takes at most this part of a lease, which is dated from the poll's beginning.
+_WAIT_PART = 4
+#: Seconds kept between the longest poll and the shutdown deadline.
+_BEFORE_DEADLINE = 2
+#: Seconds after which an extra fetcher without credit leaves.
+_EXTRA_PATIENCE = 2.0
+#: A receive that takes longer than this has waited for messages to arrive: the queue was empty.
+_AT_ONCE = 0.5
 
-_numbers = itertools.count(1)
+
+class Line(Protocol):
+    """Where deliveries go on."""
+
+    def offer(self, deliveries: list[Delivery]) -> None:
+        """Take them over."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """What every fetcher of a worker shares."""
+@dataclass(slots=True)
+class Tools:
+    """What every fetcher of a worker works with."""
 
-    sqs: Sqs
     config: WorkerConfig
+    sqs: Sqs
     credit: Credit
-    offer: Callable[[Sequence[Delivery]], None]
-    release: Callable[[Sequence[Delivery]], None]
-    missing: Callable[[str], None]
-    visibility: Callable[[str], int | None]
-    one_by_one: Callable[[str], bool]
-    activity: Callable[[], int]
-    crashed: Crashed
+    leases: Leases
+    acker: Acker
+    totals: Totals
+    line: Line
+    on_crash: OnCrash
+    #: Told (queue, error) when the queue does not exist any more.
+    on_gone: Callable[[str, QueueNotFound], None]
+    #: Told (queue, begun_at, count) of each answer; begun_at on the boot-time clock.
+    on_answer: Callable[[str, float, int], None]
+    #: Told (queue, error) of each failed receive.
+    on_failure: Callable[[str, SqsError], None]
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
-class QueueFetchers:
-    """All polls of one queue.
+@dataclass(slots=True)
+class QueueState:
+    """What the fetchers of one queue know together."""
 
-    Parameters:
-        queue: the SQS queue's name.
-        url: its URL.
-    """
+    name: str
+    url: str
+    failing_since: float | None = None
+    failure: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __init__(self, queue: str, url: str, intake: Intake) -> None:
-        self.queue = queue
-        self.url = url
-        self.intake = intake
-        self.stopping = False
-        #: Empty receives in a row of the first fetcher since this worker last did anything; see ``quiet``.
-        self.empty = 0
-        self.answered_at = boottime()
-        self._lock = threading.Lock()
-        self._fetchers: list[Fetcher] = [Fetcher(self, first=True)]
 
-    def start(self) -> None:
-        """Start the first poll."""
-        self._fetchers[0].start()
-
-    def stop(self) -> None:
-        """No receive begins after this; open ones bring what they bring, and it is released."""
-        with self._lock:
-            self.stopping = True
-            for fetcher in self._fetchers:
-                fetcher.stop()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for all polls to end; True if they have."""
-        deadline = boottime() + timeout
-        return all(fetcher.join(max(0.0, deadline - boottime())) for fetcher in list(self._fetchers))
-
-    @property
-    def quiet(self) -> bool:
-        """True once two receives in a row brought nothing and nothing happened here meanwhile."""
-        return self.empty >= 2
-
-    def grow(self) -> None:
-        """One more poll, if the cap allows it."""
-        with self._lock:
-            self._fetchers = [f for f in self._fetchers if f.alive or not f.stopping.is_set()]
-            if self.stopping or len(self._fetchers) >= self.intake.config.fetchers_per_queue:
-                return
-            extra = Fetcher(self, first=False)
-            self._fetchers.append(extra)
-            extra.start()
+def longest_wait(config: WorkerConfig) -> int:
+    """Seconds of a long poll: as configured, within a part of the lease and before the shutdown deadline."""
+    wait = min(config.wait, max(1, config.lease // _WAIT_PART))
+    if config.burst:
+        wait = min(wait, 1)
+    if config.shutdown_timeout is not None:
+        wait = min(wait, max(1, int(config.shutdown_timeout) - _BEFORE_DEADLINE))
+    return wait
 
 
 class Fetcher(Service):
-    """One poll after another. An extra one leaves at its first empty answer."""
+    """One long-polling thread.
 
-    def __init__(self, group: QueueFetchers, *, first: bool) -> None:
-        super().__init__(f"fetcher-{group.queue}" if first else f"fetcher-{group.queue}-extra", group.intake.crashed)
-        self._group = group
-        self._intake = group.intake
-        self._first = first
+    Parameters:
+        extra: one beside the queue's first; it leaves when the queue is empty or nobody is hungry.
+        grow: asks for one more fetcher.
+    """
+
+    def __init__(self, state: QueueState, number: int, tools: Tools, *, extra: bool, grow: Callable[[], None]) -> None:
+        super().__init__(f"fetch-{state.name}-{number}", tools.on_crash)
+        self.state = state
+        self.abandoned = False
+        #: Boot-time second at which the open poll was begun, None between polls.
+        self.polling_since: float | None = None
+        self._tools = tools
+        self._extra = extra
+        self._grow = grow
+        self._wait = longest_wait(tools.config)
         self._backoff = NetworkBackoff()
+        self._attempt: str | None = None
 
     def run(self) -> None:
-        """Wait for credit, receive, offer; until stopped."""
+        """Receive until stopped, or the queue is gone."""
+        tools = self._tools
         while not self.stopping.is_set():
-            most = 1 if self._intake.one_by_one(self._group.queue) else self._intake.config.batch_size
-            room = self._intake.credit.wait(self._group.queue, most, _LOOK)
-            if self.stopping.is_set():
-                return
-            if room == 0:
-                if not self._first:
-                    break
-                continue
-            found = self._receive(room)
-            if not found and not self._first:
-                break
-        self.stopping.set()
-
-    def _receive(self, room: int) -> int:
-        group, intake = self._group, self._intake
-        before = intake.activity()
-        visibility = intake.visibility(group.queue)
-        asked_at = boottime()
-        try:
-            messages = intake.sqs.receive(
-                group.url,
-                max_messages=room,
-                wait=min(intake.config.wait, _BURST_WAIT) if intake.config.burst else intake.config.wait,
-                visibility=visibility,
-                attempt_id=str(uuid.uuid4()) if group.queue.endswith(".fifo") else None,
+            patience = _EXTRA_PATIENCE if self._extra else 3600.0
+            grant = tools.credit.acquire(
+                self.state.name, most=tools.config.batch_size, timeout=patience, stopping=self.stopping
             )
-        except SqsError as exc:
-            self._failed(exc)
-            return 0
-        if self._backoff.succeeded():
-            log.info("queue %s: receiving again", group.queue)
-        group.answered_at = boottime()
-        if not messages:
-            if self._first:
-                group.empty = group.empty + 1 if intake.activity() == before else 0
-            return 0
-        group.empty = 0
-        self._take(messages, asked_at, visibility)
-        if intake.credit.is_hungry(group.queue) and not intake.one_by_one(group.queue):
-            group.grow()
-        return len(messages)
+            if grant is None:
+                if self._extra:
+                    return
+                continue
+            try:
+                count = self._receive(grant)
+            except QueueNotFound as exc:
+                if not self.stopping.is_set():
+                    tools.on_gone(self.state.name, exc)
+                return
+            except SqsError as exc:
+                if not self.stopping.is_set():
+                    self._failed(exc)
+                continue
+            if not count and self._extra:
+                return
 
-    def _take(self, messages: Sequence[ReceivedMessage], asked_at: float, visibility: int | None) -> None:
-        group, intake = self._group, self._intake
-        lease = visibility if visibility is not None else 30
-        now = time.time()
-        deliveries = [Delivery(next(_numbers), group.queue, group.url, m, asked_at, now, lease) for m in messages]
-        if group.stopping:
-            intake.release(deliveries)
-        else:
-            intake.offer(deliveries)
+    def stop(self) -> None:
+        """Ask it to end; the open poll is left to answer."""
+        super().stop()
 
-    def _failed(self, error: SqsError) -> None:
-        group = self._group
-        if group.stopping:
-            return
-        pause = self._backoff.failed()
-        if isinstance(error, QueueNotFound):
-            self._intake.missing(group.queue)
-        elif self._backoff.failures == 1:
-            log.warning("queue %s: receiving fails, and is tried again until it works: %s", group.queue, error)
-        else:
-            log.debug("queue %s: still failing: %s", group.queue, error)
-        self.stopping.wait(pause)
+    def _receive(self, grant: Grant) -> int:
+        """One receive and what becomes of its answer; how many messages came."""
+        tools = self._tools
+        begun = boottime()
+        messages: list[ReceivedMessage] = []
+        count = 0
+        self.polling_since = begun
+        visibility = tools.leases.visibility(self.state.name)
+        if self.state.name.endswith(".fifo") and self._attempt is None:
+            self._attempt = str(uuid.uuid4())
+        try:
+            messages = tools.sqs.receive(
+                self.state.url,
+                max_messages=grant.count,
+                wait=min(self._wait, 1) if self._extra else self._wait,
+                visibility=visibility,
+                attempt_id=self._attempt,
+            )
+            self._attempt = None
+            count = len(messages)
+        except Unreachable:
+            raise  # the attempt id stays: SQS repeats its answer to it (API reference, ReceiveRequestAttemptId)
+        except SqsError:
+            self._attempt = None
+            raise
+        finally:
+            self.polling_since = None
+            deliveries = [self._delivery(message, begun) for message in messages]
+            tools.leases.hold(deliveries)
+            # Held before the claim is given back, offered after: nobody sees the worker empty in between.
+            tools.credit.received(grant, count)
+        self._answered(begun, deliveries)
+        return count
+
+    def _answered(self, begun: float, deliveries: list[Delivery]) -> None:
+        tools = self._tools
+        self._backoff.succeeded()
+        with self.state.lock:
+            since, self.state.failing_since, self.state.failure = self.state.failing_since, None, ""
+        if since is not None:
+            log.info("queue %s answers again after %.0f s", self.state.name, boottime() - since)
+        tools.totals.add("received", len(deliveries))
+        if self.stopping.is_set() or self.abandoned:
+            for one in deliveries:
+                tools.acker.release(one)
+                tools.credit.ended(one.queue)
+        elif deliveries:
+            tools.line.offer(deliveries)
+            if boottime() - begun < _AT_ONCE and tools.credit.hungry(self.state.name):
+                self._grow()
+        tools.on_answer(self.state.name, begun, len(deliveries))
+
+    def _failed(self, exc: SqsError) -> None:
+        kind = type(exc).__name__
+        with self.state.lock:
+            news = self.state.failure != kind
+            self.state.failure = kind
+            self.state.failing_since = self.state.failing_since or boottime()
+        if news:
+            log.warning("queue %s cannot be received from, trying again and again: %s", self.state.name, exc)
+        self._tools.on_failure(self.state.name, exc)
+        self.stopping.wait(self._backoff.failed())
+
+    def _delivery(self, message: ReceivedMessage, begun: float) -> Delivery:
+        leases = self._tools.leases
+        name = self.state.name
+        return Delivery(next(self._tools.ids), name, self.state.url, message, begun, time.time(), leases.length(name))

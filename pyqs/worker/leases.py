@@ -1,134 +1,220 @@
-"""Our holds on deliveries, and when they end.
+"""Our hold on deliveries: until when, what is due for renewal, what was lost.
 
-Owns: ``Leases``: one ``Lease`` for each delivery in this worker, dated on the boot-time clock. Called from fetchers,
-the pool, the ackers and the heartbeat; one lock. Never calls SQS. A lease counts from the moment the receive could
-first have answered, so ours ends no later than SQS's.
+Owns: the table of leases. Fetchers add, the heartbeat renews, the pool asks whether something may still start, the acker
+ends. For any thread. Never talks to SQS.
+
+A lease is dated on the boot-time clock from the moment the receive was begun: SQS may have handed the message out at any
+moment after that, and the process may have been stopped in between. So a lease is never thought to be longer than it is.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pyqs.backoff import clamp_visibility
 from pyqs.clock import boottime
+from pyqs.config import MAX_BATCH
+from pyqs.errors import AccessDenied, LeaseLost, SqsError
 from pyqs.message import Delivery
+from pyqs.worker.report import Totals
 
-#: Seconds before a lease's end from which on a delivery is not started any more: time for the first renewal to arrive.
-START_MARGIN = 5.0
+log = logging.getLogger(__name__)
+
+#: Seconds until a renewal that failed is tried again: this part of the lease.
+_RETRY_PART = 1 / 12
+#: What is due within this part of a lease is renewed in the same batch.
+_AHEAD_PART = 1 / 10
+#: The shortest renewal worth sending, seconds: SQS's twelve hours are over.
+_SHORTEST = 10
+#: Seconds that an end waits for a renewal under way, so that the renewal does not overwrite what comes after it.
+_RENEWAL_PATIENCE = 35.0
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Lease:
-    """One hold. ``renew_at`` and ``deadline`` are on the boot-time clock; ``lost`` once SQS says it is not ours."""
+    """One delivery's lease. Times are boot-time seconds; the table's lock guards it."""
 
     delivery: Delivery
-    seconds: int
     deadline: float
     renew_at: float
-    lost: bool = False
     renewing: bool = False
+    lost: bool = False
 
 
 class Leases:
-    """Every lease of this worker, by delivery id.
+    """Every lease of this worker.
 
     Parameters:
-        clock: the boot-time clock; tests give their own.
+        seconds: of VisibilityTimeout asked for on each receive and renewal.
+        on_lost: told, outside the lock, of each delivery whose lease is gone.
     """
 
-    def __init__(self, clock: Callable[[], float] = boottime) -> None:
+    def __init__(
+        self,
+        seconds: int,
+        totals: Totals,
+        *,
+        on_lost: Callable[[Delivery], None] = lambda _: None,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self.seconds = seconds
+        self.on_lost = on_lost
+        self._totals = totals
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._leases: dict[int, Lease] = {}
-        self.lost_count = 0
-
-    def hold(self, delivery: Delivery) -> Lease:
-        """Begin a lease with the receive's own VisibilityTimeout."""
-        lease = Lease(delivery, delivery.visibility, 0.0, 0.0)
-        _date(lease, delivery.received_at)
-        with self._lock:
-            self._leases[delivery.id] = lease
-        return lease
-
-    def start_before(self, delivery_id: int) -> float | None:
-        """The moment until which the delivery may be started, or None if it is no longer held."""
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            if lease is None or lease.lost or self._clock() >= lease.deadline:
-                return None
-            return lease.deadline - min(START_MARGIN, lease.seconds / 4)
-
-    def is_held(self, delivery_id: int) -> bool:
-        """True while SQS should still keep the message from others on our behalf."""
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            return lease is not None and not lease.lost and self._clock() < lease.deadline
-
-    def due(self) -> list[Lease]:
-        """Leases at or past half time and not past their end; each is marked as being renewed until ``renewal_ended``."""
-        now = self._clock()
-        with self._lock:
-            found = [lease for lease in self._leases.values() if not lease.lost and lease.renew_at <= now < lease.deadline]
-            for lease in found:
-                lease.renewing = True
-            return found
-
-    def renewal_ended(self, delivery_id: int) -> None:
-        """The renewal of this lease was answered, with whatever."""
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            if lease is not None:
-                lease.renewing = False
-
-    def expired(self) -> list[Lease]:
-        """Leases that have run out since the last call; each is marked lost and answered once."""
-        now = self._clock()
-        with self._lock:
-            ended = [lease for lease in self._leases.values() if not lease.lost and now >= lease.deadline]
-            for lease in ended:
-                lease.lost = True
-            self.lost_count += len(ended)
-            return ended
-
-    def renewed(self, delivery_id: int, asked_at: float) -> None:
-        """SQS has accepted a renewal that was asked for at ``asked_at``."""
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            if lease is not None:
-                _date(lease, asked_at)
-
-    def lose(self, delivery_id: int) -> float | None:
-        """SQS says the handle is not ours any more; answers the lease's age in seconds, or None if it was known or gone."""
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            if lease is None or lease.lost:
-                return None
-            lease.lost = True
-            self.lost_count += 1
-            return self._clock() - lease.delivery.received_at
-
-    def settle(self, delivery_id: int) -> bool:
-        """End the lease: its verdict is about to be carried out.
-
-        Returns False while a renewal is under way, which could overwrite a hide that overtakes it: ask again shortly.
-        """
-        with self._lock:
-            lease = self._leases.get(delivery_id)
-            if lease is not None and lease.renewing:
-                return False
-            self._leases.pop(delivery_id, None)
-            return True
-
-    def next_renewal(self) -> float | None:
-        """The earliest moment at which something is due, or None."""
-        with self._lock:
-            return min((lease.renew_at for lease in self._leases.values() if not lease.lost), default=None)
+        self._refused: dict[str, int] = {}
+        self._failing: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._leases)
+        with self._changed:
+            return len(self._leases)
 
+    # -- receiving and starting -----------------------------------------------------------------------------------
 
-def _date(lease: Lease, start: float) -> None:
-    lease.deadline = start + lease.seconds
-    lease.renew_at = start + lease.seconds / 2
+    def visibility(self, queue: str) -> int | None:
+        """What a receive asks for: seconds, or None for the queue's own where we may not change it later."""
+        return None if queue in self._refused else self.seconds
+
+    def length(self, queue: str) -> int:
+        """Seconds that a lease on this queue lasts."""
+        return self._refused.get(queue, self.seconds)
+
+    def hold(self, deliveries: Sequence[Delivery]) -> None:
+        """These were received just now."""
+        with self._changed:
+            for one in deliveries:
+                renew_at = float("inf") if one.queue in self._refused else one.received_at + one.visibility / 2
+                self._leases[one.id] = Lease(one, one.received_at + one.visibility, renew_at)
+
+    def start_before(self, delivery: Delivery) -> float | None:
+        """The boot-time second before which it must have started; None when it is too late."""
+        margin = min(5.0, self.length(delivery.queue) / 10)
+        with self._changed:
+            lease = self._leases.get(delivery.id)
+            if lease is None or lease.lost or lease.deadline - margin <= self._clock():
+                return None
+            return lease.deadline - margin
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the message is still ours."""
+        with self._changed:
+            lease = self._leases.get(delivery.id)
+            return lease is not None and not lease.lost and lease.deadline > self._clock()
+
+    def end(self, deliveries: Sequence[Delivery], *, settle: bool = False) -> list[bool]:
+        """No more renewals; for each whether it was still held. ``settle`` waits for renewals that are under way."""
+        with self._changed:
+            now = self._clock()
+            found = [self._leases.pop(one.id, None) for one in deliveries]
+            if settle:
+                self._changed.wait_for(
+                    lambda: not any(lease.renewing for lease in found if lease is not None), _RENEWAL_PATIENCE
+                )
+            return [lease is not None and not lease.lost and lease.deadline > now for lease in found]
+
+    # -- the heartbeat --------------------------------------------------------------------------------------------
+
+    def take_due(self) -> list[Lease]:
+        """Up to ten leases of one queue that should be renewed now. Leases that ran out are lost."""
+        with self._changed:
+            now = self._clock()
+            expired = [lease for lease in self._leases.values() if not lease.lost and lease.deadline <= now]
+            for lease in expired:
+                lease.lost = True
+            due = None
+            batch: list[Lease] = []
+            for lease in sorted(self._leases.values(), key=lambda one: one.renew_at):
+                if lease.lost or lease.renewing:
+                    continue
+                if due is None:
+                    if lease.renew_at > now:
+                        break
+                    due = lease
+                url = due.delivery.queue_url
+                if lease.delivery.queue_url == url and lease.renew_at <= now + self.seconds * _AHEAD_PART:
+                    lease.renewing = True
+                    batch.append(lease)
+                    if len(batch) == MAX_BATCH:
+                        break
+        for lease in expired:
+            self._tell_lost(lease, "it ran out before it could be renewed")
+        return batch
+
+    def length_of_renewal(self, lease: Lease) -> int:
+        """Seconds to ask for, within SQS's twelve hours since the receive; 0 when they are over."""
+        held = self._clock() - lease.delivery.received_at
+        seconds = clamp_visibility(self.seconds, held=held)
+        return seconds if seconds >= _SHORTEST else 0
+
+    def renewed(self, batch: Sequence[tuple[Lease, int]], answers: Sequence[SqsError | None], sent_at: float) -> bool:
+        """Take in the answers to renewals begun at ``sent_at``; True when the queue refuses them for good (IAM)."""
+        lost: list[Lease] = []
+        refused = False
+        with self._changed:
+            for (lease, seconds), answer in zip(batch, answers, strict=True):
+                lease.renewing = False
+                if answer is None:
+                    lease.deadline = sent_at + seconds
+                    lease.renew_at = sent_at + seconds / 2
+                elif isinstance(answer, LeaseLost):
+                    if not lease.lost and self._leases.get(lease.delivery.id) is lease:
+                        lease.lost = True
+                        lost.append(lease)
+                elif isinstance(answer, AccessDenied):
+                    lease.renew_at = float("inf")
+                    refused = True
+                else:
+                    lease.renew_at = self._clock() + self.seconds * _RETRY_PART
+            self._changed.notify_all()
+        self._tell_state(batch[0][0].delivery.queue, answers)
+        for lease in lost:
+            self._tell_lost(lease, "SQS says it is not ours any more")
+        return refused
+
+    def give_up(self, leases: Sequence[Lease]) -> None:
+        """These have reached SQS's twelve hours: they run out by themselves."""
+        with self._changed:
+            for lease in leases:
+                lease.renewing = False
+                lease.renew_at = float("inf")
+            self._changed.notify_all()
+        for lease in leases:
+            log.error("%s has been held for twelve hours, SQS's limit; it will be handed out again", lease.delivery)
+
+    def refuse(self, queue: str, own_seconds: int) -> None:
+        """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``."""
+        with self._changed:
+            if queue in self._refused:
+                return
+            self._refused[queue] = own_seconds
+        log.warning(
+            "sqs:ChangeMessageVisibility is not allowed on queue %s: leases are not renewed there and last as long as the "
+            "queue's own timeout (%d s); a task that takes longer will be handed out again",
+            queue,
+            own_seconds,
+        )
+
+    def is_refused(self, queue: str) -> bool:
+        """Whether this queue's leases cannot be changed."""
+        return queue in self._refused
+
+    def _tell_state(self, queue: str, answers: Sequence[SqsError | None]) -> None:
+        broken = [one for one in answers if one is not None and not isinstance(one, (LeaseLost, AccessDenied))]
+        if broken and queue not in self._failing:
+            self._failing.add(queue)
+            log.warning("leases on queue %s cannot be renewed, trying again: %s", queue, broken[0])
+        elif not broken and queue in self._failing:
+            self._failing.discard(queue)
+            log.info("leases on queue %s are renewed again", queue)
+
+    def _tell_lost(self, lease: Lease, why: str) -> None:
+        self._totals.add("lost_leases")
+        age = self._clock() - lease.delivery.received_at
+        log.warning("lease lost: %s, %.0f s after its receive: %s", lease.delivery, age, why)
+        self.on_lost(lease.delivery)

@@ -1,456 +1,436 @@
-"""Hands deliveries to executors and hears what became of them.
+"""The pool: picks an executor for each delivery, sends Run, and acts on what the executors say.
 
-Owns: all slots, the buffer of deliveries that wait for one, and the hard limits; one thread with one selector. Never blocks
-on a pipe, never decodes a body, and starts nothing whose lease has ended. A dead executor is replaced at once: what it held
-and had not started runs elsewhere.
+Owns: every slot, the buffer of waiting deliveries, hard time limits, and the replacement of executors. One thread with one
+selector; it never blocks on a pipe. Other threads use ``offer``, ``drain``, ``kill`` and ``forget`` only, which leave a
+note and ring. Never decodes a body and never talks to SQS: verdicts go to the acker.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import selectors
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from pyqs.backoff import retry_seconds
 from pyqs.clock import boottime
+from pyqs.config import WorkerConfig
 from pyqs.errors import BootFailed
-from pyqs.message import Delete, Delivery, Hide, Leave
+from pyqs.message import Delete, Delivery, Hide, Verdict
 from pyqs.wire import Done, Frame, HandedBack, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
-from pyqs.worker.credit import HOLD_SECONDS, Credit
-from pyqs.worker.fifo import FifoGate
+from pyqs.worker.buffer import Buffer, group_of
+from pyqs.worker.credit import SOON, Credit
+from pyqs.worker.fate import decide
 from pyqs.worker.leases import Leases
-from pyqs.worker.report import Report
-from pyqs.worker.service import Crashed, Service
-from pyqs.worker.slot import LARGE_FRAME, Slot, Spawner
+from pyqs.worker.report import Journal, Totals
+from pyqs.worker.service import Bell, OnCrash, Service
+from pyqs.worker.slot import Slot
+from pyqs.worker.spawner import Spawner
 
 log = logging.getLogger(__name__)
 
-#: Executors that may die before they are ready, in a row, before the worker gives up.
-BOOT_DEATHS = 3
-#: Seconds of a running task from which on nothing is put behind it (it hands that back anyway).
-_LONG = 0.3
-_LOOK = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What the pool calls."""
-
-    acker: Acker
-    leases: Leases
-    credit: Credit
-    report: Report
-    boot_failed: Callable[[BootFailed], None]
-    crashed: Crashed
+#: Bytes; a longer body goes to an executor that waits for it, so that no pipe fills up (design decision 4).
+LARGE = 32 * 1024
+#: Most deliveries in one executor, however short they are.
+DEEPEST = 64
+#: Seconds between looks at limits and at what has waited for too long.
+TICK = 1.0
+#: Executors that die before they are ready, in a row, before the worker gives up.
+BOOT_FAILURES = 3
+_NOT_LOADED = "it could not load the tasks"
+_STOPPED = "the worker stops"
+#: Seconds that an executor with nothing left to run has for its own goodbye.
+GOODBYE = 5.0
 
 
 class Pool(Service):
-    """The executors of a worker.
+    """All executors of one worker.
 
     Parameters:
-        spawner: makes executors; the first ones are made by ``spawn`` on the main thread.
-        concurrency: how many there should be.
+        on_ready: told each Ready frame.
+        on_failed: told what makes it pointless to go on.
     """
 
-    def __init__(self, spawner: Spawner, concurrency: int, wiring: Wiring) -> None:
-        super().__init__("pool", wiring.crashed)
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        spawner: Spawner,
+        leases: Leases,
+        acker: Acker,
+        credit: Credit,
+        totals: Totals,
+        on_ready: Callable[[Ready], None],
+        on_failed: Callable[[Exception], None],
+        on_crash: OnCrash,
+    ) -> None:
+        super().__init__("pool", on_crash)
+        self._config = config
         self._spawner = spawner
-        self._concurrency = concurrency
-        self._wiring = wiring
-        self._slots: list[Slot] = []
+        self._leases = leases
+        self._acker = acker
+        self._credit = credit
+        self._totals = totals
+        self._journal = Journal(totals)
+        self._on_ready = on_ready
+        self._on_failed = on_failed
+        self._bell = Bell()
+        self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._buffer: dict[str, deque[Delivery]] = {}
-        self._fifo = FifoGate()
-        self._boot_deaths = 0
+        self._slots: dict[int, Slot] = {}
+        self._expected = 0
+        self._boot_failures = 0
+        self._buffer = Buffer()
+        self._dirty: set[Slot] = set()
         self._draining = False
-        self._changed = threading.Condition()
-        self._ready = threading.Event()
+        self._hopeless = False
+        self._next_look = 0.0
 
-    # -- called from other threads ----------------------------------------------------------------------------------
-
-    def spawn(self) -> None:
-        """Start the forkserver and the executors. On the main thread, before any other thread is there."""
-        for _ in range(self._concurrency):
-            self._add_slot()
+    # -- any thread -----------------------------------------------------------------------------------------------
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
-        """Take deliveries over; they are held from now on."""
-        for delivery in deliveries:
-            self._wiring.leases.hold(delivery)
-            self._wiring.credit.taken(delivery.queue, 1)
-        self._wiring.report.received(len(deliveries))
-        self._post(lambda: self._buffer_in(deliveries))
+        """Run these; they are leased and counted as held."""
+        self._note(lambda: self._admit(deliveries))
 
-    def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give deliveries back to SQS unstarted."""
-        for delivery in deliveries:
-            self._wiring.leases.hold(delivery)
-            self._wiring.acker.settle(delivery, Hide(0))
-        self._wiring.report.released(len(deliveries))
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Wait for the first executor that can take work."""
-        return self._ready.wait(timeout)
+    def forget(self, delivery: Delivery) -> None:
+        """Its lease is gone: it must not start any more."""
+        self._note(lambda: self._drop(delivery))
 
     def drain(self) -> None:
-        """Start nothing more: recall what has not started and release it and the buffer."""
-        self._post(self._drain)
+        """Start nothing more: release what waits, let executors finish what runs, and end."""
+        self._note(self._drain)
 
-    def wait_idle(self, timeout: float | None) -> bool:
-        """Wait until no executor holds anything; True if so."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._wiring.credit.total == 0 and not self._inbox, timeout)
-
-    def kill_running(self, *, spare_acked: bool) -> None:
-        """Kill the executors that still run something, and release what is not acked."""
-        self._post(lambda: self._kill_running(spare_acked))
+    def kill(self, *, acked_early: bool, reason: str) -> None:
+        """End what still runs; what was acked early only if told so."""
+        self._note(lambda: self._kill(acked_early, reason))
 
     @property
-    def running(self) -> list[tuple[Delivery, Started]]:
-        """What runs now; a picture, taken without a lock."""
-        found = []
-        for slot in list(self._slots):
-            started = slot.running
-            held = slot.held.get(started.delivery_id) if started else None
-            if started and held:
-                found.append((held.delivery, started))
-        return found
+    def executors(self) -> list[int]:
+        """Pids of the executors, by slot."""
+        return [slot.pid for _, slot in sorted(self._slots.items()) if slot.pid is not None]
 
-    def stop(self) -> None:
-        """Tell the executors to leave and end the thread."""
-        super().stop()
-        self._post(lambda: None)
+    def end_all(self) -> None:
+        """Kill every executor without ceremony, for the case that this thread has crashed."""
+        for slot in list(self._slots.values()):
+            slot.kill("the pool has crashed")
 
-    def one_by_one(self, queue: str) -> bool:
-        """True while a failing head of a FIFO group lets only single messages be received from this queue."""
-        return self._fifo.one_by_one(queue)
+    def _note(self, action: Callable[[], None]) -> None:
+        self._notes.append(action)
+        self._bell.ring()
 
-    def _post(self, action: Callable[[], None]) -> None:
-        self._inbox.append(action)
-        try:
-            os.write(self._wake_write, b"x")
-        except BlockingIOError:
-            pass  # it is awake
-
-    # -- the thread ---------------------------------------------------------------------------------------------------
+    # -- the loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve executors until stopped; then let them leave."""
-        while not self.stopping.is_set():
-            self._turn(_LOOK)
-        for slot in self._slots:
-            slot.leaving = True
-            slot.send(Stop())
-        deadline = boottime() + 5.0
-        while self._slots and boottime() < deadline:
-            self._turn(0.1)
-        for slot in list(self._slots):
-            slot.kill()
-            self._forget(slot)
+        """Serve until drained."""
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        for number in range(self._config.concurrency):
+            self._request(number)
+        while not (self._draining and not self._slots and not self._expected):
+            for key, _ in self._selector.select(self._pause()):
+                if key.data is None:
+                    self._bell.hush()
+                else:
+                    self._hear(key.data, dead=key.fd == key.data.pidfd)
+            while self._notes:
+                self._notes.popleft()()
+            self._look_at_clocks()
+            self._dispatch()
+            self._write()
         self._selector.close()
 
-    def _turn(self, timeout: float) -> None:
-        for key, mask in self._selector.select(timeout):
-            if key.data is None:
-                os.read(self._wake_read, 4096)
-                continue
-            slot: Slot = key.data
-            if slot not in self._slots:
-                continue
-            if key.fd == slot.pidfd:
-                self._hear(slot)
-                if slot in self._slots:
-                    self._died(slot)
-                continue
-            if mask & selectors.EVENT_WRITE:
-                slot.write()
-            if mask & selectors.EVENT_READ:
-                self._hear(slot)
-        while self._inbox:
-            self._inbox.popleft()()
-        self._enforce_limits()
-        if not self._draining:
-            self._dispatch()
-        for slot in self._slots:
-            self._watch(slot)
-        with self._changed:
-            self._changed.notify_all()
+    def _pause(self) -> float:
+        now = boottime()
+        ends = [slot.kill_at for slot in self._slots.values() if slot.kill_at is not None]
+        return max(0.0, min([self._next_look, *ends]) - now)
 
-    def _watch(self, slot: Slot) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.wants_to_write else 0)
-        if self._selector.get_key(slot.channel).events != events:
-            self._selector.modify(slot.channel, events, slot)
+    def _look_at_clocks(self) -> None:
+        now = boottime()
+        for slot in self._slots.values():
+            if slot.kill_at is not None and now >= slot.kill_at:
+                slot.kill_at = None
+                log.warning("%s is killed: %s", slot, slot.kill_reason)
+                slot.kill(slot.kill_reason)
+        if now >= self._next_look:
+            self._next_look = now + TICK
+            # Waiting costs nobody anything for a lease's time; then somebody else may be able to run it (decision 5).
+            for one in list(self._buffer):
+                if now - one.received_at > self._config.lease and not self._buffer.is_waiting_for_group(one):
+                    self._buffer.remove(one)
+                    self._release(one)
 
-    def _hear(self, slot: Slot) -> None:
-        frames = slot.read()
-        if frames is None:
-            self._died(slot)
-            return
-        for frame in frames:
-            self._handle(slot, frame)
-            if slot not in self._slots:
-                return
+    # -- deliveries in --------------------------------------------------------------------------------------------
 
-    def _handle(self, slot: Slot, frame: Frame) -> None:
-        match frame:
-            case Ready():
-                slot.ready = frame
-                self._boot_deaths = 0
-                self._wiring.report.ready(frame)
-                self._count_ready()
-                self._ready.set()
-            case NotReady():
-                self._not_ready(slot, frame)
-            case Started():
-                self._started(slot, frame)
-            case HandedBack(ids):
-                self._handed_back(slot, ids)
-            case Done():
-                self._done(slot, frame)
-            case _:
-                log.error("executor %d sent a frame that is not its to send", slot.number)
-                slot.kill()
-
-    # -- deliveries -----------------------------------------------------------------------------------------------------
-
-    def _buffer_in(self, deliveries: Sequence[Delivery], *, front: bool = False) -> None:
-        for delivery in reversed(deliveries) if front else deliveries:
-            queue = self._buffer.setdefault(delivery.queue, deque())
-            queue.appendleft(delivery) if front else queue.append(delivery)
-        if self._draining:
-            self._release_buffer()
+    def _admit(self, deliveries: Sequence[Delivery]) -> None:
+        for one in deliveries:
+            if self._acker.only_delete(one.message.message_id):
+                log.info("%s was done before; it is only deleted", one)
+                self._acker.settle(one, Delete())
+                self._credit.ended(one.queue)
+            elif self._draining:
+                self._release(one)
+            else:
+                self._buffer.add((one,))
 
     def _dispatch(self) -> None:
-        """Give what waits to who can take it, one queue after the other so that none starves."""
-        progress = True
-        while progress:
-            progress = False
-            for queue in list(self._buffer):
-                waiting = self._buffer[queue]
-                if not waiting:
-                    del self._buffer[queue]
-                elif self._dispatch_one(queue, waiting):
-                    progress = True
-                    # Behind the others at the next turn.
-                    self._buffer[queue] = self._buffer.pop(queue)
+        """Send what can start soon, one of each queue in turn."""
+        sent = not self._draining
+        while sent:
+            sent = False
+            for delivery in self._buffer.candidates():
+                slot = self._slot_for(delivery)
+                if slot is not None:
+                    self._send(slot, delivery)
+                    sent = True
 
-    def _dispatch_one(self, queue: str, waiting: deque[Delivery]) -> bool:
-        for index, delivery in enumerate(waiting):
-            if not self._fifo.may_start(delivery):
-                continue
-            slot = self._pick(delivery)
-            if slot is None:
-                return False
-            del waiting[index]
-            start_before = self._wiring.leases.start_before(delivery.id)
-            if start_before is None or start_before <= boottime():
-                self._not_ours(delivery)
-                return True
-            self._fifo.started(delivery)
-            slot.give(delivery, start_before)
-            return True
-        return False
-
-    def _pick(self, delivery: Delivery) -> Slot | None:
-        """An executor that waits; else one whose work in hand is short, if this is short too."""
-        for slot in self._slots:
+    def _slot_for(self, delivery: Delivery) -> Slot | None:
+        """An executor that waits; else, for a short task, the least loaded one that soon does."""
+        cost = self._credit.duration(delivery.queue)
+        body = delivery.message.body
+        deep = cost is not None and cost < SOON and len(body) < (LARGE if body.isascii() else LARGE // 6)
+        best, least = None, SOON
+        for slot in self._slots.values():
             if slot.idle:
                 return slot
-        if delivery.is_fifo or len(delivery.message.body) > LARGE_FRAME:
-            return None
-        credit = self._wiring.credit
-        depth = credit.depth(delivery.queue)
-        if depth <= 1:
-            return None
-        now = boottime()
-        best: Slot | None = None
-        best_work = HOLD_SECONDS
-        for slot in self._slots:
-            if slot.ready is None or slot.leaving or slot.wants_to_write or len(slot.held) >= depth:
+            if not deep or not slot.ready or slot.stopping or slot.slow or len(slot.held) >= DEEPEST:
                 continue
-            if slot.held and now - slot.busy_since > _LONG:
+            if slot.since_started() > SOON:
                 continue
-            work = sum(credit.seconds(held.delivery.queue) for held in slot.held.values())
-            if work < best_work:
-                best, best_work = slot, work
+            if slot.load + (cost or SOON) <= least and not slot.unwritten:
+                best, least = slot, slot.load + (cost or SOON)
         return best
 
-    def _not_ours(self, delivery: Delivery) -> None:
-        """Its lease is over, or nearly: whoever receives it next runs it."""
-        held = self._wiring.leases.is_held(delivery.id)
-        self._wiring.acker.settle(delivery, Hide(0) if held else Leave())
-        self._wiring.report.released(1)
-        self._ended(delivery)
+    def _send(self, slot: Slot, delivery: Delivery) -> None:
+        start_before = self._leases.start_before(delivery)
+        if start_before is None:
+            self._drop(delivery)
+            return
+        self._buffer.take(delivery)
+        slot.give(delivery, start_before, self._credit.duration(delivery.queue) or SOON)
+        self._dirty.add(slot)
+
+    def _write(self) -> None:
+        for slot in self._dirty:
+            if slot.number in self._slots:
+                slot.flush()
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.unwritten else 0)
+                self._selector.modify(slot.channel, events, slot)
+        self._dirty = {slot for slot in self._dirty if slot.unwritten and slot.number in self._slots}
+
+    # -- what executors say ---------------------------------------------------------------------------------------
+
+    def _hear(self, slot: Slot, *, dead: bool) -> None:
+        if self._slots.get(slot.number) is not slot:
+            return  # buried in this same round
+        try:
+            for frame in slot.read():
+                self._obey(slot, frame)
+        except EOFError:
+            dead = True
+        if dead:  # by its pidfd: what its task has started may hold the pipe open
+            self._bury(slot)
+
+    def _obey(self, slot: Slot, frame: Frame) -> None:
+        match frame:
+            case Started():
+                self._started(slot, frame)
+            case Done():
+                self._done(slot, frame)
+            case HandedBack():
+                for delivery in [slot.ended(number) for number in reversed(frame.delivery_ids)]:
+                    if delivery is not None:
+                        self._returned(delivery)
+                slot.slow = bool(slot.held)
+            case Ready():
+                self._ready(slot, frame)
+            case NotReady():
+                self._not_ready(slot, frame)
+            case _:
+                log.error("%s said %s, which is for the other direction", slot, type(frame).__name__)
 
     def _started(self, slot: Slot, frame: Started) -> None:
-        held = slot.held.get(frame.delivery_id)
-        if held is None:
+        delivery = slot.held.get(frame.delivery_id)
+        if delivery is None:
             return
-        slot.running = frame
-        slot.running_since = slot.busy_since = boottime()
-        slot.kill_at = None if frame.time_limit is None else slot.running_since + frame.time_limit
-        self._wiring.report.started()
-        if frame.ack_early and not held.delivery.is_fifo:
-            self._wiring.acker.ack_early(held.delivery)
-
-    def _handed_back(self, slot: Slot, ids: tuple[int, ...]) -> None:
-        back = [slot.held.pop(i).delivery for i in ids if i in slot.held]
-        if slot.running is None and not slot.held:
-            slot.busy_since = boottime()
-        for delivery in back:
-            self._fifo.ended(delivery, None)
-        self._buffer_in(back, front=True)
+        slot.started, slot.started_at = frame, boottime()
+        self._totals.add("started")
+        if frame.time_limit is not None:
+            slot.kill_at = slot.started_at + frame.time_limit
+            slot.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
+        if frame.ack_early:
+            self._acker.ack_early(delivery)
 
     def _done(self, slot: Slot, frame: Done) -> None:
-        held = slot.held.pop(frame.delivery_id, None)
-        slot.running = None
-        slot.kill_at = None
-        slot.busy_since = boottime()
-        if held is None:
+        delivery = slot.ended(frame.delivery_id)
+        if delivery is None:
             return
-        delivery = held.delivery
-        if frame.status != "postponed":
-            self._wiring.credit.measured(delivery.queue, frame.seconds)
-        hidden = frame.verdict.seconds if isinstance(frame.verdict, Hide) else None
-        self._wiring.acker.settle(delivery, frame.verdict, frame.follow_ups)
-        self._wiring.report.done(delivery, frame)
-        self._ended(delivery, hidden)
-        if slot.leaving and not slot.held:
-            slot.send(Stop())
+        slot.slow = False
+        self._journal.done(delivery, frame)
+        self._settle(delivery, frame.verdict, frame)
+        self._credit.ended(delivery.queue, frame.seconds)
+        if slot.stopping:
+            self._say_goodbye(slot)
 
-    def _ended(self, delivery: Delivery, hidden: float | None = None) -> None:
-        """It is not held any more. A hidden head of a FIFO group takes the rest of its group with it, in order."""
-        for follower in self._fifo.ended(delivery, hidden):
-            self._withdraw(follower, hidden or 0.0)
-        self._wiring.credit.ended(delivery.queue)
+    def _settle(self, delivery: Delivery, verdict: Verdict, frame: Done | None = None) -> None:
+        self._buffer.gone(delivery)
+        follow_ups = frame.follow_ups if frame is not None else ()
+        if group_of(delivery) is None:
+            self._acker.settle(delivery, verdict, follow_ups)
+        else:  # the next of its group waits until this verdict is carried out
+            self._acker.settle(
+                delivery, verdict, follow_ups, lambda final: self._note(lambda: self._group_settled(delivery, final))
+            )
 
-    def _withdraw(self, delivery: Delivery, hidden: float) -> None:
-        waiting = self._buffer.get(delivery.queue)
-        if waiting is not None and delivery in waiting:
-            waiting.remove(delivery)
-            self._wiring.acker.settle(delivery, Hide(hidden))
-            self._wiring.report.released(1)
-            self._wiring.credit.ended(delivery.queue)
+    def _group_settled(self, head: Delivery, verdict: Verdict) -> None:
+        """Keep a FIFO group in order: on a failure what is held of it is hidden to the same moment (decision 15)."""
+        if isinstance(verdict, Delete):
+            self._credit.widen(head.queue, head.message.message_id)
+        else:
+            seconds = verdict.seconds if isinstance(verdict, Hide) else 0.0
+            self._credit.narrow(head.queue, head.message.message_id, boottime() + seconds + 2 * self._config.lease)
+            for one in self._buffer.remove_group(head):
+                self._acker.settle(one, Hide(seconds))
+                self._credit.ended(one.queue)
+        self._buffer.free(head)
 
-    # -- executors --------------------------------------------------------------------------------------------------------
+    def _returned(self, delivery: Delivery) -> None:
+        """An executor held it and has not started it."""
+        self._buffer.gone(delivery)
+        self._buffer.free(delivery)
+        if self._draining:
+            self._release(delivery)
+        else:
+            self._buffer.put_back((delivery,))
 
-    def _add_slot(self) -> None:
-        slot = self._spawner.spawn()
-        self._slots.append(slot)
+    def _release(self, delivery: Delivery) -> None:
+        self._acker.release(delivery)
+        self._credit.ended(delivery.queue)
+
+    def _drop(self, delivery: Delivery) -> None:
+        """No longer held: not started, not hidden. Nor is what waits behind it in a FIFO group."""
+        if self._buffer.remove(delivery):
+            self._leases.end([delivery])
+            self._credit.ended(delivery.queue)
+            for one in self._buffer.remove_group(delivery):
+                self._release(one)
+
+    # -- executors come and go ------------------------------------------------------------------------------------
+
+    def _request(self, number: int) -> None:
+        if self._hopeless:
+            return
+        self._expected += 1
+        self._spawner.request(
+            number,
+            lambda slot: self._note(lambda: self._arrived(slot)),
+            lambda slot_number, exc: self._note(lambda: self._failed(slot_number, exc)),
+        )
+
+    def _arrived(self, slot: Slot) -> None:
+        self._expected -= 1
+        self._slots[slot.number] = slot
         self._selector.register(slot.channel, selectors.EVENT_READ, slot)
         if slot.pidfd is not None:
             self._selector.register(slot.pidfd, selectors.EVENT_READ, slot)
+        if self._draining:
+            slot.kill(_STOPPED, dismissed=True)
 
-    def _forget(self, slot: Slot) -> None:
-        self._slots.remove(slot)
+    def _failed(self, number: int, exc: Exception) -> None:
+        self._expected -= 1
+        if not self._draining:
+            self._boot_failed(number, f"an executor could not be started: {type(exc).__name__}: {exc}")
+
+    def _ready(self, slot: Slot, frame: Ready) -> None:
+        slot.ready = True
+        self._boot_failures = 0
+        self._credit.executors(sum(one.ready for one in self._slots.values()))
+        self._on_ready(frame)
+        if self._draining:
+            self._stop(slot)
+
+    def _not_ready(self, slot: Slot, frame: NotReady) -> None:
+        slot.killed = slot.killed or _NOT_LOADED
+        if not frame.retry_without_preload:
+            self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}", frame.details))
+        elif self._spawner.without_preload(frame.forkserver_pid):
+            log.warning("%s; every executor imports for itself now", frame.reason)
+
+    def _give_up(self, exc: BootFailed) -> None:
+        if not self._hopeless:
+            self._hopeless = True
+            self._on_failed(exc)
+
+    def _boot_failed(self, number: int, reason: str) -> None:
+        self._boot_failures += 1
+        if self._boot_failures >= BOOT_FAILURES:
+            self._give_up(BootFailed(f"{reason} ({self._boot_failures} in a row)"))
+        else:
+            log.error("%s; trying again", reason)
+            self._request(number)
+
+    def _bury(self, slot: Slot) -> None:
+        """An executor has ended, or can no longer be heard."""
+        slot.kill_group()  # what its tasks have left behind, and itself, if only its pipe has ended
+        del self._slots[slot.number]
         self._selector.unregister(slot.channel)
         if slot.pidfd is not None:
             self._selector.unregister(slot.pidfd)
+        how = slot.describe_end()
+        self._settle_estate(slot, how)
         slot.close()
-        self._count_ready()
-
-    def _count_ready(self) -> None:
-        self._wiring.credit.executors(sum(1 for s in self._slots if s.ready is not None and not s.leaving))
-
-    def _not_ready(self, slot: Slot, frame: NotReady) -> None:
-        self._forget(slot)
-        if frame.retry_without_preload:
-            if self._spawner.preloading:
-                log.info("%s: the app is loaded by each executor instead, which takes more memory", frame.reason)
-                self._spawner.restart_without_preload(frame.forkserver_pid)
-            self._add_slot()
+        self._credit.executors(sum(one.ready for one in self._slots.values()))
+        if self._draining:
             return
-        self._wiring.boot_failed(BootFailed(f"an executor could not load the tasks: {frame.reason}", frame.details))
-
-    def _died(self, slot: Slot) -> None:
-        """The executor is gone: replace it, run what it had not started elsewhere, decide about what it ran."""
-        was_ready, started = slot.ready is not None, slot.running
-        slot.kill()  # what its task started must not go on either
-        self._forget(slot)
-        deliveries = [held.delivery for held in slot.held.values()]
-        victim = next((d for d in deliveries if started and d.id == started.delivery_id), None)
-        if victim is None and deliveries and was_ready and not slot.killed_for:
-            # It died while it decoded the first one, before it could say so.
-            victim = deliveries[0]
-        if victim is not None:
-            deliveries.remove(victim)
-            self._lost(victim, started, slot.killed_for)
-        elif was_ready and not slot.leaving:
-            log.warning("executor %d died while it was idle; it is replaced", slot.number)
-        for delivery in deliveries:
-            self._fifo.ended(delivery, None)
-        self._buffer_in(deliveries, front=True)
-        if self.stopping.is_set() or slot.leaving:
-            return
-        if not was_ready:
-            self._boot_deaths += 1
-            if self._boot_deaths >= BOOT_DEATHS:
-                self._wiring.boot_failed(BootFailed(f"{BOOT_DEATHS} executors in a row died before they were ready"))
-                return
-        self._add_slot()
-
-    def _lost(self, delivery: Delivery, started: Started | None, killed_for: str) -> None:
-        acker, report = self._wiring.acker, self._wiring.report
-        task = f"{started.task}[{started.call_id}]" if started else "its message"
-        why = killed_for or "its executor died"
-        if acker.is_acked(delivery.id):
-            log.error("%s: %s is lost: it was acked when it started (acks_late is off), and %s", delivery, task, why)
-            acker.settle(delivery, Delete())
-            hidden: float | None = None
+        if slot.ready or slot.killed == _NOT_LOADED:
+            self._request(slot.number)
         else:
-            # At a shutdown the message goes back at once: the task is healthy.
-            hidden = 0.0 if killed_for == SHUTDOWN else float(retry_seconds(delivery.receive_count))
-            log.error("%s: %s while %s ran; the message is handed out again in %.0f s", delivery, why, task, hidden)
-            acker.settle(delivery, Hide(hidden))
-        report.lost()
-        self._ended(delivery, hidden)
+            self._boot_failed(slot.number, f"{slot} {how} before it was ready")
 
-    def _enforce_limits(self) -> None:
-        now = boottime()
-        for slot in self._slots:
-            if slot.kill_at is not None and now >= slot.kill_at and slot.running is not None:
-                slot.killed_for = f"it ran for longer than its time limit of {slot.running.time_limit:g} s"
-                slot.kill_at = None
-                slot.kill()
+    def _settle_estate(self, slot: Slot, how: str) -> None:
+        """What a dead executor held: one is blamed for its end, the rest run elsewhere."""
+        unsent = slot.take_back()
+        held = list(slot.held.values())
+        culprit = slot.running or (held[0] if held else None)
+        if culprit is not None:
+            held.remove(culprit)
+        for one in reversed(held + unsent):
+            self._returned(one)
+        if culprit is None:
+            if slot.ready and not slot.stopping:
+                log.error("%s %s while it held nothing; it is replaced", slot, how)
+            return
+        self._totals.add("released" if slot.dismissed and not slot.acked_early else "lost")
+        self._settle(culprit, decide(slot, culprit, how))
+        self._credit.ended(culprit.queue)
 
-    # -- shutdown -----------------------------------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
+        if self._draining:
+            return
         self._draining = True
-        for slot in self._slots:
-            for delivery in slot.take_back_unsent():
-                self._buffer_in([delivery])
-            if slot.held:
-                slot.send(Recall())
-        self._release_buffer()
+        for one in self._buffer.clear():
+            self._release(one)
+        for slot in list(self._slots.values()):
+            if slot.ready:
+                self._stop(slot)
+            else:
+                slot.kill(_STOPPED, dismissed=True)
 
-    def _release_buffer(self) -> None:
-        for waiting in self._buffer.values():
-            for delivery in waiting:
-                self._wiring.acker.settle(delivery, Hide(0))
-                self._wiring.report.released(1)
-                self._wiring.credit.ended(delivery.queue)
-        self._buffer.clear()
+    def _stop(self, slot: Slot) -> None:
+        slot.stopping = True
+        for one in reversed(slot.take_back()):
+            self._returned(one)
+        slot.send(Recall())
+        slot.send(Stop())
+        self._dirty.add(slot)
+        self._say_goodbye(slot)
 
-    def _kill_running(self, spare_acked: bool) -> None:
-        for slot in self._slots:
-            started = slot.running
-            if not slot.held or (spare_acked and started and self._wiring.acker.is_acked(started.delivery_id)):
-                continue
-            slot.killed_for = SHUTDOWN
-            slot.leaving = True
-            slot.kill()
+    def _say_goodbye(self, slot: Slot) -> None:
+        if not slot.held:
+            slot.kill_at = boottime() + GOODBYE
+            slot.kill_reason = "it has nothing left to run and does not leave"
 
-
-#: Why an executor was killed when the shutdown's deadline had come.
-SHUTDOWN = "the worker's shutdown deadline came"
+    def _kill(self, acked_early: bool, reason: str) -> None:
+        for slot in list(self._slots.values()):
+            if acked_early or not slot.acked_early:
+                slot.kill(reason, dismissed=True)

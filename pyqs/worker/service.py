@@ -1,64 +1,111 @@
-"""Named threads that cannot die in silence.
+"""Threads that cannot die in silence, and what wakes them.
 
-Owns: ``Service``, the one start/stop contract of everything that runs in the worker beside its main thread, and
-``Signal``, an event that tests await. A service whose thread raises tells the supervisor, which drains the worker and
-exits non-zero. Never restarts a thread by itself.
+Owns: ``Service`` (one named thread: start, stop, join; a crash is reported) and ``Bell`` (wakes a selector from any
+thread or signal handler). Used by every thread of the worker. Never swallows what ends a thread.
 """
 
 from __future__ import annotations
 
 import logging
+import selectors
+import socket
 import threading
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: Told the service's name and what it raised; set by the worker.
-Crashed = Callable[[str, BaseException], None]
+#: Told the service's name and what ended it.
+OnCrash = Callable[[str, BaseException], None]
 
 
 class Service:
-    """A thread with a name. Subclasses write ``run``, which returns soon after ``stopping`` is set.
+    """One named thread. ``stop`` asks it to end, before or after ``start``, any number of times.
 
-    ``start`` and ``stop`` may each be called more than once; ``stop`` before ``start`` means it never runs.
+    Parameters:
+        name: of the thread, for logs and debuggers.
+        on_crash: called in the thread when ``run`` raises.
     """
 
-    def __init__(self, name: str, crashed: Crashed) -> None:
+    def __init__(self, name: str, on_crash: OnCrash) -> None:
         self.name = name
         self.stopping = threading.Event()
-        self._crashed = crashed
+        self._on_crash = on_crash
         self._thread: threading.Thread | None = None
 
+    def run(self) -> None:
+        """The thread's work; returns soon after ``stopping`` is set."""
+        raise NotImplementedError
+
     def start(self) -> None:
-        """Start the thread, unless it was started or stopped before."""
+        """Start the thread, once."""
         if self._thread is None and not self.stopping.is_set():
-            self._thread = threading.Thread(target=self._guard, name=f"pyqs-{self.name}", daemon=True)
+            # A daemon: a poll that hangs must not keep the process when everything else has ended.
+            self._thread = threading.Thread(target=self._main, name=f"pyqs-{self.name}", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; returns at once."""
+        """Ask the thread to end."""
         self.stopping.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for its end; True if it has ended (or never started)."""
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        """Wait for the end at most ``timeout`` seconds; True when it has ended, or never began."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return not self.alive
 
     @property
     def alive(self) -> bool:
-        """True while the thread runs."""
+        """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
-    def run(self) -> None:
-        """The thread's work."""
-        raise NotImplementedError
-
-    def _guard(self) -> None:
+    def _main(self) -> None:
         try:
             self.run()
         except BaseException as exc:
-            log.exception("service %s crashed", self.name)
-            self._crashed(self.name, exc)
+            log.critical("%s crashed; the worker drains and exits", self.name, exc_info=True)
+            self._on_crash(self.name, exc)
+
+
+class Bell:
+    """Wakes whoever waits for it. Ringing takes no lock, so that a signal handler may do it, too."""
+
+    def __init__(self) -> None:
+        self._ear, self._clapper = socket.socketpair()
+        self._ear.setblocking(False)
+        self._clapper.setblocking(False)
+        self._rung = False
+
+    def fileno(self) -> int:
+        """Readable when it was rung."""
+        return self._ear.fileno()
+
+    def ring(self) -> None:
+        """Wake the waiter. What it should look at must be in its place before."""
+        if not self._rung:
+            self._rung = True
+            try:
+                self._clapper.send(b"!")
+            except OSError:
+                pass  # full: it will wake anyway; closed: nobody waits
+
+    def hush(self) -> None:
+        """Forget the ringing so far; look at what was left for you after this, not before."""
+        try:
+            while self._ear.recv(64):
+                pass
+        except OSError:
+            pass
+        self._rung = False
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until it rings, at most ``timeout`` seconds."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ear, selectors.EVENT_READ)
+            selector.select(timeout)
+        self.hush()
+
+    def close(self) -> None:
+        """Ringing does nothing from now on."""
+        self._rung = True
+        self._ear.close()
+        self._clapper.close()

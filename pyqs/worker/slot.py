@@ -1,217 +1,247 @@
-"""The worker's end of one executor: its process, its pipe, what it holds.
+"""The worker's view of one executor: its pipe, what it holds, when it must be killed.
 
-Owns: the child process and the non-blocking socket to it. Belongs to the pool thread; only ``spawn`` runs elsewhere, on
-the main thread at start. Never blocks: what the socket does not take waits in a buffer of the slot's own.
+Owns: the parent's end of the pipe (never blocking), the bytes that wait to be written, the deliveries that the executor
+holds in order. Used by the pool thread only. Never decides: the pool asks and acts.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
+import logging
 import os
 import signal
 import socket
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
-from typing import Any
+from multiprocessing.process import BaseProcess
 
 from pyqs.clock import boottime
-from pyqs.config import RuntimeConfig
-from pyqs.executor import main as executor
 from pyqs.message import Delivery
-from pyqs.wire import Frame, FrameReader, Ready, Run, Started, encode
+from pyqs.wire import Frame, FrameReader, Run, Started, encode
 
-#: Bytes of frames above which only an executor that waits gets one: it would fill a busy one's socket.
-LARGE_FRAME = 32 * 1024
+log = logging.getLogger(__name__)
+
 _CHUNK = 256 * 1024
+#: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
+_EXIT_CODE_PATIENCE = 0.05
 
 
-@dataclass(slots=True)
-class Held:
-    """A delivery in this executor. ``sent`` is False while no byte of its frame has been written: it can be taken back."""
-
-    delivery: Delivery
-    frame: bytes | None
-    sent: bool = False
+@dataclass(eq=False, slots=True)
+class _Outgoing:
+    data: memoryview
+    delivery_id: int | None
+    begun: bool = False
 
 
 @dataclass(eq=False)
 class Slot:
-    """One executor as the pool sees it."""
+    """One executor.
+
+    Parameters:
+        number: its place, 0 and up; a replacement takes the same.
+        channel: the parent's end of the pipe.
+        pid: of the executor; None for one that is no process of its own (tests).
+        process: the multiprocessing object, for its exit code.
+        lifeline: the write end that only the worker holds; closing it ends the executor.
+    """
 
     number: int
-    process: Any
     channel: socket.socket
-    pidfd: int | None
-    held: OrderedDict[int, Held] = field(default_factory=OrderedDict)
-    running: Started | None = None
-    running_since: float = 0.0
+    pid: int | None = None
+    process: BaseProcess | None = None
+    lifeline: Connection | None = None
+    ready: bool = False
+    stopping: bool = False
+    #: What it holds, in the order in which it was sent; the first is running or will be the next to run.
+    held: dict[int, Delivery] = field(default_factory=dict)
+    started: Started | None = None
+    started_at: float = 0.0
+    #: Boot-time second at which it is killed, and why.
     kill_at: float | None = None
-    ready: Ready | None = None
-    killed_for: str = ""
-    leaving: bool = False
-    reader: FrameReader = field(default_factory=FrameReader)
-    outgoing: bytearray = field(default_factory=bytearray)
-    busy_since: float = 0.0
+    kill_reason: str = ""
+    #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
+    killed: str = ""
+    dismissed: bool = False
+    #: It has handed back what waited behind a long task, which still runs.
+    slow: bool = False
+    pidfd: int | None = None
+
+    def __post_init__(self) -> None:
+        self.channel.setblocking(False)
+        self._outgoing: deque[_Outgoing] = deque()
+        self._costs: dict[int, float] = {}
+        self.load = 0.0
+        self._reader = FrameReader()
+        if self.pid is not None and hasattr(os, "pidfd_open"):
+            try:
+                self.pidfd = os.pidfd_open(self.pid)
+            except OSError:
+                pass  # gone already (its pipe says so, too), or a kernel before 5.3
+
+    def __str__(self) -> str:
+        return f"executor {self.number} (pid {self.pid})"
+
+    # -- what it holds --------------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
-        """Ready, and nothing in hand."""
-        return self.ready is not None and not self.held and not self.outgoing and not self.leaving
+        """Ready, and nothing to do."""
+        return self.ready and not self.held and not self.stopping
 
-    def give(self, delivery: Delivery, start_before: float) -> None:
-        """Queue a Run frame for this executor."""
-        if not self.held:
-            self.busy_since = boottime()
-        self.held[delivery.id] = Held(delivery, encode(Run(delivery, start_before)))
-        self.write()
+    @property
+    def running(self) -> Delivery | None:
+        """The delivery whose task has started."""
+        return None if self.started is None else self.held.get(self.started.delivery_id)
+
+    @property
+    def acked_early(self) -> bool:
+        """Whether the running delivery's message was deleted when its task started."""
+        running = self.running
+        return self.started is not None and self.started.ack_early and running is not None and not running.is_fifo
+
+    def give(self, delivery: Delivery, start_before: float, cost: float) -> None:
+        """Send a delivery to run; ``cost`` is the seconds that it is likely to take, summed up in ``load``."""
+        self.held[delivery.id] = delivery
+        self._costs[delivery.id] = cost
+        self.load += cost
+        self._queue(Run(delivery, start_before), delivery.id)
+
+    def take_back(self) -> list[Delivery]:
+        """The deliveries of which no byte was written: they never left."""
+        back = [one for one in self._outgoing if one.delivery_id is not None and not one.begun]
+        self._outgoing = deque(one for one in self._outgoing if one not in back)
+        taken = [self.ended(one.delivery_id) for one in back if one.delivery_id is not None]
+        return [delivery for delivery in taken if delivery is not None]
+
+    def ended(self, delivery_id: int) -> Delivery | None:
+        """It holds this delivery no longer; None if it never did."""
+        if self.started is not None and self.started.delivery_id == delivery_id:
+            self.started = None
+            self.kill_at = None
+        self.load -= self._costs.pop(delivery_id, 0.0)
+        return self.held.pop(delivery_id, None)
+
+    # -- its pipe -------------------------------------------------------------------------------------------------
 
     def send(self, frame: Frame) -> None:
-        """Queue a frame that is not about a delivery."""
-        self.outgoing += encode(frame)
-        self.write()
+        """Queue a frame that is about no delivery."""
+        self._queue(frame, None)
 
-    def write(self) -> None:
-        """Write as much as the socket takes now."""
-        while True:
-            if not self.outgoing:
-                held = next((h for h in self.held.values() if not h.sent), None)
-                if held is None or held.frame is None:
-                    return
-                self.outgoing += held.frame
-                held.frame = None
-                held.sent = True
+    def _queue(self, frame: Frame, delivery_id: int | None) -> None:
+        self._outgoing.append(_Outgoing(memoryview(encode(frame)), delivery_id))
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether bytes wait to be written."""
+        return bool(self._outgoing)
+
+    def flush(self) -> None:
+        """Write what the pipe takes now. A broken pipe is seen when it is read."""
+        while self._outgoing:
+            # Small frames go out together: one call for a handful of deliveries.
+            part = self._outgoing[0]
             try:
-                count = self.channel.send(self.outgoing)
+                if len(self._outgoing) > 1:
+                    sent = self.channel.sendmsg([one.data for one in islice(self._outgoing, 64)])
+                else:
+                    sent = self.channel.send(part.data)
             except BlockingIOError:
                 return
             except OSError:
-                self.outgoing.clear()
-                return  # the reading side sees the end of the pipe
-            del self.outgoing[:count]
+                self._outgoing.clear()
+                return
+            while sent:
+                part = self._outgoing[0]
+                if sent < len(part.data):
+                    part.data = part.data[sent:]
+                    part.begun = True
+                    break
+                sent -= len(part.data)
+                self._outgoing.popleft()
 
-    @property
-    def wants_to_write(self) -> bool:
-        """True while something waits for room in the socket."""
-        return bool(self.outgoing)
+    def read(self) -> Iterator[Frame]:
+        """Every whole frame that has come.
 
-    def read(self) -> list[Frame] | None:
-        """The frames that have come; None when the executor has closed its end or speaks another language."""
-        frames: list[Frame] = []
+        Raises:
+            EOFError: the executor has closed its end, after the frames before that.
+        """
         while True:
             try:
                 data = self.channel.recv(_CHUNK)
             except BlockingIOError:
-                return frames
-            except OSError:
-                data = b""
+                return
+            except OSError as exc:
+                raise EOFError(str(exc)) from None
             if not data:
-                return frames or None
+                raise EOFError("end of stream")
             try:
-                frames += self.reader.feed(data)
-            except ValueError:
-                return frames or None
+                yield from self._reader.feed(data)
+            except (ValueError, TypeError) as exc:
+                log.error("%s wrote what is no frame: %s", self, exc)
+                raise EOFError("not a frame") from None
             if len(data) < _CHUNK:
-                return frames
+                return
 
-    def take_back_unsent(self) -> list[Delivery]:
-        """Deliveries of which the executor has not seen a byte."""
-        unsent = [h.delivery for h in self.held.values() if not h.sent]
-        for delivery in unsent:
-            del self.held[delivery.id]
-        return unsent
+    # -- its end --------------------------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """SIGKILL the executor and whatever its task started."""
-        pid = self.process.pid
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            # Before its first statements the child is not in a group of its own yet.
-            if self.pidfd is not None:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+    def kill(self, reason: str, *, dismissed: bool = False) -> None:
+        """SIGKILL the executor and all that its task has started in its process group."""
+        self.killed = self.killed or reason
+        self.dismissed = self.dismissed or dismissed
+        if self.pid is None:
+            self.channel.shutdown(socket.SHUT_RDWR)
+        elif not self.kill_group():  # it has no group of its own yet, or is gone
+            try:
+                if self.pidfd is not None:
+                    signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                else:
+                    os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def kill_group(self) -> bool:
+        """SIGKILL whatever is in its process group, a dead executor's children too; False when there is no such group."""
+        if self.pid is None:
+            return False
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        except PermissionError as exc:
+            log.error("%s cannot be killed: %s", self, exc)
+        return True
+
+    def describe_end(self) -> str:
+        """How it ended, as far as that can be known."""
+        if self.process is None:
+            return "ended"
+        self.process.join(_EXIT_CODE_PATIENCE)
+        code = self.process.exitcode
+        if code is None or code == 255:  # 255: the forkserver has died, its answers are worth nothing
+            return "ended"
+        if code < 0:
+            try:
+                return f"was ended by {signal.Signals(-code).name}"
+            except ValueError:
+                return f"was ended by signal {-code}"
+        return f"exited with code {code}"
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Give back every descriptor."""
         self.channel.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
-        with contextlib.suppress(ValueError):
-            self.process.close()
+        if self.lifeline is not None:
+            self.lifeline.close()
+        if self.process is not None:
+            try:
+                self.process.close()
+            except ValueError:
+                pass  # not reaped yet; multiprocessing does it with the next start
 
-
-class Spawner:
-    """Makes executors from one forkserver.
-
-    Parameters:
-        config: what the executors load.
-        preload: let the forkserver import the app first.
-    """
-
-    def __init__(self, config: RuntimeConfig, *, preload: bool) -> None:
-        self._config = config
-        self._context: BaseContext = multiprocessing.get_context("forkserver" if os.uname().sysname == "Linux" else "spawn")
-        self._lifeline_read, self._lifeline_write = multiprocessing.Pipe(duplex=False)
-        self._numbers = 0
-        self.preloading = preload and self._context.get_start_method() == "forkserver"
-
-    def spawn(self) -> Slot:
-        """Start one executor; it reports Ready or NotReady over its pipe."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
-        self._numbers += 1
-        process = self._context.Process(  # type: ignore[attr-defined]
-            target=executor.run,
-            args=(theirs, self._lifeline_read, self._config),
-            name=f"pyqs-executor-{self._numbers}",
-            daemon=False,
-        )
-        with self._environment():
-            process.start()
-        theirs.close()
-        return Slot(self._numbers, process, ours, _pidfd(process.pid))
-
-    @contextlib.contextmanager
-    def _environment(self) -> Any:
-        """What the forkserver, started by the first spawn, sees of our wishes."""
-        from pyqs.executor import preload
-
-        if self._context.get_start_method() != "forkserver":
-            yield
-            return
-        self._context.set_forkserver_preload(["pyqs.executor.preload"])
-        entries = preload.environment(self._config) if self.preloading else {}
-        os.environ.update(entries)
-        try:
-            yield
-        finally:
-            for name in entries:
-                os.environ.pop(name, None)
-
-    def restart_without_preload(self, forkserver_pid: int) -> None:
-        """Let the next spawn start a forkserver that imports nothing."""
-        self.preloading = False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(forkserver_pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Close the lifeline: every executor that is still there ends."""
-        for end in (self._lifeline_read, self._lifeline_write):
-            assert isinstance(end, Connection)
-            end.close()
-
-
-def _pidfd(pid: int | None) -> int | None:
-    if pid is None or not hasattr(os, "pidfd_open"):
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
+    def since_started(self) -> float:
+        """Seconds that the running task has run; 0 when none runs."""
+        return boottime() - self.started_at if self.started is not None else 0.0

@@ -1,305 +1,342 @@
-"""The worker: one process that receives, hands out and settles, from start to an ordered end.
+"""The worker: composes its services, starts them, acts on signals, and stops them in order.
 
-Owns: the services, the order in which they start and stop, and the main thread, which only waits for signals and for
-what a service reports. Never runs a task and never decodes a body.
+Owns: the main thread of the parent process from ``run`` to the exit code, signals included (their handlers only take a note
+and ring). The walk of a message is fetcher -> pool -> executor -> runtime -> acker; everything here is set-up and end.
+Never touches a message.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections import deque
 from types import FrameType
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.errors import BootFailed, SqsError
-from pyqs.producer import Producer
+from pyqs.errors import BootFailed, PyQSError, SqsError
+from pyqs.message import Delivery
+from pyqs.queues import Found
 from pyqs.sqs import Sqs, connect
+from pyqs.wire import Ready
 from pyqs.worker.acker import Acker
+from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit
 from pyqs.worker.discovery import Discovery
-from pyqs.worker.fetcher import Intake, QueueFetchers
+from pyqs.worker.fetcher import Tools
+from pyqs.worker.fetchers import Fetchers
 from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.leases import Leases
-from pyqs.worker.pool import Pool, Wiring
-from pyqs.worker.report import Report
-from pyqs.worker.slot import Spawner
+from pyqs.worker.pool import Pool
+from pyqs.worker.progress import ProgressLine
+from pyqs.worker.reaper import reap_orphans
+from pyqs.worker.report import Totals
+from pyqs.worker.service import Bell
+from pyqs.worker.shutdown import Parts, Shutdown
+from pyqs.worker.spawner import ForkserverSpawner, Spawner
 
 log = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_CRASHED = 1
-EXIT_BAD_CONFIG = 2
+EXIT_CONFIG = 2
 
-#: Seconds an executor may take to load the tasks.
-BOOT_TIMEOUT = 120.0
-#: Seconds for what is left to write to SQS once nothing runs any more.
-FLUSH_TIMEOUT = 10.0
-#: Seconds after which a long poll that does not come back is abandoned.
-_POLL_GRACE = 5.0
-_LOOK = 0.2
+#: Seconds between looks of the main thread at what nobody rings for.
+TICK = 1.0
+PROGRESS_TICK = 0.1
+#: Seconds that deletes and releases have after the deadline, at least.
+FLUSH_GRACE = 3.0
+#: Seconds for them when there is no deadline.
+FLUSH_PATIENCE = 30.0
+HEARTBEATS = 2
+#: Failed receives in a row after which a burst, which must end, gives up.
+BURST_FAILURES = 6
 
 
 class Worker:
-    """One worker.
+    """One worker. ``run`` blocks in the main thread; everything else may be called from any thread.
 
     Parameters:
-        config: all its settings.
-        sqs: for tests: the SQS to use instead of connecting.
+        config: all settings.
+        sqs: the client; None connects as the settings say.
+        spawner: makes executors; None uses a forkserver.
     """
 
-    def __init__(self, config: WorkerConfig, sqs: Sqs | None = None) -> None:
+    def __init__(self, config: WorkerConfig, sqs: Sqs | None = None, *, spawner: Spawner | None = None) -> None:
         self.config = config
-        self.report = Report(progress=config.progress)
-        self.credit = Credit(config.prefetch_bound)
-        self.leases = Leases()
-        self._sqs = sqs
-        self._wake = threading.Event()
-        self._drain_asked = False
-        self._hurry_asked = False
-        self._interrupted = False
-        self._crash: str | None = None
-        self._boot_failure: BootFailed | None = None
-        self._deadline: float | None = None
-        self._consuming = threading.Event()
+        self.totals = Totals()
+        self._given_sqs = sqs
+        self._given_spawner = spawner
+        self._bell = Bell()
+        self._orders: deque[str] = deque()
+        self._ready = threading.Event()
+        self._executors: list[Ready] = []
+        self._found: Found | None = None
+        self._error: Exception | None = None
+        self._crashed = False
+        self._burst = Burst()
+        self._failures = 0
+        self._announced = False
+        self._said: set[str] = set()
 
-    # -- asked from outside --------------------------------------------------------------------------------------------
+    # -- any thread -----------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Begin the ordered shutdown (the first SIGTERM)."""
-        if self._drain_asked:
-            self._hurry_asked = True
-        self._drain_asked = True
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Shut down without waiting for running tasks (the second SIGTERM, SIGQUIT)."""
-        self._drain_asked = self._hurry_asked = True
-        self._wake.set()
+        """Stop receiving, let running tasks end, leave (the first SIGTERM)."""
+        self._order("drain")
 
     def interrupt(self) -> None:
-        """Begin the shutdown and drop the open polls (Ctrl-C)."""
-        if self._drain_asked:
-            self._hurry_asked = True
-        self._drain_asked = self._interrupted = True
-        self._wake.set()
+        """The same, without waiting for open polls (Ctrl-C). Asked for twice, it hurries."""
+        self._order("interrupt")
 
-    def wait_consuming(self, timeout: float) -> bool:
-        """Wait until executors are ready and the first receives are on their way."""
-        return self._consuming.wait(timeout)
+    def stop(self) -> None:
+        """Kill what runs and leave (the second SIGTERM, SIGQUIT)."""
+        self._order("stop")
 
-    # -- the main thread -------------------------------------------------------------------------------------------------
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until every executor is ready and queues were looked for; False when that took longer."""
+        return self._ready.wait(timeout)
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are held: waiting or running."""
+        return self._credit.held
+
+    @property
+    def executors(self) -> list[int]:
+        """Pids of the executors."""
+        return self._pool.executors
+
+    @property
+    def leases(self) -> Leases:
+        """The leases held."""
+        return self._leases
+
+    def _order(self, what: str) -> None:
+        self._orders.append(what)
+        self._bell.ring()
+
+    # -- the main thread ------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Run until told to stop, until a burst has drained, or until something breaks; the exit code.
+        """Work until told to stop, or until a burst has drained its queues.
 
-        Raises:
-            ConfigError, BootFailed: the worker cannot start as it is told.
-            SqsError: SQS refused the first calls for good.
+        Returns:
+            ``EXIT_OK``, ``EXIT_CONFIG`` (settings, credentials at a burst, an app that does not load; the reason is logged),
+            or ``EXIT_CRASHED`` (a service died).
         """
-        with self._signals():
-            spawner = Spawner(self.config.runtime, preload=self.config.preload)
+        previous = self._take_signals()
+        try:
             try:
-                return self._run(spawner)
+                self._compose()
+            except PyQSError as exc:
+                return self._give_up(exc)
+            self._start()
+            progress = ProgressLine(self.config.progress and self.config.burst)
+            try:
+                self._supervise(progress)
             finally:
-                spawner.close()
-
-    def _run(self, spawner: Spawner) -> int:
-        self._pool_boot(spawner)
-        try:
-            self._serve()
-        finally:
-            self._shut_down()
-        if self._boot_failure is not None:
-            raise self._boot_failure
-        if self._crash is not None:
-            log.critical("the worker ends because %s crashed", self._crash)
-            return EXIT_CRASHED
-        return EXIT_OK
-
-    def _pool_boot(self, spawner: Spawner) -> None:
-        """Make everything; the executors first, before any thread is there."""
-        config = self.config
-        self.sqs = self._sqs if self._sqs is not None else connect(config.connection)
-        producer = Producer(config.connection, create_queues=config.runtime.create_queues, connector=lambda _: self.sqs)
-        self.acker = Acker(self.sqs, producer, self.leases, self._crashed)
-        self.heartbeat = Heartbeat(self.sqs, self.leases, self._crashed)
-        wiring = Wiring(self.acker, self.leases, self.credit, self.report, self._boot_failed, self._crashed)
-        self.pool = Pool(spawner, config.concurrency, wiring)
-        intake = Intake(
-            sqs=self.sqs,
-            config=config,
-            credit=self.credit,
-            offer=self.pool.offer,
-            release=self.pool.release,
-            missing=lambda queue: self.discovery.gone(queue),
-            visibility=lambda queue: None if queue in self.heartbeat.denied else config.lease,
-            one_by_one=self.pool.one_by_one,
-            activity=self._activity,
-            crashed=self._crashed,
-        )
-        self.discovery = Discovery(self.sqs, config, lambda name, url: QueueFetchers(name, url, intake), self._crashed)
-        self.pool.spawn()
-
-    def _serve(self) -> None:
-        self.pool.start()
-        self.acker.start()
-        self.heartbeat.start()
-        deadline = boottime() + BOOT_TIMEOUT
-        while not self.pool.wait_ready(_LOOK):
-            if self._must_end():
-                return
-            if boottime() > deadline:
-                self._boot_failed(BootFailed(f"no executor was ready after {BOOT_TIMEOUT:.0f} s"))
-                return
-        log.info("worker with %d executors, pid %d", self.config.concurrency, os.getpid())
-        self._first_look()
-        self.discovery.start()
-        self.report.open_bar()
-        self._consuming.set()
-        while not self._must_end():
-            if self.config.burst and self._is_drained():
-                return
-            self._wake.wait(_LOOK if self.config.burst else 1.0)
-            self._wake.clear()
-            self._reap()
-
-    def _first_look(self) -> None:
-        """A worker that starts during an outage waits for its end, like one that runs."""
-        from pyqs.backoff import NetworkBackoff
-
-        pauses = NetworkBackoff()
-        while not self._must_end():
-            try:
-                self.discovery.first_look()
-                return
-            except SqsError as exc:
-                if not exc.retryable or self.config.burst or self.config.strict:
-                    raise
-                pause = pauses.failed()
-                if pauses.failures == 1:
-                    log.warning("looking for queues fails, and is tried again until it works: %s", exc)
-                self._wake.wait(pause)
-
-    def _must_end(self) -> bool:
-        return self._drain_asked or self._crash is not None or self._boot_failure is not None
-
-    def _is_drained(self) -> bool:
-        return self.credit.total == 0 and self.acker.pending == 0 and self.discovery.quiet()
-
-    def _activity(self) -> int:
-        """Changes whenever a delivery has come in or a verdict was carried out: what a burst must wait out."""
-        with self.report.changed:
-            counts = self.report.counts
-            return sum(counts.values()) + self.acker.pending
-
-    # -- shutdown, in the order of design decision 14 ----------------------------------------------------------------------
-
-    def _shut_down(self) -> None:
-        self._deadline = None if self.config.shutdown_timeout is None else boottime() + self.config.shutdown_timeout
-        self.report.close_bar()
-        self._say_stopping()
-        self.discovery.stop()
-        self.discovery.stop_fetchers()
-        self.credit.wake()
-        if self._interrupted:
-            self._drop_polls()
-        self.pool.drain()
-        self._finish_running()
-        self._finish_polls()
-        if not self.acker.flush(FLUSH_TIMEOUT):
-            log.warning(
-                "%d deletes or releases could not be sent; these messages come back after their lease", self.acker.pending
-            )
-        self.pool.stop()
-        self.pool.join(15)
-        self.acker.flush(FLUSH_TIMEOUT)
-        self.acker.stop()
-        self.heartbeat.stop()
-        self.heartbeat.join(2)
-        self.sqs.close()
-        log.info("stopped: %s", self.report.totals())
-
-    def _say_stopping(self) -> None:
-        running = len(self.pool.running)
-        if self._drain_asked or running:
-            left = "however long they take" if self._deadline is None else f"for up to {self.config.shutdown_timeout:g} s"
-            log.info("stopping: nothing more is received%s", f"; {running} running tasks may finish, {left}" if running else "")
-
-    def _drop_polls(self) -> None:
-        names = ", ".join(sorted(self.discovery.fetchers)) or "no queue"
-        log.warning(
-            "open receives are dropped: a message that was just on its way stays hidden for up to %d s (%s)",
-            self.config.lease,
-            names,
-        )
-        self.sqs.abort()
-
-    def _finish_running(self) -> None:
-        """Run on until nothing runs, the deadline, or a second signal; then kill what is not acked early."""
-        spared = False
-        while not self.pool.wait_idle(_LOOK):
-            if self._interrupted:
-                self.sqs.abort()
-            if self._hurry_asked or self._crash is not None:
-                self._name_lost()
-                self.pool.kill_running(spare_acked=False)
-            elif self._deadline is not None and boottime() >= self._deadline and not spared:
-                spared = True
-                self.pool.kill_running(spare_acked=True)
-
-    def _name_lost(self) -> None:
-        for delivery, started in self.pool.running:
-            if self.acker.is_acked(delivery.id):
-                log.error("%s: %s[%s] is killed, and it was acked when it started", delivery, started.task, started.call_id)
-
-    def _finish_polls(self) -> None:
-        wait = 1.0 if self._interrupted else self.config.wait + _POLL_GRACE
-        if not self.discovery.join_fetchers(wait) and not self._interrupted:
-            log.warning("a long poll did not come back; what it may bring stays hidden for up to %d s", self.config.lease)
-
-    # -- told by services ----------------------------------------------------------------------------------------------------
-
-    def _crashed(self, name: str, _exc: BaseException) -> None:
-        self._crash = self._crash or name
-        self._wake.set()
-
-    def _boot_failed(self, error: BootFailed) -> None:
-        self._boot_failure = self._boot_failure or error
-        self._wake.set()
-
-    def _reap(self) -> None:
-        """As PID 1, collect orphans that were handed to us; never a pid that multiprocessing waits for."""
-        if os.getpid() != 1:
-            return
-        from multiprocessing import forkserver
-
-        own = getattr(forkserver._forkserver, "_forkserver_pid", None)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if found is None or found.si_pid == own:
-                    return
-                os.waitpid(found.si_pid, os.WNOHANG)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Handlers that only take note; the main thread acts. Outside the main thread (tests) none are set."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        actions = {signal.SIGTERM: self.drain, signal.SIGINT: self.interrupt, signal.SIGQUIT: self.stop}
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            actions[signal.Signals(number)]()
-
-        previous = {number: signal.signal(number, handle) for number in actions}
-        try:
-            yield
+                progress.close()
+                self._finish()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        if self._error is not None:
+            return self._give_up(self._error)
+        return EXIT_CRASHED if self._crashed else EXIT_OK
+
+    def _give_up(self, exc: Exception) -> int:
+        details = f"\n{exc.details.rstrip()}" if isinstance(exc, BootFailed) and exc.details else ""
+        log.critical("the worker cannot go on: %s%s", exc, details)
+        return EXIT_CONFIG
+
+    def _compose(self) -> None:
+        """Make every part; the forkserver first, while there is one thread."""
+        config = self.config
+        self._own_spawner: ForkserverSpawner | None = None
+        if self._given_spawner is None:
+            self._own_spawner = ForkserverSpawner(config.runtime, self._on_crash, preload_app=config.preload)
+            self._own_spawner.prepare()
+        spawner = self._given_spawner or self._own_spawner
+        assert spawner is not None
+        self._sqs = self._given_sqs or connect(config.connection)
+        self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost)
+        self._acker = Acker(self._sqs, self._leases, self.totals, self._on_crash, on_change=self._on_settled)
+        self._credit = Credit(bound=config.prefetch_bound, backlog=lambda: self._acker.pending)
+        self._pool = Pool(
+            config,
+            spawner=spawner,
+            leases=self._leases,
+            acker=self._acker,
+            credit=self._credit,
+            totals=self.totals,
+            on_ready=self._on_ready,
+            on_failed=self._on_failed,
+            on_crash=self._on_crash,
+        )
+        tools = Tools(
+            config,
+            self._sqs,
+            self._credit,
+            self._leases,
+            self._acker,
+            self.totals,
+            self._pool,
+            self._on_crash,
+            on_gone=lambda queue, exc: self._discovery.gone(queue, exc),
+            on_answer=self._on_answer,
+            on_failure=self._on_failure,
+        )
+        self._fetchers = Fetchers(tools)
+        self._discovery = Discovery(
+            config, self._sqs, self._fetchers, on_found=self._on_found, on_failed=self._on_failed, on_crash=self._on_crash
+        )
+        self._heartbeats = [Heartbeat(number, self._sqs, self._leases, self._on_crash) for number in range(HEARTBEATS)]
+        parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
+        self._shutdown = Shutdown(parts)
+
+    def _start(self) -> None:
+        if self._own_spawner is not None:
+            self._own_spawner.start()
+        self._acker.start()
+        for heartbeat in self._heartbeats:
+            heartbeat.start()
+        self._pool.start()
+        self._discovery.start()
+
+    def _supervise(self, progress: ProgressLine) -> None:
+        """Until only the flush is left."""
+        while True:
+            pause = PROGRESS_TICK if progress.enabled else TICK
+            if self._shutdown.begun:
+                pause = min(pause, max(0.01, self._shutdown.until()))
+            self._bell.wait(pause)
+            while self._orders:
+                self._obey(self._orders.popleft())
+            self._announce()
+            progress.update(self.totals, self._credit.held)
+            if self._own_spawner is not None:
+                reap_orphans(self._own_spawner.pids)
+            if not self._shutdown.begun:
+                self._look()
+            elif self._shutdown.step():
+                return
+
+    def _look(self) -> None:
+        """Reasons to stop that nobody has to ask for."""
+        why = self._fetchers.watch()
+        if why is not None:
+            log.critical("%s; the worker drains and exits", why)
+            self._crashed = True
+            self._shutdown.begin("polls without answers")
+        elif self.config.burst and self._found is not None and self._announced:
+            holds_nothing = not self._credit.held and not self._acker.pending
+            if holds_nothing and self._burst.drained(self._fetchers.queues) and not self._credit.held:
+                self._shutdown.interrupt("every queue is drained")
+
+    def _obey(self, order: str) -> None:
+        if order == "stop" or (self._shutdown.begun and order in ("drain", "interrupt")):
+            self._shutdown.hurry("told to stop at once")
+        elif order == "drain":
+            self._shutdown.begin("told to stop")
+        elif order == "interrupt":
+            self._shutdown.interrupt("interrupted")
+        elif order == "fail":
+            self._shutdown.interrupt("cannot go on")
+        elif order == "crash":
+            self._shutdown.begin("a service crashed")
+
+    def _announce(self) -> None:
+        """The start line, once everything is ready."""
+        if self._announced or self._found is None or len(self._executors) < self.config.concurrency:
+            return
+        self._announced = True
+        queues = self._fetchers.queues
+        shown = ", ".join(queues[:10]) + (f" and {len(queues) - 10} more" if len(queues) > 10 else "")
+        first = self._executors[0]
+        log.info(
+            "ready: %d queues (%s), %d executors, %d registered tasks, %d of them at-most-once by their settings",
+            len(queues),
+            shown,
+            self.config.concurrency,
+            len(first.tasks),
+            first.at_most_once,
+        )
+        self._ready.set()
+
+    def _finish(self) -> None:
+        """Steps 4 and 5: flush, then the heartbeat; then the rest."""
+        now = boottime()
+        deadline = self._shutdown.deadline
+        self._acker.close(now + FLUSH_PATIENCE if deadline is None and not self._shutdown.hurried else
+                          max(deadline or 0.0, now + FLUSH_GRACE))  # fmt: skip
+        for heartbeat in self._heartbeats:
+            heartbeat.stop()
+        if self._pool.alive:
+            self._pool.join(FLUSH_GRACE)
+        self._pool.end_all()
+        if self._own_spawner is not None:
+            self._own_spawner.stop()
+            self._own_spawner.join(FLUSH_GRACE)
+        if self._given_sqs is None:
+            self._sqs.close()
+        log.info("stopped: %s", self.totals)
+
+    # -- told by services, in their threads -----------------------------------------------------------------------
+
+    def _on_crash(self, name: str, exc: BaseException) -> None:
+        self._crashed = True
+        self._order("crash")
+
+    def _on_failed(self, exc: Exception) -> None:
+        self._error = self._error or exc
+        self._order("fail")
+
+    def _on_ready(self, frame: Ready) -> None:
+        for note in frame.notes:
+            if note not in self._said:
+                self._said.add(note)
+                log.warning("%s", note)
+        self._executors.append(frame)
+        self._bell.ring()
+
+    def _on_found(self, found: Found) -> None:
+        self._found = found
+        self._bell.ring()
+
+    def _on_lost(self, delivery: Delivery) -> None:
+        self._pool.forget(delivery)
+
+    def _on_settled(self) -> None:
+        if self.config.burst:
+            self._burst.settled()
+            self._bell.ring()
+
+    def _on_answer(self, queue: str, begun_at: float, count: int) -> None:
+        self._fetchers.answered(queue)
+        self._failures = 0
+        if self.config.burst:
+            self._burst.answered(queue, begun_at, count)
+            self._bell.ring()
+
+    def _on_failure(self, queue: str, exc: SqsError) -> None:
+        self._failures += 1
+        if self.config.burst and (not exc.retryable or self._failures >= BURST_FAILURES):
+            self._on_failed(exc)
+
+    # -- signals --------------------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> dict[int, signal._HANDLER]:
+        """Our handlers, where this is the main thread; the ones that were there."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        orders = {signal.SIGTERM: "drain", signal.SIGINT: "interrupt"}
+        if sys.platform != "win32":
+            orders[signal.SIGQUIT] = "stop"
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._order(orders[signal.Signals(number)])
+
+        return {number: signal.signal(number, note) for number in orders}

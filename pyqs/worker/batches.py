@@ -1,0 +1,122 @@
+"""Collects entries into batches of ten per lane, for several threads to carry out.
+
+Owns: the lanes, when a lane is due, and the pause of one that fails. For any thread. Never looks into an entry.
+
+A lane is due when it holds a batch or its oldest entry has waited a few milliseconds, and it is not pausing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pyqs.backoff import NetworkBackoff
+from pyqs.config import MAX_BATCH
+
+Lane = TypeVar("Lane")
+Entry = TypeVar("Entry")
+
+#: Seconds that an entry waits for company.
+LINGER = 0.005
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[Entry]):
+    entries: deque[tuple[float, Entry]] = field(default_factory=deque)
+    not_before: float = 0.0
+    backoff: NetworkBackoff = field(default_factory=lambda: NetworkBackoff(base=0.2, cap=10.0))
+
+
+class Batches(Generic[Lane, Entry]):
+    """Lanes of entries. ``take`` is for the threads that carry them out."""
+
+    def __init__(self, *, linger: float = LINGER, clock: Callable[[], float] = time.monotonic) -> None:
+        self._linger = linger
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._lanes: dict[Lane, _Waiting[Entry]] = {}
+        self._closed = False
+        self._abandoned = False
+
+    def put(self, lane: Lane, entry: Entry) -> None:
+        """Add one entry."""
+        with self._changed:
+            waiting = self._lanes.setdefault(lane, _Waiting())
+            waiting.entries.append((self._clock(), entry))
+            # A thread is woken to watch the time of a new lane, and again when a batch is full.
+            if len(waiting.entries) % MAX_BATCH in (0, 1):
+                self._changed.notify()
+
+    def retry(self, lane: Lane, entries: Sequence[Entry]) -> None:
+        """Put entries back in front, and let their lane pause, longer each time."""
+        with self._changed:
+            waiting = self._lanes.setdefault(lane, _Waiting())
+            now = self._clock()
+            waiting.entries.extendleft((now, entry) for entry in reversed(entries))
+            waiting.not_before = now + waiting.backoff.failed()
+            self._changed.notify()
+
+    def succeeded(self, lane: Lane) -> bool:
+        """The lane works; True when it had been failing."""
+        with self._changed:
+            waiting = self._lanes.get(lane)
+            if waiting is None or not waiting.backoff.failures:
+                return False
+            waiting.not_before = 0.0
+            return waiting.backoff.succeeded()
+
+    def failing(self, lane: Lane) -> bool:
+        """Whether the lane's last try failed."""
+        with self._changed:
+            waiting = self._lanes.get(lane)
+            return waiting is not None and waiting.backoff.failures > 0
+
+    def take(self) -> tuple[Lane, list[Entry]] | None:
+        """Wait for a batch; None when there is nothing more to do."""
+        with self._changed:
+            while True:
+                if self._abandoned:
+                    return None
+                now = self._clock()
+                due, at = self._due(now)
+                if due is not None:
+                    waiting = self._lanes.pop(due)
+                    entries = [waiting.entries.popleft()[1] for _ in range(min(MAX_BATCH, len(waiting.entries)))]
+                    if waiting.entries or waiting.backoff.failures:
+                        self._lanes[due] = waiting  # at the end: the other lanes come first
+                        if waiting.entries:
+                            self._changed.notify()
+                    return due, entries
+                if self._closed and at == float("inf"):
+                    return None
+                self._changed.wait(None if at == float("inf") else at - now)
+
+    def _due(self, now: float) -> tuple[Lane | None, float]:
+        """A lane that is due, or None and when one will be."""
+        soonest = float("inf")
+        for lane, waiting in self._lanes.items():
+            if not waiting.entries:
+                continue
+            full = self._closed or len(waiting.entries) >= MAX_BATCH
+            at = max(waiting.not_before, now if full else waiting.entries[0][0] + self._linger)
+            if at <= now:
+                return lane, now
+            soonest = min(soonest, at)
+        return None, soonest
+
+    def close(self) -> None:
+        """Nothing waits for company any more; ``take`` answers None once all is empty, retries included."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abandon(self) -> list[Entry]:
+        """End every ``take``; what was still waiting."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+            return [entry for waiting in self._lanes.values() for _, entry in waiting.entries]

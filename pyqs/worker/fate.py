@@ -1,0 +1,38 @@
+"""What becomes of the delivery that was running in an executor that died.
+
+Owns: that one decision. Called by the pool thread. Carries nothing out. The failure path of compat tasks (result,
+link_error, signals) has its place here.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from pyqs.backoff import retry_seconds
+from pyqs.clock import boottime
+from pyqs.message import Delivery, Hide, Leave, Verdict
+from pyqs.worker.slot import Slot
+
+log = logging.getLogger(__name__)
+
+
+def decide(slot: Slot, delivery: Delivery, how: str) -> Verdict:
+    """The verdict, said in one line.
+
+    Parameters:
+        slot: the dead executor.
+        delivery: what ran in it, or would have been the next to run.
+        how: how it ended.
+    """
+    started = slot.started if slot.running is delivery else None
+    what = f"{delivery}, task {started.task}[{started.call_id}]" if started else f"{delivery}, not known to have started"
+    why = f" ({slot.killed})" if slot.killed else ""
+    if slot.acked_early:
+        log.error("LOST: %s: it was acked when it started, and %s %s%s", what, slot, how, why)
+        return Leave()
+    if slot.dismissed:
+        log.warning("stopped: %s%s; its message is released", what, why)
+        return Hide(0)
+    seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
+    log.error("%s %s%s while it held %s; it is run again in %d s", slot, how, why, what, seconds)
+    return Hide(seconds)

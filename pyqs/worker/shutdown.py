@@ -1,0 +1,119 @@
+"""The order in which a worker stops (design decision 14).
+
+Owns: the deadlines and which step comes next. Driven by the main thread, step by step, so that a second signal is heard in
+between. Never waits by itself until the last step.
+
+1. stop receiving, keep what the open polls bring and release it;
+2. release the buffer, recall what executors have not started;
+3. let tasks run on until the deadline; then kill and release the rest, what was acked early excepted;
+4. flush outboxes and deletes;
+5. stop the heartbeat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyqs.clock import boottime
+from pyqs.config import WorkerConfig
+from pyqs.sqs import Sqs
+from pyqs.worker.discovery import Discovery
+from pyqs.worker.fetcher import longest_wait
+from pyqs.worker.fetchers import Fetchers
+from pyqs.worker.leases import Leases
+from pyqs.worker.pool import Pool
+
+log = logging.getLogger(__name__)
+
+#: Seconds beyond its wait that an open poll has to answer.
+POLL_GRACE = 1.0
+#: The last part of the time before the deadline, and its most in seconds, that is kept for deletes and releases.
+FLUSH_PART = 0.1
+FLUSH_MOST = 2.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """What has to be stopped."""
+
+    config: WorkerConfig
+    sqs: Sqs
+    discovery: Discovery
+    fetchers: Fetchers
+    pool: Pool
+    leases: Leases
+
+
+class Shutdown:
+    """One worker's way out. ``begin`` once, ``interrupt`` and ``hurry`` at any time, ``step`` until it answers True."""
+
+    def __init__(self, parts: Parts, *, clock: Callable[[], float] = boottime) -> None:
+        self._parts = parts
+        self._clock = clock
+        self.begun = False
+        self.hurried = False
+        self.deadline: float | None = None
+        self._polls_end = 0.0
+        self._kill_at: float | None = None
+
+    def begin(self, why: str) -> None:
+        """The first SIGTERM: steps 1 and 2."""
+        if self.begun:
+            return
+        self.begun = True
+        parts = self._parts
+        now = self._clock()
+        timeout = parts.config.shutdown_timeout
+        if timeout is not None:
+            self.deadline = now + timeout
+            self._kill_at = self.deadline - min(FLUSH_MOST, timeout * FLUSH_PART)
+        self._polls_end = now + longest_wait(parts.config) + POLL_GRACE
+        limit = "no deadline" if timeout is None else f"deadline in {timeout:g} s"
+        log.info("%s: no more receives; running tasks go on (%s), the rest is released", why, limit)
+        parts.discovery.stop()
+        parts.fetchers.stop()
+        parts.pool.drain()
+
+    def interrupt(self, why: str) -> None:
+        """Ctrl-C: as ``begin``, but open polls are dropped at once."""
+        self.begin(why)
+        self._drop_polls()
+
+    def hurry(self, why: str) -> None:
+        """The second signal: nothing is waited for."""
+        self.begin(why)
+        if not self.hurried:
+            self.hurried = True
+            log.warning("%s: what still runs is killed", why)
+            self._drop_polls()
+            self._parts.pool.kill(acked_early=True, reason=why)
+
+    def step(self) -> bool:
+        """Look at the clocks; True when only the flush is left."""
+        now = self._clock()
+        parts = self._parts
+        if self._kill_at is not None and now >= self._kill_at and parts.pool.alive:
+            self._kill_at = None
+            parts.pool.kill(acked_early=False, reason="the shutdown deadline has passed")
+        if parts.fetchers.polling() and now >= self._polls_end:
+            self._polls_end = float("inf")
+            self._drop_polls()
+        return not parts.pool.alive and (not parts.fetchers.polling() or self._polls_end == float("inf"))
+
+    def until(self) -> float:
+        """Seconds until the next step is due."""
+        dates = [self._polls_end, *([self._kill_at] if self._kill_at is not None else [])]
+        return max(0.0, min(dates) - self._clock())
+
+    def _drop_polls(self) -> None:
+        polls = self._parts.fetchers.polling()
+        self._polls_end = float("inf")
+        if polls:
+            log.info(
+                "%d open polls are dropped; a message that SQS was just handing to one stays hidden for up to %d s",
+                polls,
+                self._parts.leases.seconds,
+            )
+            self._parts.sqs.abort()

@@ -1,0 +1,160 @@
+"""Makes executors: the forkserver with the app in it, and one child per slot.
+
+Owns: the forkserver's life (started early in the main thread, started again without preload when an import leaves threads
+running) and the start of each child. Runs in a thread of its own, because a start waits for the forkserver and the pool
+must not. Never talks to a child after its start.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext, ForkServerContext
+from typing import Protocol
+
+from pyqs.config import RuntimeConfig
+from pyqs.executor import main as executor_main
+from pyqs.executor import preload
+from pyqs.worker.service import OnCrash, Service
+from pyqs.worker.slot import Slot
+
+log = logging.getLogger(__name__)
+
+_PRELOAD_MODULE = preload.__name__
+
+Arrived = Callable[[Slot], None]
+Failed = Callable[[int, Exception], None]
+
+
+class Spawner(Protocol):
+    """What the pool needs of whoever makes executors."""
+
+    def request(self, number: int, arrived: Arrived, failed: Failed) -> None:
+        """Make the executor of slot ``number``; one of the two is called later, from any thread."""
+        ...
+
+    def without_preload(self, forkserver_pid: int) -> bool:
+        """From now on children import for themselves; True when that is news."""
+        ...
+
+
+class ForkserverSpawner(Service):
+    """Executors as children of a forkserver (on macOS: spawned, for development)."""
+
+    def __init__(self, config: RuntimeConfig, on_crash: OnCrash, *, preload_app: bool = True) -> None:
+        super().__init__("spawner", on_crash)
+        self._config = config
+        self._preload = preload_app
+        self._requests: queue.SimpleQueue[tuple[int, Arrived, Failed] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._replaced: set[int] = set()
+        self._spawning = False
+        self._context: BaseContext = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+    def prepare(self) -> None:
+        """Start the forkserver; the main thread's first act, before there are other threads."""
+        if isinstance(self._context, ForkServerContext):
+            self._start_server()
+
+    def _start_server(self) -> None:
+        assert isinstance(self._context, ForkServerContext)
+        self._context.set_forkserver_preload([_PRELOAD_MODULE])
+        entries = preload.environment(self._config) if self._preload else {preload.VARIABLE: "null"}
+        # Its whole life a SIGTERM to the group must not end it, its first instants included: executors of a dead
+        # forkserver look dead to multiprocessing.
+        main = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGTERM, signal.SIG_IGN) if main else None
+        try:
+            os.environ.update(entries)
+            forkserver.ensure_running()
+        finally:
+            for name in entries:
+                os.environ.pop(name, None)
+            if main:
+                signal.signal(signal.SIGTERM, previous)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Direct children of this process that multiprocessing waits for itself."""
+        from multiprocessing import resource_tracker
+
+        tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
+        return frozenset(pid for pid in (self._server_pid, tracker) if pid)
+
+    @property
+    def _server_pid(self) -> int | None:
+        return getattr(forkserver._forkserver, "_forkserver_pid", None)
+
+    def request(self, number: int, arrived: Arrived, failed: Failed) -> None:
+        self._requests.put((number, arrived, failed))
+
+    def without_preload(self, forkserver_pid: int) -> bool:
+        with self._lock:
+            if forkserver_pid in self._replaced:
+                return False
+            self._replaced.add(forkserver_pid)
+            self._preload = False
+            if isinstance(self._context, ForkServerContext):
+                _end(forkserver_pid)
+                self._start_server()
+            return True
+
+    def stop(self) -> None:
+        super().stop()
+        self._requests.put(None)
+        server = self._server_pid
+        if self._spawning and server:
+            # It does not answer: the app's import hangs, and would outlive us.
+            os.kill(server, signal.SIGKILL)
+
+    def run(self) -> None:
+        """Make one child after the other."""
+        while (request := self._requests.get()) is not None:
+            number, arrived, failed = request
+            self._spawning = True
+            try:
+                slot = self._spawn(number)
+            except (OSError, EOFError) as exc:
+                failed(number, exc)
+            else:
+                arrived(slot)
+            finally:
+                self._spawning = False
+
+    def _spawn(self, number: int) -> Slot:
+        ours, theirs = socket.socketpair()
+        read_end, write_end = self._context.Pipe(duplex=False)
+        try:
+            with self._lock:
+                process = self._context.Process(  # type: ignore[attr-defined]
+                    target=executor_main.run,
+                    args=(theirs, read_end, self._config),
+                    name=f"pyqs-executor-{number}",
+                    daemon=False,
+                )
+                process.start()
+        except BaseException:
+            ours.close()
+            write_end.close()
+            raise
+        finally:
+            theirs.close()
+            read_end.close()
+        return Slot(number, ours, process.pid, process, write_end)
+
+
+def _end(pid: int) -> None:
+    """Kill our forkserver and wait until it is dead, leaving it to multiprocessing to reap."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    except (ProcessLookupError, ChildProcessError):
+        pass
