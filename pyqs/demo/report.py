@@ -61,7 +61,7 @@ class Screen:
         chained = sum(len(one.runs) - 1 for one in outcome.written if one.runs)
         self.say(f"One of Celery 5.7's messages was a chain: its {chained} later steps were written and run by pyqs.")
         if outcome.reason:
-            self.say(f"Still on its queue, nothing unreadable is ever deleted: {outcome.reason}")
+            self.say(f"The forged message is still on its queue (nothing unreadable is ever deleted): {outcome.reason}")
         problems = outcome.problems()
         if not problems:
             self.say("Every message ran exactly once; the forged one did not run and was not lost.")
@@ -79,5 +79,5 @@ def reason(log: str, message_id: str) -> str:
     """What the worker's log says about a message, without the time and the logger's name; "" if nothing."""
     for line in log.splitlines():
         if message_id and message_id in line:
-            return line[line.index(message_id) :]
+            return line.partition(message_id)[2].lstrip("):, ")
     return ""

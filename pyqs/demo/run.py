@@ -13,24 +13,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pyqs.config import ConnectionConfig
 from pyqs.demo import report, scenario
 from pyqs.errors import PyQSError
+from pyqs.local.inprocess import InProcessSqs
+from pyqs.local.server import LocalServer
+from pyqs.local.store import Store
 from pyqs.message import OutgoingMessage
-
-if TYPE_CHECKING:
-    from pyqs.sqs import Sqs
+from pyqs.sqs import Sqs
 
 #: Seconds after which a worker that should have drained the queues long ago is ended.
 DEADLINE = 60.0
 #: What the demo types, as the user would.
 WORKER = ("worker", "-Q", "email.*", "--burst", "--include", "email_tasks")
+REGION = "us-east-1"
 _LOOK = 0.1
 
 
@@ -79,20 +79,21 @@ class Outcome:
 def run() -> int:
     """Run the demo; 0 only if every message ran exactly once and the poison one is still there, else 1."""
     screen = report.Screen()
-    from pyqs.local.server import LocalServer
-    from pyqs.local.store import Store
-
-    with tempfile.TemporaryDirectory(prefix="pyqs-demo-") as folder, LocalServer(Store()) as server:
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(Store()))
+        server = stack.enter_context(LocalServer(store))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pyqs-demo-"))
         project = Path(folder)
         for name, text in scenario.project_files().items():
             (project / name).write_text(text, encoding="utf-8")
         env = environment(server.endpoint_url, project / "ledger", os.environ)
         screen.say(f"An SQS of our own answers at {server.endpoint_url}: no AWS account, nothing leaves this machine.")
-        with connected(env) as sqs:
-            outcome = Outcome(fill(sqs, project, env))
-            screen.say(f"{len(outcome.written)} messages written. Now a worker: pyqs {shlex.join(WORKER)}")
-            drain(outcome, project, env, screen)
-            outcome.left = leftovers(sqs, outcome.written)
+        # In-process: no client of the SDK, so nothing of the user's AWS settings is read here either.
+        sqs = InProcessSqs(store, region=REGION)
+        outcome = Outcome(fill(sqs, project, env))
+        screen.say(f"{len(outcome.written)} messages written. Now a worker: pyqs {shlex.join(WORKER)}")
+        drain(outcome, project, env, screen)
+        outcome.left = leftovers(sqs, outcome.written)
     return screen.finish(outcome)
 
 
@@ -102,7 +103,7 @@ def environment(url: str, ledger: Path, environ: Mapping[str, str]) -> dict[str,
     env.pop("DJANGO_SETTINGS_MODULE", None)
     env |= {
         "PYQS_ENDPOINT_URL": url,
-        "PYQS_REGION": "us-east-1",
+        "PYQS_REGION": REGION,
         "PYQS_ACCESS_KEY_ID": "demo",
         "PYQS_SECRET_ACCESS_KEY": "demo",
         "PYQS_DEMO_LEDGER": str(ledger),
@@ -115,18 +116,6 @@ def environment(url: str, ledger: Path, environ: Mapping[str, str]) -> dict[str,
     if "site-packages" not in home:  # run from a checkout: the processes start elsewhere and must find it
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (home, env.get("PYTHONPATH"))))
     return env
-
-
-@contextmanager
-def connected(env: Mapping[str, str]) -> Iterator[Sqs]:
-    """A client for the demo's SQS."""
-    from pyqs.sqs import connect
-
-    sqs = connect(ConnectionConfig.from_environment(env))
-    try:
-        yield sqs
-    finally:
-        sqs.close()
 
 
 def fill(sqs: Sqs, project: Path, env: Mapping[str, str]) -> list[scenario.Written]:

@@ -72,7 +72,7 @@ def project_files() -> dict[str, str]:
 
 
 def rows(written: Sequence[Written], ledger: Sequence[str]) -> list[Row]:
-    """The table, in the order in which queues and writers appeared."""
+    """The table: queues in the order in which they appeared, and writers within each."""
     ran = Counter(ledger)
     table: dict[tuple[str, str], Row] = {}
     for one in written:
@@ -80,7 +80,8 @@ def rows(written: Sequence[Written], ledger: Sequence[str]) -> list[Row]:
         runs = sum(ran[key] for key in one.runs)
         left = 0 if one.runs and ran[one.runs[0]] else 1
         table[one.queue, one.writer] = Row(one.queue, one.writer, before.written + 1, before.runs + runs, before.left + left)
-    return list(table.values())
+    queues = list(dict.fromkeys(one.queue for one in written))
+    return sorted(table.values(), key=lambda row: queues.index(row.queue))
 
 
 def problems(written: Sequence[Written], ledger: Sequence[str]) -> list[str]:

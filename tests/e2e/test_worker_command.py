@@ -157,7 +157,7 @@ def test_hooks_registered_before_main_reach_the_executors(project: Any, queues: 
     write(project, "import tasks\ntasks.send.delay(1)")
     running = project.start(program=[sys.executable, "manage.py"])
     project.wait_until(lambda: len(project.ran()) == 3)
-    running.signal()
+    running.signal(signal.SIGINT)
     assert running.wait() == 0, running.stderr
     assert project.ran() == ["after success NoneType", "before tasks.send [1]", "send 1 x"]
 
