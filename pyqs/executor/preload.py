@@ -61,7 +61,19 @@ def environment(config: RuntimeConfig) -> dict[str, str]:
     care of the forkserver's signals and end.
     """
     fields = {name: value for name, value in _fields(config).items() if name != "connection"}
-    return {VARIABLE: json.dumps({"config": fields, "path": sys.path})}
+    return {VARIABLE: json.dumps({"config": fields, "path": sys.path, "lifeline": _workers_pipe()})}
+
+
+def _workers_pipe() -> str:
+    """The read end of a pipe that closes with this process, as a path that a forkserver can open."""
+    global _pipe
+    pid = os.getpid()
+    if _pipe is None or _pipe[0] != pid:
+        _pipe = (pid, *os.pipe())
+    return f"/proc/{pid}/fd/{_pipe[1]}"
+
+
+_pipe: tuple[int, int, int] | None = None
 
 
 def boot(config: RuntimeConfig) -> Booted:
@@ -159,12 +171,17 @@ def _serve(frame: FrameType) -> Booted | None:
     lifeline.own_signals()
     alive = frame.f_locals.get("alive_r")
     if isinstance(alive, int):
-        # The worker holds the other end (executors close theirs). Reading it, as the server does, is not enough: an
-        # import may hang, and a non-daemon thread of the app would keep the server after its last statement.
+        # The worker holds the other end (executors close theirs). Reading it, as the server does, is not enough: a
+        # non-daemon thread of the app would keep the server after its last statement.
         lifeline.end_with(alive)
     told = json.loads(os.environ.pop(VARIABLE, "null"))
     if told is None:
         return None
+    try:
+        # While an import hangs, the other pipe is kept open by the worker's own request, which waits here unread.
+        lifeline.end_with(os.open(told["lifeline"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:  # no /proc, or the worker has gone already: then the other pipe tells
+        pass
     sys.path[:] = [entry for entry in told["path"] if entry]
     config = RuntimeConfig(**{name: _tuples(value) for name, value in told["config"].items()})
     booted = boot(config)

@@ -185,12 +185,13 @@ def test_what_cannot_be_read_is_hidden_and_never_started(child: Any, body: str) 
     assert end(child, "tasks.good").status == "succeeded"
 
 
-NAMES = ["os.system", "builtins.eval", "antigravity.x", "pip.x", "pip._internal.main", "this.x", "tasks.plain", "tasks.HERE.unlink",
-         "tasks.good.__globals__", "tasks.subprocess.run", "nowhere.x", "good", "", ".", "tasks.", "..x", "tasks good", "setup.main",
-         "__main__.x", "venv.inside.run", "site-packages.x"]  # fmt: skip
+NAMES = """
+    os.system builtins.eval antigravity.x pip.x pip._internal.main this.x nowhere.x good . tasks. ..x setup.main __main__.x
+    tasks.plain tasks.HERE.unlink tasks.good.__globals__ tasks.subprocess.run venv.inside.run site-packages.x pyqs.main.main
+"""
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name])
+@pytest.mark.parametrize("name", [*NAMES.split(), "tasks good", "tasks.\u00e9"])
 def test_a_name_that_is_no_task_imports_and_runs_nothing(parent: Any, name: str) -> None:
     parent.write("tasks.py", TASKS + """
     def plain(): (HERE / "ran").touch()
