@@ -104,7 +104,9 @@ class AMQP:
             group_id=None if group_id is None else str(group_id),
             dedup_id=None if dedup_id is None else str(dedup_id),
         )
-        self._publish(queue.name, sqs_message, name)
+        retry = options.get("retry")
+        wanted = conf.task_publish_retry if retry is None else retry
+        self._publish(queue.name, sqs_message, name, policy if wanted else None)
         signals.after_task_publish.send(sender=name, body=body, headers=headers, exchange=exchange, routing_key=routing_key)
 
     def round_trip(self, args: Any, kwargs: Any, serializer: str | None) -> tuple[Any, Any]:
@@ -152,9 +154,9 @@ class AMQP:
         eta = headers.get("eta") or (body.get("eta") if isinstance(body, Mapping) else None)
         return publisher.delay_until(_timestamp(eta), now=time.time())
 
-    def _publish(self, queue: str, message: OutgoingMessage, name: str) -> None:
+    def _publish(self, queue: str, message: OutgoingMessage, name: str, policy: Mapping[str, Any] | None) -> None:
         try:
-            self.app.publisher.send(queue, message, task=name)
+            self.app.publisher.send(queue, message, task=name, retry_policy=policy)
         except publisher.UndefinedQueue:
             raise
         except SqsError as exc:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Publisher:
         transport: the app's broker settings; read on first use.
         create_missing: whether a missing queue is created (``task_create_missing_queues``).
         connector: makes a client.
+        sleep: waits; for tests.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class Publisher:
         *,
         create_missing: Callable[[], bool],
         connector: Callable[[ConnectionConfig], Sqs] = connect,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._read = transport
         self._create_missing = create_missing
         self.connector = connector
+        self._sleep = sleep
         self._transport: Transport | None = None
         self._clients: dict[ConnectionConfig, Sqs] = {}
         self._urls: dict[str, str] = {}
@@ -104,12 +107,16 @@ class Publisher:
         self._urls.clear()
 
     # -- sending --------------------------------------------------------------------------------------------------
-    def send(self, queue: str, message: OutgoingMessage, *, task: str = "") -> None:
+    def send(
+        self, queue: str, message: OutgoingMessage, *, task: str = "", retry_policy: Mapping[str, Any] | None = None
+    ) -> None:
         """Send one message, or put it into the running task's outbox.
 
         Parameters:
             queue: the logical name; prefix and mapping are applied here.
             task: for error texts.
+            retry_policy: Celery's ``task_publish_retry_policy`` (max_retries, interval_start, interval_step, interval_max in
+                seconds) for errors that may pass; None tries once. It comes on top of the SDK's own retries.
 
         Raises:
             BadMessageOption: a queue name or an option that SQS does not take.
@@ -124,6 +131,19 @@ class Publisher:
             create = predefined is None and self._create_missing()
             outbox.append(FollowUp(predefined.url if predefined else name, message, create))
             return
+        pauses = _pauses(retry_policy)
+        while True:
+            try:
+                self._send_now(name, message)
+                return
+            except SqsError as exc:
+                pause = next(pauses, None) if exc.retryable else None
+                if pause is None:
+                    raise
+                log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
+                self._sleep(pause)
+
+    def _send_now(self, name: str, message: OutgoingMessage) -> None:
         url, created = self._url(name)
         client = self._client(name)
         try:
@@ -135,7 +155,7 @@ class Publisher:
             url, created = (url, True) if created else self._url(name)
             # SQS asks for a second between creating a queue and using it.
             for pause in CREATED_PAUSES if created else ():
-                time.sleep(pause)
+                self._sleep(pause)
                 try:
                     client.send(url, message)
                     return
@@ -245,6 +265,18 @@ class Publisher:
         return replace(
             message, delay=None, group_id=message.group_id or DEFAULT_GROUP, dedup_id=message.dedup_id or str(uuid.uuid4())
         )
+
+
+def _pauses(policy: Mapping[str, Any] | None) -> Iterator[float]:
+    """The waits of a retry policy, in seconds; ``max_retries`` None means no end, and no policy no wait at all."""
+    if policy is None:
+        return
+    limit, pause = policy.get("max_retries", 3), float(policy.get("interval_start") or 0)
+    done = 0
+    while limit is None or done < limit:
+        yield pause
+        pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or 0))
+        done += 1
 
 
 def delay_until(eta: float | None, *, now: float) -> int | None:

@@ -59,6 +59,8 @@ class _Tasks:
 
     def get(self, name: str) -> Task | None:
         for app in (self.app, *(other for other in state.active_apps() if other is not self.app)):
+            if not (app.finalized or app.autofinalize):
+                continue
             task: Task | None = dict.get(app.tasks, name)
             if task is not None:
                 return task
@@ -242,6 +244,7 @@ class CeleryPrepared:
         signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)
         outbox: list[FollowUp] = []
+        pid = os.getpid()
         outcome: trace.TraceOutcome | None = None
         ended: BaseException | None = None
         with publisher.collecting(outbox):
@@ -252,6 +255,8 @@ class CeleryPrepared:
             except Reject as exc:  # from a handler: on_success, after_return
                 outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
             except BaseException as exc:
+                if os.getpid() != pid:  # a process that the task forked: it is nobody's executor
+                    raise
                 ended = exc
                 self._lost(context, exc)
         if outcome is None:

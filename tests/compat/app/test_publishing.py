@@ -214,6 +214,40 @@ def test_a_failed_publish_is_kombus_operational_error(app: Celery) -> None:
         app.send_task("t")
 
 
+def test_a_passing_failure_is_retried_by_the_policy(app: Celery, sqs: InProcessSqs, take: Callable[..., Any]) -> None:
+    from pyqs.errors import AccessDenied, Throttled
+
+    slept: list[float] = []
+    failures: list[Exception] = [Throttled("slow"), Throttled("slow"), Throttled("slow")]
+    original = sqs.send
+    sent: list[Any] = []
+
+    def send(url: str, message: Any) -> Any:
+        sent.append(message)
+        if failures:
+            raise failures.pop()
+        return original(url, message)
+
+    sqs.send = send  # type: ignore[method-assign]
+    app.publisher._sleep = slept.append
+    app.send_task("t", queue="x.fifo")
+    assert slept == pytest.approx([0, 0.2, 0.4])
+    assert len({message.dedup_id for message in sent}) == 1
+    assert len(take("x.fifo")) == 1
+    from kombu.exceptions import OperationalError
+
+    failures[:] = [Throttled("slow")] * 9
+    with pytest.raises(OperationalError):
+        app.send_task("t", retry_policy={"max_retries": 1})
+    assert len(failures) == 7
+    with pytest.raises(OperationalError):
+        app.send_task("t", retry=False)
+    failures[:] = [AccessDenied("no"), AccessDenied("no")]
+    with pytest.raises(OperationalError):
+        app.send_task("t")
+    assert len(failures) == 1
+
+
 def test_an_illegal_queue_name_is_refused(app: Celery) -> None:
     with pytest.raises(BadMessageOption, match="80"):
         app.send_task("t", queue="x" * 81)
