@@ -322,7 +322,7 @@ class Celery:
     def create_task_cls(self) -> type[BaseTask]:
         """A class of ``task_cls`` that belongs to this app."""
         base = imports.symbol_by_name(self.task_cls)
-        return type(base.__name__, (base,), {"app": self, "abstract": True, "__module__": base.__module__})
+        return type(base.__name__, (base,), {"app": self, "_app": self, "abstract": True, "__module__": base.__module__})
 
     def annotations_for(self, task: type[BaseTask]) -> Iterable[dict[str, Any]]:
         """What ``task_annotations`` says of a task: for all first, then by name."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pyqs.config import ConnectionConfig
+from pyqs.errors import ConfigError, CredentialsError
 from pyqs.queues.names import canonical_name
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
@@ -41,6 +42,13 @@ _ONLY_DEFAULT = {
     "worker_consumer": "celery.worker.consumer:Consumer",
     "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
 }
+#: Settings of Celery that a worker would notice, not built yet.
+_NOT_KEPT_YET = (
+    "worker_max_tasks_per_child", "worker_max_memory_per_child", "worker_deduplicate_successful_tasks", "worker_direct",
+    "task_retry_on_worker_lost", "worker_enable_soft_shutdown_on_idle",
+)  # fmt: skip
+#: kombu's region where neither the options nor the AWS configuration name one.
+DEFAULT_REGION = "us-east-1"
 _NO_BACKEND = (None, "", "disabled", "disabled://")
 
 
@@ -178,6 +186,21 @@ def read_broker_url(url: str, options: Mapping[str, Any]) -> ConnectionConfig:
     )
 
 
+def with_region(connection: ConnectionConfig) -> ConnectionConfig:
+    """The connection with a region: its own, that of the AWS configuration, else kombu's ``us-east-1``. Loads the SDK."""
+    if connection.region:
+        return connection
+    from pyqs.sqs.session import build_session, find_region
+
+    try:
+        region = find_region(connection, build_session(connection))
+    except CredentialsError:  # a profile that does not exist: connecting says so
+        return connection
+    except ConfigError:
+        region = DEFAULT_REGION
+    return replace(connection, region=region)
+
+
 def _overlay(first: ConnectionConfig, second: ConnectionConfig) -> ConnectionConfig:
     """``first``, with what it leaves open taken from ``second``; a key and its secret stay together."""
     keys = first if first.access_key_id else second
@@ -267,6 +290,9 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
         notes.append(f"broker_transport_options {', '.join(unknown)}: unknown here, ignored")
     if conf.task_always_eager:
         notes.append("task_always_eager is on: what tasks call runs inside them, in this worker, too")
+    for name in _NOT_KEPT_YET:
+        if conf.get(name):
+            notes.append(f"{name} is not kept yet")
     for name in ("worker_send_task_events", "task_send_sent_event", "worker_state_db"):
         if conf.get(name):
             notes.append(f"{name} is set, but there are no monitoring events and no state file here")
@@ -292,7 +318,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
     if pool_is_solo := str(conf.worker_pool) == "solo":
         notes = (*notes, "worker_pool = solo: one executor")
     return WorkerSettings(
-        connection=transport.connection,
+        connection=with_region(transport.connection),
         queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
         app_queues=names,
         queue_prefix=transport.prefix,

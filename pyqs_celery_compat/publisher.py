@@ -27,7 +27,7 @@ from pyqs.producer import CREATED_PAUSES, MAX_BYTES, guard_queues, message_size
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
 from pyqs_celery_compat import state
-from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides
+from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -238,7 +238,8 @@ class Publisher:
             self._pid, self._lock = os.getpid(), threading.RLock()
         with self._lock:
             if connection not in self._clients:
-                self._clients[connection] = self.connector(connection)
+                # A connector of a test's needs no region, and no SDK to find one.
+                self._clients[connection] = self.connector(with_region(connection) if self.connector is connect else connection)
             return self._clients[connection]
 
     def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:

@@ -100,7 +100,6 @@ class Task:
     serializer: str | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
-    backend: Any = None
     track_started: bool | None = None
     acks_late: bool | None = None
     acks_on_failure_or_timeout: bool | None = None
@@ -418,6 +417,11 @@ class Task:
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
         """Store a state of this call; without a result backend nowhere."""
         self._get_app().backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
+
+    @property
+    def backend(self) -> Any:
+        """The app's result backend."""
+        return self._get_app().backend
 
     def add_trail(self, result: Any) -> Any:
         """Note the result of a task that this one has called."""

@@ -117,6 +117,26 @@ def test_worker_settings_left_open(make_app: Callable[..., Celery]) -> None:
     assert worker_settings(make_app(task_create_missing_queues=False, task_queues={"a": {}})).create_queues is False
 
 
+def test_settings_that_are_not_kept_yet_are_named(make_app: Callable[..., Celery]) -> None:
+    notes = worker_settings(make_app(worker_max_tasks_per_child=5, task_send_sent_event=True, task_always_eager=True)).notes
+    text = "\n".join(notes)
+    assert "worker_max_tasks_per_child is not kept yet" in text
+    assert "task_send_sent_event" in text
+    assert "task_always_eager" in text
+    assert worker_settings(make_app()).notes == ()
+
+
+def test_the_region_falls_back_as_kombus(make_app: Callable[..., Celery], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    assert worker_settings(make_app()).connection.region == "us-east-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    assert worker_settings(make_app()).connection.region == "eu-north-1"
+    options = {"region": "ap-south-1"}
+    assert worker_settings(make_app(broker_transport_options=options)).connection.region == "ap-south-1"
+
+
 def test_kombu_queues_and_names(make_app: Callable[..., Celery]) -> None:
     from kombu import Exchange, Queue
 

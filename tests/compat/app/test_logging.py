@@ -1,4 +1,4 @@
-"""``utils.log`` and the log lines of tasks."""
+"""Task loggers and the log lines of tasks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pyqs_celery_compat import Celery
-from pyqs_celery_compat.utils import gen_unique_id, uuid
-from pyqs_celery_compat.utils.log import TaskFormatter, get_logger, get_task_logger
+from pyqs_celery_compat.log import TaskFormatter, get_logger, get_task_logger
 
 
 def test_task_loggers_are_below_celery_task() -> None:
@@ -43,10 +42,6 @@ def test_records_know_their_task(app: Celery) -> None:
     work.apply(task_id="i")
     logger.removeHandler(handler)
     assert texts == ["??? ??? outside", "n i inside"]
-
-
-def test_ids() -> None:
-    assert len({uuid(), gen_unique_id()}) == 2
 
 
 def test_a_success_is_one_line_as_celerys(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
