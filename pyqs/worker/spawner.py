@@ -98,12 +98,14 @@ class ForkserverSpawner(Service):
 
     def without_preload(self, forkserver_pid: int) -> bool:
         with self._lock:
-            if forkserver_pid in self._replaced:
+            # A child that reports after its forkserver has been replaced may name whoever adopted it: that one is not ours.
+            if not self._preload or forkserver_pid in self._replaced:
                 return False
             self._replaced.add(forkserver_pid)
             self._preload = False
             if isinstance(self._context, ForkServerContext):
-                _end(forkserver_pid)
+                if forkserver_pid == self._server_pid:
+                    _end(forkserver_pid)
                 self._start_server()
             return True
 
