@@ -41,6 +41,9 @@ class _Lane:
     queue: str
     create: bool = False
 
+    def __str__(self) -> str:
+        return self.queue.rstrip("/").rpartition("/")[2]
+
 
 @dataclass(eq=False, slots=True)
 class _Settlement:
@@ -210,12 +213,11 @@ class Acker:
         else:
             again = self._hide(lane, entries)
         if again:
-            errors = {error for _, error in again}
             if not self._batches.failing(lane):
-                log.warning("%s on %s fails, trying again: %s", lane.kind, lane.queue, next(iter(errors)))
+                log.warning("queue %s: a %s fails and is tried again: %s", lane, lane.kind, again[0][1])
             self._batches.retry(lane, [entry for entry, _ in again])
         elif self._batches.succeeded(lane):
-            log.info("%s on %s works again", lane.kind, lane.queue)
+            log.info("queue %s: a %s works again", lane, lane.kind)
 
     def _delete(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
         handles = [one.delivery.message.receipt_handle for one, _ in entries]
@@ -231,7 +233,7 @@ class Acker:
                 if isinstance(answer, LeaseLost):
                     self._totals.add("lost_leases")
                     age = boottime() - one.delivery.received_at
-                    log.warning("lease lost: %s is done, but was no longer ours after %.0f s", one.delivery, age)
+                    log.warning("%s: its lease was lost before its delete, %.0f s after the receive", one.delivery, age)
                     one.verdict = Leave()
                 self._leases.end([one.delivery])
                 self._finished(one)
@@ -265,9 +267,13 @@ class Acker:
                 continue
             if isinstance(answer, LeaseLost):
                 self._totals.add("lost_leases")
-                log.warning("lease lost: %s was no longer ours when it was to be hidden", entry[0].delivery)
+                log.warning("%s: its lease was lost before it was to be hidden", entry[0].delivery)
             elif answer is not None and self._said.add(f"hide {lane.queue}"):
-                log.warning("%s; what should be hidden comes back when its lease ends", answer)
+                log.warning(
+                    "queue %s: hiding messages is refused, they come back when their leases end: %s",
+                    entry[0].delivery.queue,
+                    answer,
+                )
             self._finished(entry[0])
         return again
 
@@ -312,7 +318,7 @@ class Acker:
             if isinstance(error, AccessDenied):
                 self._no_hops.add(delivery.queue)
             if self._said.add(f"hop {delivery.queue}"):
-                log.warning("messages of queue %s that are not due are hidden instead of sent again: %s", delivery.queue, error)
+                log.warning("queue %s: messages due later are hidden instead of sent again: %s", delivery.queue, error)
             one.verdict = Hide(one.hop)
         elif one.early:
             log.error("%s: a follow-up is lost, its message was acked early: %s", delivery, error)

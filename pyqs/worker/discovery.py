@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from pyqs.backoff import NetworkBackoff
+from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import ConfigError, PyQSError, QueueNotFound
 from pyqs.queues import FIFO, DeadLetters, Found, Pattern, compile_patterns, discover
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 JITTER = 0.2
 #: Seconds after a queue was found to be gone until it is looked for again.
 SOON = 2.0
+#: Seconds for which a deleted queue may still be listed (and not be created again; SQS API reference, DeleteQueue).
+GONE = 60.0
 
 
 class Discovery(Service):
@@ -60,6 +63,8 @@ class Discovery(Service):
         self._skipped: set[str] = set()
         self._failure = ""
         self._first = True
+        #: Queues that do not exist any more, and when that was noticed.
+        self._gone: dict[str, float] = {}
 
     def run(self) -> None:
         """Look, wait, look again."""
@@ -79,7 +84,8 @@ class Discovery(Service):
     def gone(self, queue: str, exc: QueueNotFound) -> None:
         """A fetcher was told that its queue does not exist."""
         if self._fetchers.drop(queue):
-            log.warning("queue %s is gone: %s", queue, exc)
+            log.warning("queue %s: no longer consumed, it is gone (%s)", queue, exc.code)
+            self._gone[queue] = boottime()
             if not self._config.burst:
                 self._hurry.set()
 
@@ -96,17 +102,20 @@ class Discovery(Service):
                 return None
             if self._failure != type(exc).__name__:
                 self._failure = type(exc).__name__
-                log.warning("queues cannot be looked for, trying again and again: %s", exc)
+                log.warning("looking for queues fails and is tried again until it works: %s", exc)
             return self._backoff.failed()
         self._backoff.succeeded()
         self._failure = ""
         self._say(found)
-        added, dropped = self._fetchers.sync(found.queues)
+        now = boottime()
+        self._gone = {name: at for name, at in self._gone.items() if now - at < GONE}
+        queues = {name: url for name, url in found.queues.items() if name not in self._gone}
+        added, dropped = self._fetchers.sync(queues)
         if not self._first:
             for name in added:
-                log.info("queue %s is new; it is consumed from now on", name)
+                log.info("queue %s: consuming", name)
         for name in dropped:
-            log.info("queue %s is gone; it is no longer consumed", name)
+            log.info("queue %s: no longer consumed", name)
         self._first = False
         self._on_found(found)
         if self._config.burst:
@@ -135,7 +144,7 @@ class Discovery(Service):
             name = pattern.name(self._config.queue_prefix)
             attributes = dict(self._config.create_attributes) | ({"FifoQueue": "true"} if name.endswith(FIFO) else {})
             self._sqs.create_queue(name, attributes)
-            log.warning("created queue %s, which has no dead-letter queue", name)
+            log.warning("queue %s: created; it has no dead-letter queue", name)
         return look()
 
     def _check(self, found: Found) -> None:
@@ -153,7 +162,7 @@ class Discovery(Service):
         self._missing = set(found.missing)
         for name, why in found.skipped.items():
             if name not in self._skipped:
-                log.info("queue %s is left alone: %s", name, why)
+                log.info("queue %s: not consumed: %s", name, why)
         self._skipped = set(found.skipped)
         if not found.queues and self._first:
             log.warning("no queue to consume yet; new ones are looked for")

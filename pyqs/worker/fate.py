@@ -25,14 +25,14 @@ def decide(slot: Slot, delivery: Delivery, how: str) -> Verdict:
         how: how it ended.
     """
     started = slot.started if slot.running is delivery else None
-    what = f"{delivery}, task {started.task}[{started.call_id}]" if started else f"{delivery}, not known to have started"
-    why = f" ({slot.killed})" if slot.killed else ""
+    task = f"{started.task}[{started.call_id}]" if started else "a task that is not known to have started"
+    why = f"{slot} {how}" + (f" ({slot.killed})" if slot.killed else "")
     if slot.acked_early:
-        log.error("LOST: %s: it was acked when it started, and %s %s%s", what, slot, how, why)
+        log.error("%s: %s is lost, it was acked when it started (acks_late is off) and %s", delivery, task, why)
         return Leave()
     if slot.dismissed:
-        log.warning("stopped: %s%s; its message is released", what, why)
+        log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
         return Hide(0)
     seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
-    log.error("%s %s%s while it held %s; it is run again in %d s", slot, how, why, what, seconds)
+    log.error("%s: %s while it held %s; it is run again in %d s", delivery, why, task, seconds)
     return Hide(seconds)

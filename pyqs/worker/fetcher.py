@@ -180,7 +180,7 @@ class Fetcher(Service):
         with self.state.lock:
             since, self.state.failing_since, self.state.failure = self.state.failing_since, None, ""
         if since is not None:
-            log.info("queue %s answers again after %.0f s", self.state.name, boottime() - since)
+            log.info("queue %s: receiving again after %.0f s", self.state.name, boottime() - since)
         tools.totals.add("received", len(deliveries))
         if self.stopping.is_set() or self.abandoned:
             for one in deliveries:
@@ -199,7 +199,7 @@ class Fetcher(Service):
             self.state.failure = kind
             self.state.failing_since = self.state.failing_since or boottime()
         if news:
-            log.warning("queue %s cannot be received from, trying again and again: %s", self.state.name, exc)
+            log.warning("queue %s: receiving fails and is tried again until it works: %s", self.state.name, exc)
         self._tools.on_failure(self.state.name, exc)
         self.stopping.wait(self._backoff.failed())
 

@@ -185,7 +185,7 @@ class Leases:
                 lease.renew_at = float("inf")
             self._changed.notify_all()
         for lease in leases:
-            log.error("%s has been held for twelve hours, SQS's limit; it will be handed out again", lease.delivery)
+            log.error("%s: held for twelve hours, SQS's limit; it will be handed out again", lease.delivery)
 
     def refuse(self, queue: str, own_seconds: int) -> None:
         """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``."""
@@ -194,8 +194,8 @@ class Leases:
                 return
             self._refused[queue] = own_seconds
         log.warning(
-            "sqs:ChangeMessageVisibility is not allowed on queue %s: leases are not renewed there and last as long as the "
-            "queue's own timeout (%d s); a task that takes longer will be handed out again",
+            "queue %s: leases cannot be renewed, sqs:ChangeMessageVisibility is not allowed; they last as long as the queue's "
+            "own timeout (%d s), and a task that takes longer will be handed out again",
             queue,
             own_seconds,
         )
@@ -208,13 +208,13 @@ class Leases:
         broken = [one for one in answers if one is not None and not isinstance(one, (LeaseLost, AccessDenied))]
         if broken and queue not in self._failing:
             self._failing.add(queue)
-            log.warning("leases on queue %s cannot be renewed, trying again: %s", queue, broken[0])
+            log.warning("queue %s: renewing leases fails and is tried again: %s", queue, broken[0])
         elif not broken and queue in self._failing:
             self._failing.discard(queue)
-            log.info("leases on queue %s are renewed again", queue)
+            log.info("queue %s: leases are renewed again", queue)
 
     def _tell_lost(self, lease: Lease, why: str) -> None:
         self._totals.add("lost_leases")
         age = self._clock() - lease.delivery.received_at
-        log.warning("lease lost: %s, %.0f s after its receive: %s", lease.delivery, age, why)
+        log.warning("%s: its lease is lost %.0f s after the receive: %s", lease.delivery, age, why)
         self.on_lost(lease.delivery)

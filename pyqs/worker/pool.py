@@ -83,6 +83,7 @@ class Pool(Service):
         self._buffer = Buffer()
         self._dirty: set[Slot] = set()
         self._draining = False
+        self._retries = 0
         self._hopeless = False
         self._next_look = 0.0
 
@@ -353,6 +354,11 @@ class Pool(Service):
             self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}", frame.details))
         elif self._spawner.without_preload(frame.forkserver_pid):
             log.warning("%s; every executor imports for itself now", frame.reason)
+        else:
+            # Siblings from the same forkserver say the same, once each; more than that would be a loop.
+            self._retries += 1
+            if self._retries > self._config.concurrency:
+                self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}"))
 
     def _give_up(self, exc: BootFailed) -> None:
         if not self._hopeless:

@@ -95,7 +95,7 @@ class Journal:
         self._totals.ended(frame.status)
         if frame.status in LEFT:
             if self._told.add(delivery.message.message_id):
-                log.warning(
+                log.error(
                     "message %s on queue %s is left there (%s): %s", delivery.message.message_id, delivery.queue, frame.status,
                     frame.reason,
                 )  # fmt: skip

@@ -71,7 +71,7 @@ class Shutdown:
             self._kill_at = self.deadline - min(FLUSH_MOST, timeout * FLUSH_PART)
         self._polls_end = now + longest_wait(parts.config) + POLL_GRACE
         limit = "no deadline" if timeout is None else f"deadline in {timeout:g} s"
-        log.info("%s: no more receives; running tasks go on (%s), the rest is released", why, limit)
+        log.info("stopping (%s): no more receives; running tasks go on (%s), the rest is released", why, limit)
         parts.discovery.stop()
         parts.fetchers.stop()
         parts.pool.drain()

@@ -216,17 +216,17 @@ class Slot:
     def describe_end(self) -> str:
         """How it ended, as far as that can be known."""
         if self.process is None:
-            return "ended"
+            return "died"
         self.process.join(_EXIT_CODE_PATIENCE)
         code = self.process.exitcode
         if code is None or code == 255:  # 255: the forkserver has died, its answers are worth nothing
-            return "ended"
+            return "died"
         if code < 0:
             try:
-                return f"was ended by {signal.Signals(-code).name}"
+                return f"died ({signal.Signals(-code).name})"
             except ValueError:
-                return f"was ended by signal {-code}"
-        return f"exited with code {code}"
+                return f"died (signal {-code})"
+        return f"died (exit code {code})"
 
     def close(self) -> None:
         """Give back every descriptor."""

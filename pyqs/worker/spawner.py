@@ -68,18 +68,16 @@ class ForkserverSpawner(Service):
         assert isinstance(self._context, ForkServerContext)
         self._context.set_forkserver_preload([_PRELOAD_MODULE])
         entries = preload.environment(self._config) if self._preload else {preload.VARIABLE: "null"}
-        # Its whole life a SIGTERM to the group must not end it, its first instants included: executors of a dead
-        # forkserver look dead to multiprocessing.
-        main = threading.current_thread() is threading.main_thread()
-        previous = signal.signal(signal.SIGTERM, signal.SIG_IGN) if main else None
+        # A SIGTERM to the group must not end it in its first instants either, so it starts with the signal blocked, which
+        # preload undoes when it has a handler. One that comes to us meanwhile is heard afterwards.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         try:
             os.environ.update(entries)
             forkserver.ensure_running()
         finally:
             for name in entries:
                 os.environ.pop(name, None)
-            if main:
-                signal.signal(signal.SIGTERM, previous)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     @property
     def pids(self) -> frozenset[int]:

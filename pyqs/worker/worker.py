@@ -53,6 +53,8 @@ FLUSH_PATIENCE = 30.0
 HEARTBEATS = 2
 #: Failed receives in a row after which a burst, which must end, gives up.
 BURST_FAILURES = 6
+#: Most queues that are named at the start.
+_QUEUES_SHOWN = 50
 
 
 class Worker:
@@ -254,12 +256,12 @@ class Worker:
             return
         self._announced = True
         queues = self._fetchers.queues
-        shown = ", ".join(queues[:10]) + (f" and {len(queues) - 10} more" if len(queues) > 10 else "")
+        for name in queues[:_QUEUES_SHOWN]:
+            log.info("queue %s: consuming", name)
         first = self._executors[0]
         log.info(
-            "ready: %d queues (%s), %d executors, %d registered tasks, %d of them at-most-once by their settings",
+            "ready: %d queues, %d executors, %d registered tasks, %d of them at-most-once by their settings",
             len(queues),
-            shown,
             self.config.concurrency,
             len(first.tasks),
             first.at_most_once,
