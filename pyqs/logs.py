@@ -9,6 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -82,12 +87,17 @@ def _plain_handler() -> logging.Handler:
     return handler
 
 
-def _rich_handler() -> logging.Handler:
+@cache
+def terminal() -> Console:
+    """The terminal behind stderr; one object for lines and progress, so that they do not write over each other."""
     from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _rich_handler() -> logging.Handler:
     from rich.logging import RichHandler
 
-    handler = RichHandler(
-        console=Console(stderr=True), show_path=False, markup=False, highlighter=None, log_time_format="%H:%M:%S"
-    )
+    handler = RichHandler(console=terminal(), show_path=False, markup=False, log_time_format="%H:%M:%S")
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     return handler

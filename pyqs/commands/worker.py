@@ -113,7 +113,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         concurrency=concurrency,
         burst=chosen.burst,
         strict=chosen.strict,
-        create_queues=app.create_queues if chosen.create_queues is None else chosen.create_queues,
+        create_queues=_creates_queues(chosen, app),
         create_attributes=app.create_attributes,
         lease=chosen.lease,
         batch_size=chosen.batch_size,
@@ -124,6 +124,13 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         predefined_queues=app.predefined_queues,
         progress=progress,
     )
+
+
+def _creates_queues(chosen: WorkerOptions, app: AppSettings) -> bool:
+    """As asked; else where Celery would, but not for a worker that is to end over a name that does not exist."""
+    if chosen.create_queues is not None:
+        return chosen.create_queues
+    return app.create_queues and not (chosen.strict or chosen.burst)
 
 
 def _shutdown_timeout(chosen: WorkerOptions, app: AppSettings) -> float | None:
@@ -160,7 +167,9 @@ def start(chosen: WorkerOptions) -> int:
     metavar="PATTERN",
     help="Classes that pickle-safe may load too: 'myapp.models.*'. Repeatable.",
 )
-@options.option("--burst", env="BURST", is_flag=True, help="Drain what is there, then exit 0.")
+@options.option(
+    "--burst", env="BURST", is_flag=True, help="Drain what is there, then exit 0; 2 when a named queue does not exist."
+)
 @options.option(
     "--strict", env="STRICT", is_flag=True, help="Exit 2 when a named queue does not exist, instead of waiting for it."
 )
@@ -168,7 +177,7 @@ def start(chosen: WorkerOptions) -> int:
     "--create-queues/--no-create-queues",
     env="CREATE_QUEUES",
     default=None,
-    help="Create named queues that are missing [default: what the app says; without an app no].",
+    help="Create named queues that are missing [default: what the app says, but not with --strict or --burst; without an app no].",
 )
 @options.option(
     "--lease",

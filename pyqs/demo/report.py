@@ -76,8 +76,8 @@ class Screen:
 
 
 def reason(log: str, message_id: str) -> str:
-    """What the worker's log says about a message, without the time and the logger's name; "" if nothing."""
+    """What the worker's log says about a message, without what leads up to the reason; "" if nothing."""
     for line in log.splitlines():
         if message_id and message_id in line:
-            return line.partition(message_id)[2].lstrip("):, ")
+            return line.partition(message_id)[2].partition(": ")[2]
     return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyqs import logs
 from pyqs.worker.report import Totals
 
 if TYPE_CHECKING:
@@ -19,11 +20,10 @@ class ProgressLine:
     def __init__(self, enabled: bool) -> None:
         self._progress: Progress | None = None
         if enabled:
-            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-            self._progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+            self._progress = Progress(*columns, TimeElapsedColumn(), console=logs.terminal(), transient=True)
             self._task = self._progress.add_task("draining", total=None)
             self._progress.start()
 

@@ -148,6 +148,18 @@ def test_an_app_fills_what_the_command_line_leaves_open(started: Started, app_se
     assert config.runtime.app == "proj"
 
 
+@pytest.mark.parametrize(
+    ("options", "created"),
+    [("", True), ("--strict", False), ("--burst", False), ("--strict --create-queues", True), ("--no-create-queues", False)],
+)
+def test_an_app_creates_queues_unless_the_worker_is_to_end_over_a_missing_one(
+    options: str, created: bool, started: Started, app_settings: dict[str, app.AppSettings]
+) -> None:
+    app_settings["proj"] = app.AppSettings(queues=("default",), create_queues=True)
+    assert cli.main(["worker", "-A", "proj", *options.split()]) == 0
+    assert started[0].create_queues is created
+
+
 def test_the_command_line_wins_over_the_app(started: Started, app_settings: dict[str, app.AppSettings]) -> None:
     app_settings["proj"] = app.AppSettings(queues=("default",), create_queues=True, concurrency=6, shutdown_timeout=90.0)
     line = "worker -A proj -Q other -c 1 --shutdown-timeout 5 --no-create-queues"
