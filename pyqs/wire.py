@@ -156,7 +156,11 @@ class FrameReader:
                 return
             payload = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
-            yield _from_primitive(json.loads(payload))
+            try:
+                frame = _from_primitive(json.loads(payload))
+            except (TypeError, AttributeError, RecursionError) as exc:
+                raise ValueError(f"what came is no frame: {type(exc).__name__}") from None
+            yield frame
 
 
 def _to_primitive(frame: Frame) -> list[object]:
@@ -196,7 +200,7 @@ def _from_primitive(raw: list[object]) -> Frame:
     kind, *rest = raw
     reader = _READERS.get(str(kind))
     if reader is None:
-        raise ValueError(f"unknown frame {kind!r}")
+        raise ValueError("a frame of an unknown kind")
     return reader(*rest)  # type: ignore[no-any-return, operator]
 
 
