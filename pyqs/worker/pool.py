@@ -414,6 +414,8 @@ class Pool(Service):
         if self._draining:
             return
         self._draining = True
+        if self._expected:
+            self._spawner.cancel()
         for one in self._buffer.clear():
             self._release(one)
         for slot in list(self._slots.values()):

@@ -45,6 +45,10 @@ class Spawner(Protocol):
         """From now on children import for themselves; True when that is news."""
         ...
 
+    def cancel(self) -> None:
+        """What is being made is not wanted any more: let it fail soon."""
+        ...
+
 
 class ForkserverSpawner(Service):
     """Executors as children of a forkserver (on macOS: spawned, for development)."""
@@ -57,6 +61,7 @@ class ForkserverSpawner(Service):
         self._lock = threading.Lock()
         self._replaced: set[int] = set()
         self._spawning = False
+        self._cancelled = threading.Event()
         self._context: BaseContext = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
     def prepare(self) -> None:
@@ -107,13 +112,17 @@ class ForkserverSpawner(Service):
                 self._start_server()
             return True
 
+    def cancel(self) -> None:
+        self._cancelled.set()
+        server = self._server_pid
+        if self._spawning and server:
+            # It may be in an import that takes long, or for ever; a child that it has just forked ends by its lifeline.
+            os.kill(server, signal.SIGKILL)
+
     def stop(self) -> None:
         super().stop()
         self._requests.put(None)
-        server = self._server_pid
-        if self._spawning and server:
-            # It does not answer: the app's import hangs, and would outlive us.
-            os.kill(server, signal.SIGKILL)
+        self.cancel()
 
     def run(self) -> None:
         """Make one child after the other."""
@@ -121,6 +130,8 @@ class ForkserverSpawner(Service):
             number, arrived, failed = request
             self._spawning = True
             try:
+                if self._cancelled.is_set():
+                    raise EOFError("it is not wanted any more")
                 slot = self._spawn(number)
             except (OSError, EOFError) as exc:
                 failed(number, exc)
