@@ -26,12 +26,15 @@
         ├── ExecutorLost         it died with a delivery in hand
         └── TimedOut             its task passed a time limit
 
-Owns: the classes above. Runs in every process. Imports nothing of pyqs. Never holds a credential or a message body in a
-message text.
+Owns: the classes above, and the text of an app's own traceback. Runs in every process. Imports nothing of pyqs. Never holds a
+credential or a message body in a message text.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+import traceback
 from collections.abc import Sequence
 
 
@@ -181,3 +184,22 @@ class ExecutorLost(ExecutorError):
 
 class TimedOut(ExecutorError):
     """A task passed its hard time limit and its executor was killed."""
+
+
+def app_traceback(exc: BaseException) -> str:
+    """The traceback of what an app raised while we imported it: its own frames, not ours or importlib's that led there.
+
+    An error of ours has the traceback of its cause, or none ("") when nothing of the app caused it.
+    """
+    if isinstance(exc, PyQSError):
+        return "" if exc.__cause__ is None else app_traceback(exc.__cause__)
+    text = traceback.TracebackException.from_exception(exc)
+    while text.stack and _leads_there(text.stack[0].filename):
+        del text.stack[0]
+    return "".join(text.format())
+
+
+def _leads_there(filename: str) -> bool:
+    home = os.path.dirname(os.path.abspath(__file__))
+    ours = (home + os.sep, home + "_celery_compat" + os.sep)
+    return filename.startswith((*ours, "<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep))

@@ -12,10 +12,9 @@ import json
 import os
 import subprocess
 import sys
-import traceback
 from typing import Any
 
-from pyqs.errors import BootFailed, ConfigError
+from pyqs.errors import BootFailed, ConfigError, app_traceback
 from pyqs_celery_compat import conf
 
 #: Seconds that an app may take to be imported.
@@ -91,7 +90,7 @@ def main(question: str) -> int:
     except ConfigError as exc:
         answer = {"config_error": str(exc)}
     except BaseException as exc:  # SystemExit, too: an app that calls sys.exit() while it is imported
-        answer = {"error": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()}
+        answer = {"error": f"{type(exc).__name__}: {exc}", "traceback": app_traceback(exc)}
     payload = json.dumps(answer).encode() + b"\n"
     with os.fdopen(asked["answer"], "wb") as pipe:
         pipe.write(payload)

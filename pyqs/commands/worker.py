@@ -177,7 +177,7 @@ def start(chosen: WorkerOptions) -> int:
     "--create-queues/--no-create-queues",
     env="CREATE_QUEUES",
     default=None,
-    help="Create named queues that are missing [default: as the app says, but not with --strict or --burst; without an app no].",
+    help="Create named queues that are missing [default: as the app says, but not with --strict or --burst; else no].",
 )
 @options.option(
     "--lease",

@@ -14,7 +14,6 @@ import select
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -23,6 +22,7 @@ from typing import NoReturn
 from pyqs import backoff, logs
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
+from pyqs.errors import app_traceback
 from pyqs.executor import lifeline, preload
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit
@@ -83,7 +83,7 @@ def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport] | NotReady:
         logs.configure(config.log_level, secrets=secrets)
         booted.runtime.after_fork()
     except BaseException as exc:
-        return NotReady(preload.reason_of(exc), traceback.format_exc(), server)
+        return NotReady(preload.reason_of(exc), app_traceback(exc), server)
     return booted.runtime, booted.report
 
 

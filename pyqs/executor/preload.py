@@ -16,13 +16,12 @@ import os
 import sys
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from pyqs.config import ConnectionConfig, RuntimeConfig
-from pyqs.errors import ConfigError, PyQSError
+from pyqs.errors import ConfigError, PyQSError, app_traceback
 from pyqs.executor import lifeline
 from pyqs.runtime import BootReport, TaskRuntime
 
@@ -83,7 +82,7 @@ def boot(config: RuntimeConfig) -> Booted:
         runtime = _load(config)
         report = runtime.boot()
     except BaseException as exc:  # a module may raise SystemExit while it is imported
-        return Booted(config, reason=reason_of(exc), details=traceback.format_exc())
+        return Booted(config, reason=reason_of(exc), details=app_traceback(exc))
     return Booted(config, runtime, report)
 
 
