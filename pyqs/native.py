@@ -60,8 +60,8 @@ class NativeRuntime:
         for module in self._config.include:
             try:
                 importlib.import_module(module)
-            except PyQSError:
-                raise  # a task or a setting that pyqs refuses: it says what and why
+            except PyQSError as exc:  # a task that pyqs refuses: its text says which and why
+                raise BootFailed(f"module {module} does not load: {exc}") from exc
             except BaseException as exc:  # a module may raise SystemExit
                 raise BootFailed(f"module {module} does not load: {type(exc).__name__}: {exc}") from exc
         return BootReport(registry.names())

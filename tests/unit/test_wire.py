@@ -44,17 +44,18 @@ seconds = st.floats(0, 1e9, allow_nan=False)
 flags = st.booleans()
 attributes = st.dictionaries(
     texts,
-    st.builds(MessageAttribute, texts, texts, st.none()) | st.builds(MessageAttribute, texts, st.none(), st.binary(max_size=20)),
+    st.builds(MessageAttribute, texts, texts, st.none())
+    | st.builds(MessageAttribute, texts, st.none(), st.binary(max_size=20)),
     max_size=3,
 )
-received = st.builds(ReceivedMessage, texts, texts, st.text(max_size=200), st.dictionaries(texts, texts, max_size=3), attributes)
+received = st.builds(
+    ReceivedMessage, texts, texts, st.text(max_size=200), st.dictionaries(texts, texts, max_size=3), attributes
+)
 deliveries = st.builds(Delivery, numbers, texts, texts, received, seconds, seconds, numbers)
 outgoing = st.builds(
     OutgoingMessage, texts, st.none() | st.integers(0, 900), attributes, st.none() | texts, st.none() | texts, st.none() | texts
 )
-verdicts = (
-    st.builds(Delete) | st.builds(Leave) | st.builds(Hide, st.floats(0, 43200)) | st.builds(Resend, st.integers(0, 900))
-)
+verdicts = st.builds(Delete) | st.builds(Leave) | st.builds(Hide, st.floats(0, 43200)) | st.builds(Resend, st.integers(0, 900))
 follow_ups = st.lists(st.builds(FollowUp, texts, outgoing, flags), max_size=3).map(tuple)
 names = st.lists(texts, max_size=4).map(tuple)
 limits = st.none() | seconds
@@ -75,7 +76,9 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(sent: list[Frame],
     stream = b"".join(map(encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     reader = FrameReader()
-    came = [frame for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for frame in reader.feed(stream[begin:end])]
+    came = [
+        frame for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for frame in reader.feed(stream[begin:end])
+    ]
     assert came == sent
 
 
@@ -89,7 +92,8 @@ def test_random_bytes_are_frames_or_a_value_error(data: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | flags | st.integers() | st.floats() | texts, lambda x: st.lists(x, max_size=4) | st.dictionaries(texts, x, max_size=3)
+    st.none() | flags | st.integers() | st.floats() | texts,
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(texts, x, max_size=3),
 )
 kinds = st.sampled_from(["run", "recall", "stop", "ready", "not-ready", "started", "back", "done", "other"])
 

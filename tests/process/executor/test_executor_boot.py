@@ -72,7 +72,6 @@ def test_a_thread_that_a_task_left_behind_does_not_keep_it(parent: Any) -> None:
         ("import sys; sys.exit('no settings')", "SystemExit: no settings"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("def broken(:", "SyntaxError"),
-        ("from pyqs import task\n@task\nasync def t(): ...", "an async function cannot be a task yet"),
     ],
 )
 def test_tasks_that_do_not_load_are_reported(parent: Any, preloading: bool, code: str, reason: str) -> None:
@@ -87,6 +86,13 @@ def test_tasks_that_do_not_load_are_reported(parent: Any, preloading: bool, code
     assert report.forkserver_pid == parent.server_pid
     assert child.next() is None
     assert child.exit_code() == 1
+
+
+def test_a_task_that_is_refused_is_reported_without_a_traceback(parent: Any, preloading: bool) -> None:
+    parent.write("tasks.py", "from pyqs import task\n@task\nasync def t(): ...")
+    report = parent.start(preloading=preloading, ready=False).expect(NotReady)
+    assert "module tasks does not load: @task on t: an async function cannot be a task yet" in report.reason
+    assert report.details == ""
 
 
 def test_a_module_that_is_not_there_is_reported(parent: Any, preloading: bool) -> None:
