@@ -164,6 +164,17 @@ def test_an_app_that_raises_on_import_ends_it_with_its_traceback(project: Any, q
     assert "the database is on fire" in done.stderr
     assert "broken.py" in done.stderr
     assert len(project.ran()) <= 4, "a crash loop"
+    frames = [line for line in done.stderr.splitlines() if line.startswith("  File ")]
+    assert frames, "no traceback"
+    assert all("broken.py" in frame for frame in frames), "a traceback of ours"
+
+
+def test_an_unknown_content_type_is_named_without_a_traceback(project: Any, queues: Any) -> None:
+    queues.create("email")
+    done = project.run("worker", "-Q", "email", "--accept", "jsn", "--burst")
+    assert done.returncode == 2
+    assert "unknown content type 'jsn'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_module_that_is_not_there_is_named(project: Any, queues: Any) -> None:
