@@ -257,6 +257,16 @@ class Sqs:
         self.clock.ahead += seconds
         self.store.wake()
 
+    def advance_until(self, happened: Callable[[], Any], *, step: float = 20.0, timeout: float = PATIENCE) -> None:
+        """Move the clock again and again: a hide may arrive after the first move, and counts from then."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self.advance(step)
+            with contextlib.suppress(TimeoutError):
+                wait_until(happened, 0.5)
+                return
+        raise TimeoutError(f"not within {timeout} s")
+
     def receive(self, queue: str) -> list[Any]:
         """Receive what is visible, as somebody else would."""
         return self.store.receive(queue, max_messages=10, wait=0, visibility=30)
@@ -330,7 +340,7 @@ class RunningWorker:
             wait_until(lambda: len(self.ran(start)) >= count, timeout)
         except TimeoutError:
             raise AssertionError(
-                f"{len(self.ran(start))} of {count} notes {start!r} within {timeout} s\n{self.ran()[-20:]}\n{self.log()[-5000:]}"
+                f"{len(self.ran(start))} of {count} notes {start!r} in {timeout} s\n{self.ran()[-20:]}\n{self.log()[-5000:]}"
             ) from None
         return self.ran(start)
 

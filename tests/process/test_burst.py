@@ -35,7 +35,7 @@ def test_follow_ups_that_appear_late_are_drained_too(start_worker: Any, sqs: Any
     """A chain over two queues whose first task runs longer than two empty receives take."""
     sqs.create("first", "second")
     chain = [{"task": "next.link", "args": [], "kwargs": {}, "options": {"queue": "second"}, "subtask_type": None}]
-    sqs.celery("first", "slow.link", 4, chain=chain)
+    sqs.celery("first", "slow.link", 3, chain=chain)
     worker = start_worker("-Q", "first", "-Q", "second", "-c", "2", "--burst", ready=None)
     assert worker.wait_exit() == 0, worker.log()
     assert worker.ran() == ["link begins", "next done"]
@@ -54,3 +54,13 @@ def test_a_burst_survives_faults(start_worker: Any, sqs: Any) -> None:
     # An empty answer with messages waiting can look like the end; what is left is visible, not lost and not hidden.
     assert left.hidden == 0
     assert len(set(worker.ran("noop"))) + left.visible == 200
+
+
+def test_a_burst_ends_when_deletes_are_refused(start_worker: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    sqs.store.faults.add("access-denied:action=DeleteMessage*")
+    sqs.many("jobs", range(3))
+    worker = start_worker("-Q", "jobs", "-c", "1", "--burst", ready=None)
+    worker.wait_exit()
+    assert sorted(worker.ran()) == ["noop 0", "noop 1", "noop 2"], "they are not run again meanwhile"
+    assert 1 <= len(worker.lines("(WARNING|ERROR).*DeleteMessage")) <= 2, worker.log()

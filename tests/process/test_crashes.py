@@ -21,8 +21,7 @@ def test_tasks_that_take_their_process_down(start_worker: Any, sqs: Any) -> None
     assert len(worker.lines(r"(?=.*tasks\.crash)(?=.*(died|lost|killed))")) == 3, worker.log()
     assert len(set(worker.ran("noop"))) == len(worker.ran("noop")) == 30, "only the one that ran is blamed"
     worker.touch("calm")
-    sqs.advance(60)
-    worker.wait_ran("calm", 3)
+    sqs.advance_until(lambda: len(worker.ran("calm")) == 3)
     sqs.wait_counts("jobs")
     assert worker.process.poll() is None
     assert len(worker.executors) == 2
@@ -35,14 +34,9 @@ def test_a_message_that_always_kills_goes_to_the_dead_letter_queue(start_worker:
     worker = start_worker("-Q", "jobs", "-c", "1")
     sqs.native("jobs", "crash", "kill")
     worker.wait_ran("crash", 1)
-    sqs.wait_counts("jobs", hidden=1)
-    sqs.advance(60)
-    worker.wait_ran("crash", 2)
-    sqs.wait_counts("jobs", hidden=1)
-    sqs.advance(120)
+    sqs.advance_until(lambda: sqs.counts("dead").visible == 1)
     sqs.native("jobs", "noop", 1)
     worker.wait_ran("noop 1")
-    sqs.wait_counts("dead", visible=1)
     sqs.wait_counts("jobs")
     assert len(worker.ran("crash")) == 2
 
@@ -76,8 +70,7 @@ def test_an_executor_killed_in_its_task_gives_the_message_back(start_worker: Any
     worker.wait_ran("noop 1")
     sqs.wait_counts("jobs", hidden=1)
     worker.touch("open")
-    sqs.advance(30)
-    worker.wait_ran("gate a ends")
+    sqs.advance_until(lambda: worker.ran("gate a ends"))
     sqs.wait_counts("jobs")
 
 

@@ -92,3 +92,28 @@ def test_refused_content_is_kept_and_the_line_says_what_would_read_it(start_work
     assert "--accept" in worker.wait_log("ERROR.*pickle")
     sqs.wait_counts("jobs", hidden=1)
     assert not worker.ran()
+
+
+def test_a_message_that_comes_back_after_its_delete_is_not_run_again(start_worker: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    sqs.store.faults.add("undelete:times=10")
+    sqs.many("jobs", range(30))
+    worker = start_worker("-Q", "jobs", "-c", "2")
+    worker.wait_ran("noop", 30)
+    sqs.advance_until(lambda: sqs.counts("jobs").total == 0, step=130)
+    assert len(worker.ran("noop")) == len(set(worker.ran("noop"))) == 30
+
+
+def test_receives_that_are_refused_hold_up_no_other_queue(start_worker: Any, sqs: Any) -> None:
+    sqs.create("closed", "jobs")
+    sqs.store.faults.add("access-denied:action=ReceiveMessage:queue=closed")
+    sqs.native("closed", "noop", 0)
+    worker = start_worker("-Q", "closed", "-Q", "jobs", "-c", "1")
+    worker.wait_log("queue closed: .*AccessDenied|queue closed: .*not authorized")
+    sqs.many("jobs", range(1, 11))
+    worker.wait_ran("noop", 10)
+    seen = sqs.server.seen["ReceiveMessage"]
+    worker.wait_until(lambda: sqs.server.seen["ReceiveMessage"] > seen)
+    assert len(worker.lines("queue closed: .*(refused|fails)")) == 1
+    sqs.store.faults.clear()
+    worker.wait_ran("noop 0")

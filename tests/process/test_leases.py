@@ -47,8 +47,7 @@ def test_refused_permission_to_hide_is_said_once_and_failing_tasks_come_back(sta
     said = [line for line in worker.lines("WARNING|ERROR|CRITICAL") if "on purpose" not in line and "tasks.fail" not in line]
     assert len(said) <= 2, said
     worker.touch("calm")
-    sqs.advance(130)
-    worker.wait_ran("calm", 5)
+    sqs.advance_until(lambda: len(worker.ran("calm")) == 5, step=40)
     sqs.wait_counts("jobs")
 
 
