@@ -130,8 +130,15 @@ Frame = Run | Recall | Stop | Ready | NotReady | Started | HandedBack | Done
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame with its length in front."""
+    """The frame with its length in front.
+
+    Raises:
+        TypeError: something in it is no primitive.
+        ValueError: it is larger than the reader takes.
+    """
     payload = json.dumps(_to_primitive(frame), separators=(",", ":")).encode("ascii")
+    if len(payload) > MAX_FRAME:
+        raise ValueError(f"frame of {len(payload)} bytes")
     return _LENGTH.pack(len(payload)) + payload
 
 

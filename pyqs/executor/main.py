@@ -66,9 +66,8 @@ def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport] | NotReady:
     """The runtime from the forkserver, or loaded here; or what to report instead."""
     server = os.getppid()
     booted = preload.preloaded
-    if booted is not None and booted.threads:
-        reason = f"importing the tasks left threads running ({', '.join(booted.threads)})"
-        return NotReady(reason, "", server, retry_without_preload=True)
+    if booted is not None and booted.unforkable:
+        return NotReady(booted.unforkable, "", server, retry_without_preload=True)
     if booted is not None and booted.config != preload.without_connection(config):
         return NotReady("the forkserver was started for other settings", "", server, retry_without_preload=True)
     if booted is None:
@@ -98,7 +97,11 @@ class Pipe:
         self._lock = threading.Lock()
 
     def send(self, frame: Frame) -> None:
-        """Write one whole frame. Without a worker to read it this process ends."""
+        """Write one whole frame. Without a worker to read it this process ends.
+
+        Raises:
+            TypeError, ValueError: it holds more than primitives, or too much; nothing was written.
+        """
         data = encode(frame)
         try:
             with self._lock:
@@ -141,17 +144,20 @@ class Executor:
         prepared = self._prepare(delivery)
         if isinstance(prepared, Outcome):
             outcome, seconds = prepared, 0.0
-        else:
-            if not self._inbox.start(prepared.start_at):
-                return
-            self._pipe.send(_started(delivery.id, prepared))
+        elif self._inbox.start(prepared.start_at):
             began = boottime()
             outcome = self._call(delivery, prepared)
             seconds = boottime() - began
+        else:
+            return
         _flush()
         lifeline.keep_signals()
         self._inbox.finish()
-        self._pipe.send(_done(delivery.id, outcome, seconds))
+        try:
+            self._pipe.send(_done(delivery.id, outcome, seconds))
+        except (TypeError, ValueError) as exc:
+            log.exception("%s: its outcome cannot be sent", delivery)
+            self._pipe.send(_done(delivery.id, _broken(delivery, "failed", exc), seconds))
 
     def _prepare(self, delivery: Delivery) -> Prepared | Outcome:
         try:
@@ -163,6 +169,7 @@ class Executor:
     def _call(self, delivery: Delivery, prepared: Prepared) -> Outcome:
         outcome: Outcome | None = None
         try:
+            self._pipe.send(_started(delivery.id, prepared))
             self._limit.arm(prepared.soft_time_limit)
             try:
                 outcome = prepared.run()
@@ -283,7 +290,10 @@ def _leave(pipe: Pipe, last: Frame | None, code: int) -> NoReturn:
     if last is not None:
         pipe.send(last)
     _flush()
-    logging.shutdown()
+    try:
+        logging.shutdown()
+    except Exception:
+        pass  # a handler that a task or the app has made: there is nobody left to tell
     os._exit(code)
 
 
@@ -291,5 +301,5 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # the task has closed or replaced it
-            pass
+        except Exception:
+            pass  # the task has closed it, or put anything at all in its place

@@ -13,6 +13,8 @@ import gc
 import importlib
 import json
 import os
+import socket
+import stat
 import sys
 import threading
 import time
@@ -38,7 +40,8 @@ class Booted:
     Parameters:
         config: what it was booted with; without the connection if that was in a forkserver.
         reason: one line; details: a traceback.
-        threads: what the import left running, by name; executors cannot be forked beside them.
+        unforkable: why executors should not be forked from it, "" if they can: the import has left threads running, or
+            opened connections that processes must not share.
     """
 
     config: RuntimeConfig
@@ -46,7 +49,7 @@ class Booted:
     report: BootReport | None = None
     reason: str = ""
     details: str = ""
-    threads: tuple[str, ...] = ()
+    unforkable: str = ""
 
 
 #: Set in a forkserver that was told to preload, and so in its children.
@@ -127,6 +130,42 @@ def _kernel_name(number: int) -> str:
         return f"native thread {number}"
 
 
+def open_connections() -> dict[int, str]:
+    """The stream sockets of this process that are connected, by inode, with the address of their peers."""
+    found: dict[int, str] = {}
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no /proc: not known
+        return found
+    for number in numbers:
+        try:
+            status = os.fstat(number)
+            if not stat.S_ISSOCK(status.st_mode):
+                continue
+            with socket.socket(fileno=os.dup(number)) as one:
+                if one.type == socket.SOCK_STREAM:
+                    found[status.st_ino] = _peer(one.getpeername())
+        except OSError:  # closed by now, or not connected
+            continue
+    return found
+
+
+def _peer(address: Any) -> str:
+    if isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    return (address.decode(errors="replace") if isinstance(address, bytes) else str(address)) or "a local socket"
+
+
+def _unforkable(before: dict[int, str]) -> str:
+    threads = running_threads(_THREADS_END)
+    if threads:
+        return f"importing the tasks left threads running ({', '.join(threads)})"
+    opened = [peer for inode, peer in open_connections().items() if inode not in before]
+    if opened:
+        return f"importing the tasks opened connections ({', '.join(opened)}), which processes must not share"
+    return ""
+
+
 def _load(config: RuntimeConfig) -> TaskRuntime:
     module, _, name = config.runtime.partition(":")
     if not name:
@@ -183,9 +222,10 @@ def _serve(frame: FrameType) -> Booted | None:
         pass
     sys.path[:] = [entry for entry in told["path"] if entry]
     config = RuntimeConfig(**{name: _tuples(value) for name, value in told["config"].items()})
+    before = open_connections()
     booted = boot(config)
     if booted.runtime is not None:
-        booted = dataclasses.replace(booted, threads=running_threads(_THREADS_END))
+        booted = dataclasses.replace(booted, unforkable=_unforkable(before))
     # What is loaded now stays for good: out of the collector's sight it is not written to, so its pages stay shared.
     gc.collect()
     gc.freeze()

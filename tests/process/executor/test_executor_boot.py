@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,6 @@ def test_tasks_that_do_not_load_are_reported(parent: Any, preloading: bool, code
     assert reason in report.reason
     assert "\n" not in report.reason
     assert "tasks.py" in report.details
-    assert "Traceback" in report.details
     assert not report.retry_without_preload
     assert report.forkserver_pid == parent.server_pid
     assert child.next() is None
@@ -151,6 +151,37 @@ def test_threads_do_not_matter_when_the_executor_imports_for_itself(parent: Any)
 
 def test_a_thread_that_ends_soon_is_waited_for(parent: Any) -> None:
     parent.write("tasks.py", TASKS + "\n    import threading, time; threading.Thread(target=time.sleep, args=(0.1,)).start()")
+    assert parent.start(ready=False).expect(Ready).preloaded
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_connection_that_an_import_opens_is_not_shared_by_executors(parent: Any, tmp_path: Path, kind: str) -> None:
+    address = ("127.0.0.1", 0) if kind == "tcp" else str(tmp_path / "database")
+    with socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as database:
+        database.bind(address)
+        database.listen()
+        parent.write(
+            "tasks.py", TASKS + f"""
+    import socket
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.connect(("127.0.0.1", 8125))
+    listener = socket.create_server(("127.0.0.1", 0))
+    connection = socket.socket(socket.{"AF_INET" if kind == "tcp" else "AF_UNIX"})
+    connection.connect({database.getsockname()!r})
+    """)  # fmt: skip
+        report = parent.start(ready=False).expect(NotReady)
+        assert report.retry_without_preload
+        name = database.getsockname()
+        assert (f"({name[0]}:{name[1]})" if kind == "tcp" else name) in report.reason
+
+
+def test_datagrams_and_listeners_do_not_matter(parent: Any) -> None:
+    parent.write(
+        "tasks.py", TASKS + """
+    import socket
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.connect(("127.0.0.1", 8125))
+    """)  # fmt: skip
     assert parent.start(ready=False).expect(Ready).preloaded
 
 

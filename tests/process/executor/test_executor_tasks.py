@@ -54,6 +54,20 @@ TASKS = """
     def lose_streams(): sys.stdout = sys.stderr = None
 
     @task
+    def odd_streams():
+        class Odd:
+            def write(self, text): ...
+            def flush(self): raise RuntimeError
+        sys.stdout = sys.stderr = Odd()
+
+    @task
+    def processes(method):
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+            assert list(pool.map(abs, [-1, -2, -3])) == [1, 2, 3]
+
+    @task
     def timeouts():
         import socket
         socket.setdefaulttimeout(0.001)
@@ -122,7 +136,9 @@ def test_whatever_a_task_raises_is_its_failure(child: Any, task: str, args: tupl
     assert end(child, "tasks.good").status == "succeeded"
 
 
-@pytest.mark.parametrize("task", ["close_standard_streams", "close_descriptors", "lose_streams", "timeouts", "signals"])
+@pytest.mark.parametrize(
+    "task", ["close_standard_streams", "close_descriptors", "lose_streams", "odd_streams", "timeouts", "signals"]
+)
 def test_what_a_task_does_to_its_process_does_not_end_it(child: Any, task: str) -> None:
     assert end(child, f"tasks.{task}").status == "succeeded"
     os.kill(child.pid, signal.SIGTERM)
@@ -139,6 +155,61 @@ def test_a_forked_process_is_no_second_executor(parent: Any, child: Any, how: st
     assert done.status == "succeeded"
     assert (parent.folder / "status").read_text() == status
     assert end(child, "tasks.good").status == "succeeded"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_task_may_use_processes_of_its_own(child: Any, method: str) -> None:
+    assert end(child, "tasks.processes", method).status == "succeeded"
+    assert end(child, "tasks.good").status == "succeeded"
+
+
+BROKEN_RUNTIME = """
+    from pyqs.native import NativeRuntime
+    from pyqs.runtime import Outcome
+    from pyqs.message import Delete, FollowUp, OutgoingMessage
+    from dataclasses import dataclass
+
+    @dataclass
+    class Broken:
+        how: str
+        task = "t"; call_id = "c"; start_at = None; soft_time_limit = None; ack_early = False; rate_key = None
+
+        @property
+        def time_limit(self):
+            if self.how == "limit": raise RuntimeError
+            return object() if self.how == "started" else None
+
+        def run(self):
+            if self.how == "run": raise SystemExit
+            body = b"bytes" if self.how == "bytes" else "x" * (66 * 1024 * 1024)
+            return Outcome(Delete(), "succeeded", (FollowUp("q", OutgoingMessage(body)),))
+
+    class Runtime(NativeRuntime):
+        def prepare(self, delivery):
+            how = delivery.message.body
+            if how == "prepare": raise SystemExit
+            return Broken(how) if how in ("limit", "started", "run", "bytes", "large") else super().prepare(delivery)
+
+        def close(self): raise RuntimeError
+"""
+
+
+@pytest.mark.parametrize("how", ["prepare", "limit", "started", "run", "bytes", "large"])
+def test_a_runtime_that_breaks_its_word_costs_one_delivery_a_delay(parent: Any, how: str) -> None:
+    parent.write("tasks.py", TASKS)
+    parent.write("broken_runtime.py", BROKEN_RUNTIME)
+    child = parent.start(runtime="broken_runtime:Runtime")
+    child.run("", body=how)
+    done = child.next()
+    if isinstance(done, Started):
+        done = child.next()
+    assert isinstance(done, Done)
+    assert isinstance(done.verdict, Hide)
+    assert done.follow_ups == ()
+    assert "the runtime raised" in done.reason
+    assert end(child, "tasks.good").status == "succeeded"
+    child.send(Stop())
+    assert child.exit_code() == 0
 
 
 def test_printing_is_flushed_and_does_not_reach_the_pipe(parent: Any, capfd: Any) -> None:
