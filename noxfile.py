@@ -107,9 +107,7 @@ def interop(session: nox.Session) -> None:
         args.remove("--short")
     session.install(".[test]")
     peers = {
-        "PYQS_INTEROP_CELERY57": peer(
-            session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0"
-        )
+        "PYQS_INTEROP_CELERY57": peer(session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0")
     }
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
@@ -125,9 +123,7 @@ def interop(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
     session.install(".[test]", "moto[server]>=5.2", "ministack>=1.5")
-    session.run(
-        "pytest", "tests/contract", *session.posargs, env={"PYQS_CONTRACT_BACKENDS": "inprocess,local,moto,ministack"}
-    )
+    session.run("pytest", "tests/contract", *session.posargs, env={"PYQS_CONTRACT_BACKENDS": "inprocess,local,moto,ministack"})
 
 
 @nox.session
