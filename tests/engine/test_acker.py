@@ -1,0 +1,126 @@
+"""The acker against a store: follow-ups first, batches, tried until accepted, nothing copied or lost twice."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pyqs.message import Delete, FollowUp, Hide, Leave, MessageAttribute, OutgoingMessage, Resend
+
+
+def test_deletes_and_hides(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    gone, back, hidden, left = bench.deliver("jobs", "1", "2", "3", "4")
+    bench.acker.settle(gone, Delete())
+    bench.acker.settle(back, Hide(0))
+    bench.acker.settle(hidden, Hide(600))
+    bench.acker.settle(left, Leave())
+    bench.settled()
+    assert bench.counts("jobs") == (1, 2, 0)
+    assert len(bench.leases) == 0
+
+
+def test_ten_deletes_make_one_call(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.create_queue("jobs")
+    sizes: list[int] = []
+    plain = bench.sqs.delete_batch
+    monkeypatch.setattr(bench.sqs, "delete_batch", lambda url, handles: sizes.append(len(handles)) or plain(url, handles))
+    for one in bench.deliver("jobs", *"0123456789"):
+        bench.acker.settle(one, Delete())
+    bench.settled()
+    assert sum(sizes) == 10
+    assert len(sizes) <= 2
+    assert bench.counts("jobs") == (0, 0, 0)
+
+
+@pytest.mark.parametrize("fault", ["error=500:times=2", "throttle:times=2", "drop=after:times=2"])
+def test_a_delete_is_tried_until_it_is_accepted(bench: Any, fault: str) -> None:
+    bench.store.create_queue("jobs")
+    (one,) = bench.deliver("jobs", "1")
+    bench.store.faults.add(f"{fault}:action=DeleteMessageBatch")
+    bench.acker.settle(one, Delete())
+    bench.settled()
+    assert bench.counts("jobs") == (0, 0, 0)
+
+
+def test_follow_ups_come_before_the_delete(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    bench.store.create_queue("next")
+    (one,) = bench.deliver("jobs", "1")
+    bench.store.faults.add("error=500:action=SendMessage*:times=2")
+    order: list[tuple[int, int]] = []
+    bench.acker.settle(
+        one, Delete(), [FollowUp("next", OutgoingMessage(json.dumps(n))) for n in range(3)],
+        lambda _: order.append((bench.counts("next")[0], sum(bench.counts("jobs")))),
+    )  # fmt: skip
+    bench.settled()
+    assert order == [(3, 0)]
+
+
+def test_a_refused_follow_up_hides_the_message_instead_of_deleting_it(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    (one,) = bench.deliver("jobs", "1")
+    bench.acker.settle(one, Delete(), [FollowUp("missing", OutgoingMessage("x"), create=False)])
+    bench.settled()
+    assert bench.counts("jobs") == (0, 1, 0)
+    assert not bench.store.has_queue("missing")
+
+
+def test_a_hop_sends_the_same_message_again_and_deletes_this_one(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    attributes = {"color": MessageAttribute("String", "blue"), "raw": MessageAttribute("Binary", None, b"\x00\xff")}
+    bench.store.send("jobs", OutgoingMessage("body", message_attributes=attributes, group_id="tenant"))
+    (one,) = bench.deliver("jobs")
+    bench.acker.settle(one, Resend(0))
+    bench.settled()
+    assert bench.acker.only_delete(one.message.message_id)
+    (copy,) = bench.deliver("jobs")
+    assert copy.message.message_id != one.message.message_id
+    assert (copy.message.body, copy.message.message_attributes, copy.group_id) == ("body", attributes, "tenant")
+    bench.acker.settle(copy, Resend(300))
+    bench.settled()
+    assert bench.counts("jobs") == (0, 0, 1)
+
+
+def test_where_sends_are_refused_a_hop_becomes_a_hide(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    bench.store.create_queue("jobs")
+    bench.store.faults.add("access-denied:action=SendMessage*")
+    for one in bench.deliver("jobs", "1", "2", "3"):
+        bench.acker.settle(one, Resend(300))
+    bench.settled()
+    assert bench.counts("jobs") == (0, 3, 0)
+    assert len([line for line in caplog.messages if "due later" in line]) == 1
+
+
+def test_an_early_ack_deletes_at_once_and_its_verdict_later_does_nothing(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    bench.store.create_queue("next")
+    (one,) = bench.deliver("jobs", "1")
+    bench.acker.ack_early(one)
+    bench.settled()
+    assert bench.counts("jobs") == (0, 0, 0)
+    bench.store.faults.add("error=500:action=SendMessage*:times=3")
+    bench.acker.settle(one, Hide(30), [FollowUp("next", OutgoingMessage("x"))])
+    bench.settled()
+    assert bench.counts("next") == (1, 0, 0), "its follow-ups are sent however often that takes"
+
+
+def test_a_lost_lease_is_counted_and_ends_the_delete(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    bench.store.create_queue("jobs")
+    bench.store.faults.add("expired-handle:action=DeleteMessage")
+    (one,) = bench.deliver("jobs", "1")
+    bench.acker.settle(one, Delete())
+    bench.settled()
+    assert "lease was lost" in caplog.text
+    assert one.message.receipt_handle not in caplog.text
+
+
+def test_what_was_done_is_only_deleted_when_it_comes_back(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    (one,) = bench.deliver("jobs", "1")
+    assert not bench.acker.only_delete(one.message.message_id)
+    bench.acker.settle(one, Delete())
+    bench.settled()
+    assert bench.acker.only_delete(one.message.message_id)
