@@ -29,6 +29,8 @@ from pyqs.worker.service import OnCrash, Service
 log = logging.getLogger(__name__)
 
 SENDERS = 8
+#: Seconds for which a queue that refuses sends or deletes is not tried for hops again.
+NO_HOPS = 600.0
 #: Told in a sender's thread what became of a delivery in the end.
 Settled = Callable[[Verdict], None]
 
@@ -95,7 +97,8 @@ class Acker:
         }
         #: Messages whose work is done or whose copy was sent: whatever happens, these are only ever deleted.
         self._only_delete = Remembered()
-        self._no_hops: set[str] = set()
+        #: Queues whose messages are not copied, until (boot-time seconds).
+        self._no_hops: dict[str, float] = {}
         self._said = Remembered()
         self._closing = False
         self._senders = [Sender(number, self._batches, self._work, on_crash) for number in range(senders)]
@@ -179,7 +182,7 @@ class Acker:
         """The hop, or what stands in for it."""
         if not self._leases.holds(delivery):
             return Leave()  # somebody else may have it by now and send the same copy
-        if delivery.is_fifo or delivery.queue in self._no_hops:
+        if delivery.is_fifo or self._no_hops.get(delivery.queue, 0.0) > boottime():
             return Hide(verdict.delay)
         return verdict
 
@@ -239,7 +242,7 @@ class Acker:
                 self._finished(one)
             else:
                 if not answer.retryable:
-                    self._no_hops.add(one.delivery.queue)
+                    self._no_hops[one.delivery.queue] = boottime() + NO_HOPS
                 again.append((entry, answer))
         return again
 
@@ -316,7 +319,7 @@ class Acker:
         delivery = one.delivery
         if one.hop is not None:
             if isinstance(error, AccessDenied):
-                self._no_hops.add(delivery.queue)
+                self._no_hops[delivery.queue] = boottime() + NO_HOPS
             if self._said.add(f"hop {delivery.queue}"):
                 log.warning("queue %s: messages due later are hidden instead of sent again: %s", delivery.queue, error)
             one.verdict = Hide(one.hop)

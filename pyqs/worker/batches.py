@@ -21,7 +21,7 @@ Lane = TypeVar("Lane")
 Entry = TypeVar("Entry")
 
 #: Seconds that an entry waits for company.
-LINGER = 0.005
+LINGER = 0.01
 
 
 @dataclass(eq=False, slots=True)

@@ -22,7 +22,7 @@ SOON = 0.1
 #: Weight of the newest duration in a queue's average.
 ALPHA = 0.2
 #: Shortest duration believed in, seconds: what a task costs outside its function.
-SHORTEST = 0.0004
+SHORTEST = 0.001
 #: Seconds for which a receive under way counts as if it would bring all it asked for. Older ones wait on an empty queue.
 CLAIM = 0.25
 #: Deliveries whose verdicts may wait for SQS before nothing more is received.

@@ -33,6 +33,10 @@ def decide(slot: Slot, delivery: Delivery, how: str) -> Verdict:
     if slot.dismissed:
         log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
         return Hide(0)
+    settled = None if started is None else started.if_timed_out if slot.timed_out else started.if_lost
+    if settled is not None:
+        log.error("%s: %s has failed for good by its ack settings: %s", delivery, task, why)
+        return settled
     seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
     log.error("%s: %s while it held %s; it is run again in %d s", delivery, why, task, seconds)
     return Hide(seconds)

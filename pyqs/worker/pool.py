@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.errors import BootFailed
 from pyqs.message import Delete, Delivery, Hide, Verdict
 from pyqs.wire import Done, Frame, HandedBack, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
+from pyqs.worker.boot import NOT_LOADED, Boot
 from pyqs.worker.buffer import Buffer, group_of
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.fate import decide
@@ -33,11 +34,11 @@ log = logging.getLogger(__name__)
 LARGE = 32 * 1024
 #: Most deliveries in one executor, however short they are.
 DEEPEST = 64
+#: With so many in every executor the pool listens only every few milliseconds (seconds here).
+BUSY = 16
+COALESCE = 0.002
 #: Seconds between looks at limits and at what has waited for too long.
 TICK = 1.0
-#: Executors that die before they are ready, in a row, before the worker gives up.
-BOOT_FAILURES = 3
-_NOT_LOADED = "it could not load the tasks"
 _STOPPED = "the worker stops"
 #: Seconds that an executor with nothing left to run has for its own goodbye.
 GOODBYE = 5.0
@@ -66,25 +67,26 @@ class Pool(Service):
     ) -> None:
         super().__init__("pool", on_crash)
         self._config = config
-        self._spawner = spawner
+        self._boot = Boot(
+            spawner,
+            config.concurrency,
+            arrived=lambda slot: self._note(lambda: self._arrived(slot)),
+            failed=lambda number, exc: self._note(lambda: self._failed(number, exc)),
+            on_failed=on_failed,
+        )
         self._leases = leases
         self._acker = acker
         self._credit = credit
         self._totals = totals
         self._journal = Journal(totals)
         self._on_ready = on_ready
-        self._on_failed = on_failed
         self._bell = Bell()
         self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._slots: dict[int, Slot] = {}
-        self._expected = 0
-        self._boot_failures = 0
         self._buffer = Buffer()
         self._dirty: set[Slot] = set()
         self._draining = False
-        self._retries = 0
-        self._hopeless = False
         self._next_look = 0.0
 
     # -- any thread -----------------------------------------------------------------------------------------------
@@ -125,8 +127,10 @@ class Pool(Service):
         """Serve until drained."""
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in range(self._config.concurrency):
-            self._request(number)
-        while not (self._draining and not self._slots and not self._expected):
+            self._boot.request(number)
+        while not (self._draining and not self._slots and not self._boot.expected):
+            if self._slots and all(len(slot.held) >= BUSY for slot in self._slots.values()):
+                time.sleep(COALESCE)  # nobody waits for us: what they say is heard in handfuls
             for key, _ in self._selector.select(self._pause()):
                 if key.data is None:
                     self._bell.hush()
@@ -153,6 +157,9 @@ class Pool(Service):
                 slot.kill(slot.kill_reason)
         if now >= self._next_look:
             self._next_look = now + TICK
+            for slot in self._slots.values():
+                for one in reversed(slot.overdue(now)):
+                    self._returned(one)
             # Waiting costs nobody anything for a lease's time; then somebody else may be able to run it (decision 5).
             for one in list(self._buffer):
                 if now - one.received_at > self._config.lease and not self._buffer.is_waiting_for_group(one):
@@ -192,12 +199,15 @@ class Pool(Service):
         for slot in self._slots.values():
             if slot.idle:
                 return slot
-            if not deep or not slot.ready or slot.stopping or slot.slow or len(slot.held) >= DEEPEST:
+            if not deep or not slot.takes_more or slot.since_started() > SOON:
                 continue
-            if slot.since_started() > SOON:
-                continue
-            if slot.load + (cost or SOON) <= least and not slot.unwritten:
-                best, least = slot, slot.load + (cost or SOON)
+            load = slot.load + (cost or SOON)
+            if load > SOON or len(slot.held) >= DEEPEST:
+                slot.filling = False
+            elif slot.load <= SOON / 2 and len(slot.held) <= DEEPEST // 2:
+                slot.filling = True  # in handfuls: one call for many
+            if slot.filling and load <= least:
+                best, least = slot, load
         return best
 
     def _send(self, slot: Slot, delivery: Delivery) -> None:
@@ -211,11 +221,11 @@ class Pool(Service):
 
     def _write(self) -> None:
         for slot in self._dirty:
-            if slot.number in self._slots:
+            if self._slots.get(slot.number) is slot:
                 slot.flush()
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.unwritten else 0)
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.clogged else 0)
                 self._selector.modify(slot.channel, events, slot)
-        self._dirty = {slot for slot in self._dirty if slot.unwritten and slot.number in self._slots}
+        self._dirty = {slot for slot in self._dirty if slot.clogged and self._slots.get(slot.number) is slot}
 
     # -- what executors say ---------------------------------------------------------------------------------------
 
@@ -223,7 +233,8 @@ class Pool(Service):
         if self._slots.get(slot.number) is not slot:
             return  # buried in this same round
         try:
-            for frame in slot.read():
+            for frame in slot.read(everything=dead):
+                slot.silent = False
                 self._obey(slot, frame)
         except EOFError:
             dead = True
@@ -244,7 +255,7 @@ class Pool(Service):
             case Ready():
                 self._ready(slot, frame)
             case NotReady():
-                self._not_ready(slot, frame)
+                self._boot.not_ready(slot, frame)
             case _:
                 log.error("%s said %s, which is for the other direction", slot, type(frame).__name__)
 
@@ -261,13 +272,14 @@ class Pool(Service):
             self._acker.ack_early(delivery)
 
     def _done(self, slot: Slot, frame: Done) -> None:
+        ran = slot.started is not None and slot.started.delivery_id == frame.delivery_id
         delivery = slot.ended(frame.delivery_id)
         if delivery is None:
             return
         slot.slow = False
         self._journal.done(delivery, frame)
         self._settle(delivery, frame.verdict, frame)
-        self._credit.ended(delivery.queue, frame.seconds)
+        self._credit.ended(delivery.queue, frame.seconds if ran else None)
         if slot.stopping:
             self._say_goodbye(slot)
 
@@ -316,18 +328,8 @@ class Pool(Service):
 
     # -- executors come and go ------------------------------------------------------------------------------------
 
-    def _request(self, number: int) -> None:
-        if self._hopeless:
-            return
-        self._expected += 1
-        self._spawner.request(
-            number,
-            lambda slot: self._note(lambda: self._arrived(slot)),
-            lambda slot_number, exc: self._note(lambda: self._failed(slot_number, exc)),
-        )
-
     def _arrived(self, slot: Slot) -> None:
-        self._expected -= 1
+        self._boot.came()
         self._slots[slot.number] = slot
         self._selector.register(slot.channel, selectors.EVENT_READ, slot)
         if slot.pidfd is not None:
@@ -336,42 +338,17 @@ class Pool(Service):
             slot.kill(_STOPPED, dismissed=True)
 
     def _failed(self, number: int, exc: Exception) -> None:
-        self._expected -= 1
+        self._boot.came()
         if not self._draining:
-            self._boot_failed(number, f"an executor could not be started: {type(exc).__name__}: {exc}")
+            self._boot.died(number, f"an executor could not be started: {type(exc).__name__}: {exc}")
 
     def _ready(self, slot: Slot, frame: Ready) -> None:
         slot.ready = True
-        self._boot_failures = 0
+        self._boot.succeeded()
         self._credit.executors(sum(one.ready for one in self._slots.values()))
         self._on_ready(frame)
         if self._draining:
             self._stop(slot)
-
-    def _not_ready(self, slot: Slot, frame: NotReady) -> None:
-        slot.killed = slot.killed or _NOT_LOADED
-        if not frame.retry_without_preload:
-            self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}", frame.details))
-        elif self._spawner.without_preload(frame.forkserver_pid):
-            log.warning("%s; every executor imports for itself now", frame.reason)
-        else:
-            # Siblings from the same forkserver say the same, once each; more than that would be a loop.
-            self._retries += 1
-            if self._retries > self._config.concurrency:
-                self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}"))
-
-    def _give_up(self, exc: BootFailed) -> None:
-        if not self._hopeless:
-            self._hopeless = True
-            self._on_failed(exc)
-
-    def _boot_failed(self, number: int, reason: str) -> None:
-        self._boot_failures += 1
-        if self._boot_failures >= BOOT_FAILURES:
-            self._give_up(BootFailed(f"{reason} ({self._boot_failures} in a row)"))
-        else:
-            log.error("%s; trying again", reason)
-            self._request(number)
 
     def _bury(self, slot: Slot) -> None:
         """An executor has ended, or can no longer be heard."""
@@ -386,10 +363,10 @@ class Pool(Service):
         self._credit.executors(sum(one.ready for one in self._slots.values()))
         if self._draining:
             return
-        if slot.ready or slot.killed == _NOT_LOADED:
-            self._request(slot.number)
+        if slot.ready or slot.killed == NOT_LOADED:
+            self._boot.request(slot.number)
         else:
-            self._boot_failed(slot.number, f"{slot} {how} before it was ready")
+            self._boot.died(slot.number, f"{slot} {how} before it was ready")
 
     def _settle_estate(self, slot: Slot, how: str) -> None:
         """What a dead executor held: one is blamed for its end, the rest run elsewhere."""
@@ -414,8 +391,7 @@ class Pool(Service):
         if self._draining:
             return
         self._draining = True
-        if self._expected:
-            self._spawner.cancel()
+        self._boot.cancel()
         for one in self._buffer.clear():
             self._release(one)
         for slot in list(self._slots.values()):

@@ -27,7 +27,7 @@ from pyqs.worker.pool import Pool
 
 log = logging.getLogger(__name__)
 
-#: Seconds beyond its wait that an open poll has to answer.
+#: Seconds beyond its wait that an open poll has to answer, and that a dropped one has to end.
 POLL_GRACE = 1.0
 #: The last part of the time before the deadline, and its most in seconds, that is kept for deletes and releases.
 FLUSH_PART = 0.1
@@ -56,6 +56,7 @@ class Shutdown:
         self.hurried = False
         self.deadline: float | None = None
         self._polls_end = 0.0
+        self._polls_dropped = False
         self._kill_at: float | None = None
 
     def begin(self, why: str) -> None:
@@ -97,10 +98,11 @@ class Shutdown:
         if self._kill_at is not None and now >= self._kill_at and parts.pool.alive:
             self._kill_at = None
             parts.pool.kill(acked_early=False, reason="the shutdown deadline has passed")
-        if parts.fetchers.polling() and now >= self._polls_end:
-            self._polls_end = float("inf")
+        over = now >= self._polls_end
+        if over and not self._polls_dropped:
             self._drop_polls()
-        return not parts.pool.alive and (not parts.fetchers.polling() or self._polls_end == float("inf"))
+            over = False
+        return not parts.pool.alive and (over or not parts.fetchers.polling())
 
     def until(self) -> float:
         """Seconds until the next step is due."""
@@ -109,7 +111,8 @@ class Shutdown:
 
     def _drop_polls(self) -> None:
         polls = self._parts.fetchers.polling()
-        self._polls_end = float("inf")
+        self._polls_dropped = True
+        self._polls_end = self._clock() + POLL_GRACE  # for those that have their answer already
         if polls:
             log.info(
                 "%d open polls are dropped; a message that SQS was just handing to one stays hidden for up to %d s",

@@ -24,6 +24,8 @@ from pyqs.wire import Frame, FrameReader, Run, Started, encode
 log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
+#: Seconds beyond its ``start_before`` in which an executor hands a delivery back.
+OVERDUE = 2.0
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
 _EXIT_CODE_PATIENCE = 0.05
 
@@ -66,12 +68,19 @@ class Slot:
     dismissed: bool = False
     #: It has handed back what waited behind a long task, which still runs.
     slow: bool = False
+    #: It is being filled up with short tasks; once full, it is left alone until half of them are done.
+    filling: bool = True
+    #: It did not hand back what it should have: frozen, or C code holds its GIL. It gets nothing more until it speaks.
+    silent: bool = False
+    #: Bytes wait until its pipe takes more.
+    clogged: bool = False
     pidfd: int | None = None
 
     def __post_init__(self) -> None:
         self.channel.setblocking(False)
         self._outgoing: deque[_Outgoing] = deque()
         self._costs: dict[int, float] = {}
+        self._start_before: dict[int, float] = {}
         self.load = 0.0
         self._reader = FrameReader()
         if self.pid is not None and hasattr(os, "pidfd_open"):
@@ -88,7 +97,12 @@ class Slot:
     @property
     def idle(self) -> bool:
         """Ready, and nothing to do."""
-        return self.ready and not self.held and not self.stopping
+        return self.ready and not self.held and not self.stopping and not self.silent
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether short tasks may be put behind what it holds."""
+        return self.ready and not (self.stopping or self.slow or self.silent or self.clogged)
 
     @property
     def running(self) -> Delivery | None:
@@ -101,10 +115,16 @@ class Slot:
         running = self.running
         return self.started is not None and self.started.ack_early and running is not None and not running.is_fifo
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was killed because what runs has passed its hard limit."""
+        return self.running is not None and bool(self.killed) and self.killed == self.kill_reason
+
     def give(self, delivery: Delivery, start_before: float, cost: float) -> None:
         """Send a delivery to run; ``cost`` is the seconds that it is likely to take, summed up in ``load``."""
         self.held[delivery.id] = delivery
         self._costs[delivery.id] = cost
+        self._start_before[delivery.id] = start_before
         self.load += cost
         self._queue(Run(delivery, start_before), delivery.id)
 
@@ -115,12 +135,21 @@ class Slot:
         taken = [self.ended(one.delivery_id) for one in back if one.delivery_id is not None]
         return [delivery for delivery in taken if delivery is not None]
 
+    def overdue(self, now: float) -> list[Delivery]:
+        """Take back what it has not started and, by its own promise, will not start any more."""
+        running = self.running
+        late = [number for number, limit in self._start_before.items() if limit + OVERDUE <= now]
+        back = [delivery for number in late if self.held[number] is not running and (delivery := self.ended(number))]
+        self.silent = self.silent or bool(back)
+        return back
+
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
         if self.started is not None and self.started.delivery_id == delivery_id:
             self.started = None
             self.kill_at = None
         self.load -= self._costs.pop(delivery_id, 0.0)
+        self._start_before.pop(delivery_id, None)
         return self.held.pop(delivery_id, None)
 
     # -- its pipe -------------------------------------------------------------------------------------------------
@@ -132,13 +161,9 @@ class Slot:
     def _queue(self, frame: Frame, delivery_id: int | None) -> None:
         self._outgoing.append(_Outgoing(memoryview(encode(frame)), delivery_id))
 
-    @property
-    def unwritten(self) -> bool:
-        """Whether bytes wait to be written."""
-        return bool(self._outgoing)
-
     def flush(self) -> None:
-        """Write what the pipe takes now. A broken pipe is seen when it is read."""
+        """Write what the pipe takes now; ``clogged`` says that it did not take all. A broken pipe is seen when it is read."""
+        self.clogged = False
         while self._outgoing:
             # Small frames go out together: one call for a handful of deliveries.
             part = self._outgoing[0]
@@ -148,6 +173,7 @@ class Slot:
                 else:
                     sent = self.channel.send(part.data)
             except BlockingIOError:
+                self.clogged = True
                 return
             except OSError:
                 self._outgoing.clear()
@@ -161,8 +187,8 @@ class Slot:
                 sent -= len(part.data)
                 self._outgoing.popleft()
 
-    def read(self) -> Iterator[Frame]:
-        """Every whole frame that has come.
+    def read(self, *, everything: bool = False) -> Iterator[Frame]:
+        """Every whole frame that has come, or what one read brings; the rest is there for the next.
 
         Raises:
             EOFError: the executor has closed its end, after the frames before that.
@@ -181,7 +207,7 @@ class Slot:
             except (ValueError, TypeError) as exc:
                 log.error("%s wrote what is no frame: %s", self, exc)
                 raise EOFError("not a frame") from None
-            if len(data) < _CHUNK:
+            if len(data) < _CHUNK and not everything:
                 return
 
     # -- its end --------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from collections import deque
 from types import FrameType
@@ -144,7 +143,7 @@ class Worker:
                 self._finish()
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if self._error is not None:
             return self._give_up(self._error)
         return EXIT_CRASHED if self._crashed else EXIT_OK
@@ -334,9 +333,9 @@ class Worker:
         """Our handlers, where this is the main thread; the ones that were there."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        orders = {signal.SIGTERM: "drain", signal.SIGINT: "interrupt"}
-        if sys.platform != "win32":
-            orders[signal.SIGQUIT] = "stop"
+        orders = {signal.SIGTERM: "drain", signal.SIGINT: "interrupt", signal.SIGQUIT: "stop"}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it, a terminal that closes sends it
+            orders[signal.SIGHUP] = "drain"
 
         def note(number: int, _frame: FrameType | None) -> None:
             self._order(orders[signal.Signals(number)])
