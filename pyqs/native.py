@@ -21,7 +21,7 @@ from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
-from pyqs.message import Call, Delete, Delivery, Hide
+from pyqs.message import Call, Delete, Delivery, Hide, Verdict
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
 
@@ -123,6 +123,8 @@ class NativeCall:
     soft_time_limit: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
+    if_timed_out: Verdict | None = None
+    if_lost: Verdict | None = None
     pid: int = field(default_factory=os.getpid)
 
     @property

@@ -87,6 +87,16 @@ class Prepared(Protocol):
         """Names the token bucket of a rate-limited task."""
         ...
 
+    @property
+    def if_timed_out(self) -> Verdict | None:
+        """The verdict if the worker has to kill the task at its hard limit; None for a growing hide."""
+        ...
+
+    @property
+    def if_lost(self) -> Verdict | None:
+        """The verdict if the executor dies with the task; None for a growing hide."""
+        ...
+
     def run(self) -> Outcome:
         """Run it in this thread. Never raises for what the task does, SystemExit and KeyboardInterrupt included."""
         ...

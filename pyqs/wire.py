@@ -90,6 +90,8 @@ class Started:
     """The delivery is about to run: what the worker must know without decoding the body.
 
     Limits are seconds from now or None; ``ack_early`` asks for the delete at once; ``rate_key`` names a token bucket.
+    ``if_timed_out`` and ``if_lost`` are the verdicts should the executor be killed at the hard limit, or die by itself;
+    None leaves them to the worker, which hides the message for a growing time.
     """
 
     delivery_id: int
@@ -99,6 +101,8 @@ class Started:
     soft_time_limit: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
+    if_timed_out: Verdict | None = None
+    if_lost: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,7 @@ def _to_primitive(frame: Frame) -> list[object]:
         case Started():
             return [
                 "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit,
-                frame.ack_early, frame.rate_key,
+                frame.ack_early, frame.rate_key, _maybe_out(frame.if_timed_out), _maybe_out(frame.if_lost),
             ]  # fmt: skip
         case HandedBack():
             return ["back", list(frame.delivery_ids)]
@@ -232,16 +236,28 @@ def _read_done(
     return Done(delivery_id, _verdict_in(verdict), outbox, status, task, call_id, reason, seconds)
 
 
+def _read_started(
+    delivery_id: int, task: str, call_id: str, time_limit: float | None, soft_time_limit: float | None, ack_early: bool,
+    rate_key: str | None, if_timed_out: list[object] | None, if_lost: list[object] | None,
+) -> Started:  # fmt: skip
+    fates = [None if raw is None else _verdict_in(raw) for raw in (if_timed_out, if_lost)]
+    return Started(delivery_id, task, call_id, time_limit, soft_time_limit, ack_early, rate_key, *fates)
+
+
 _READERS: Mapping[str, object] = {
     "run": _read_run,
     "recall": Recall,
     "stop": Stop,
     "ready": _read_ready,
     "not-ready": NotReady,
-    "started": Started,
+    "started": _read_started,
     "back": lambda ids: HandedBack(tuple(ids)),
     "done": _read_done,
 }
+
+
+def _maybe_out(verdict: Verdict | None) -> list[object] | None:
+    return None if verdict is None else _verdict_out(verdict)
 
 
 def _verdict_out(verdict: Verdict) -> list[object]:

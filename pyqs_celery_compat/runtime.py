@@ -234,6 +234,22 @@ class CeleryPrepared:
         """None: rate limits are not kept yet."""
         return None
 
+    @property
+    def if_timed_out(self) -> Verdict | None:
+        """``acks_on_timeout`` deletes the message of a task that is killed at its hard limit, else it runs again."""
+        return Delete() if self.celery_task.acks_on_timeout and self._may_go_unheard() else None
+
+    @property
+    def if_lost(self) -> Verdict | None:
+        """Without ``reject_on_worker_lost`` a task that dies with its executor counts as failed: ``acks_on_failure``."""
+        task = self.celery_task
+        fails = task.acks_on_failure and not task.reject_on_worker_lost
+        return Delete() if fails and self._may_go_unheard() else None
+
+    def _may_go_unheard(self) -> bool:
+        """False if somebody waits to hear of the failure: nobody can tell them yet, so the message must not go."""
+        return not self.call.errbacks and self.call.chord is None
+
     def run(self) -> Outcome:
         """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
         call, task, runtime = self.call, self.celery_task, self.runtime

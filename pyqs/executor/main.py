@@ -229,6 +229,8 @@ def _started(delivery_id: int, prepared: Prepared) -> Started:
         prepared.soft_time_limit,
         prepared.ack_early,
         prepared.rate_key,
+        prepared.if_timed_out,
+        prepared.if_lost,
     )
 
 

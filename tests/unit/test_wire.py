@@ -65,7 +65,9 @@ frames = (
     | st.builds(Stop)
     | st.builds(Ready, numbers, numbers, names, numbers, names, flags)
     | st.builds(NotReady, texts, texts, numbers, flags)
-    | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | texts)
+    | st.builds(
+        Started, numbers, texts, texts, limits, limits, flags, st.none() | texts, st.none() | verdicts, st.none() | verdicts
+    )
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
     | st.builds(Done, numbers, verdicts, follow_ups, st.sampled_from(STATUSES), texts, texts, texts, seconds)
 )
