@@ -90,6 +90,7 @@ def test_the_hard_limit_kills_and_the_soft_one_raises(start_worker: Any, sqs: An
     assert len(set(worker.executors) & set(before)) == 1, "only the one with the hard limit was killed"
     worker.wait_until(lambda: not worker.alive([child]), timeout=1)
     assert not worker.ran("hard ends")
+    sqs.wait_counts("jobs")  # acks_on_timeout: it has failed, as in Celery, and does not come back
 
 
 def test_an_early_acked_task_that_dies_is_named_as_lost(start_worker: Any, sqs: Any) -> None:
