@@ -40,7 +40,7 @@ AT_HAND = [path for path in map(interpreter, SUPPORTED) if path] or [sys.executa
 @nox.session
 def lint(session: nox.Session) -> None:
     """ruff: style, imports, a few security rules; and its formatter, checked only."""
-    session.install("ruff>=0.6")
+    session.install("ruff>=0.17,<0.18")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 

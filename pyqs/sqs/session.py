@@ -91,7 +91,7 @@ def _with_role(base: Any, connection: ConnectionConfig, role_arn: str) -> Any:
     def sts_client(service: str, **kwargs: Any) -> Any:
         return base.create_client(service, region_name=region, **kwargs)
 
-    class RoleProvider(CredentialProvider):
+    class RoleProvider(CredentialProvider):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
         METHOD = "pyqs-role-arn"
 
         def load(self) -> Any:
