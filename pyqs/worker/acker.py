@@ -52,7 +52,7 @@ class _Settlement:
     """One delivery on its way out.
 
     ``hop`` is the delay of the copy that must be sent first; ``early``: its delete was asked for when it started;
-    ``unleased``: its lease was ours and has been ended, to be hidden.
+    ``hide_before``: its lease was ours and has been ended, to be hidden before it would have run out (boot-time clock).
     """
 
     delivery: Delivery
@@ -61,7 +61,7 @@ class _Settlement:
     unsent: int = 0
     hop: int | None = None
     early: bool = False
-    unleased: bool = False
+    hide_before: float = 0.0
 
 
 _Entry = tuple[_Settlement, OutgoingMessage | None]
@@ -72,6 +72,7 @@ class Acker:
 
     Parameters:
         on_change: called, from any thread, when one more is settled.
+        on_refused: told when a delete is refused for a reason that does not pass by itself.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Acker:
         *,
         senders: int = SENDERS,
         on_change: Callable[[], None] = lambda: None,
+        on_refused: Callable[[SqsError], None] = lambda _: None,
     ) -> None:
         self._sqs = sqs
         self._leases = leases
         self._totals = totals
         self._on_change = on_change
+        self._on_refused = on_refused
         self._lock = threading.Lock()
         self._pending = 0
         self._early: set[int] = set()
@@ -101,6 +104,7 @@ class Acker:
         self._no_hops: dict[str, float] = {}
         self._said = Remembered()
         self._closing = False
+        self._closed = False
         self._senders = [Sender(number, self._batches, self._work, on_crash) for number in range(senders)]
 
     # -- what the pool and the fetchers ask for -------------------------------------------------------------------
@@ -160,12 +164,13 @@ class Acker:
 
     def close(self, deadline: float) -> None:
         """Carry out what there is; what is not accepted by ``deadline`` (boot-time clock) is given up and said."""
+        self._closing = True
         self._batches.close()
         while self._pending and boottime() < deadline and any(sender.alive for sender in self._senders):
             for sender in self._senders:
                 if sender.join(max(0.0, min(0.1, deadline - boottime()))) and not self._pending:
                     break
-        self._closing = True
+        self._closed = True
         left = self._batches.abandon()
         if self._pending:
             queues = sorted({entry[0].delivery.queue for entry in left})
@@ -203,9 +208,9 @@ class Acker:
     def _finished(self, one: _Settlement) -> None:
         if one.settled is not None:
             one.settled(one.verdict)
+        self._on_change()  # first: who sees nothing pending must know of what this brought about
         with self._lock:
             self._pending -= 1
-        self._on_change()
 
     def _work(self, lane: _Lane, entries: list[_Entry]) -> None:
         """Do one batch, in a sender's thread."""
@@ -240,18 +245,29 @@ class Acker:
                     one.verdict = Leave()
                 self._leases.end([one.delivery])
                 self._finished(one)
-            else:
-                if not answer.retryable:
-                    self._no_hops[one.delivery.queue] = boottime() + NO_HOPS
+            elif answer.retryable:
                 again.append((entry, answer))
+            else:
+                self._no_hops[one.delivery.queue] = boottime() + NO_HOPS
+                if self._closing:
+                    if self._said.add(f"delete {lane.queue}"):
+                        log.error("queue %s: deletes are refused; messages that are done come back: %s", lane, answer)
+                    self._leases.end([one.delivery])
+                    self._finished(one)
+                else:
+                    self._on_refused(answer)
+                    again.append((entry, answer))
         return again
 
     def _hide(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+        deadlines = [self._leases.deadline(one.delivery) for one, _ in entries]
         held = self._leases.end([one.delivery for one, _ in entries], settle=True)
+        now = boottime()
         todo: list[_Entry] = []
-        for entry, ours in zip(entries, held, strict=True):
-            if ours or entry[0].unleased:
-                entry[0].unleased = True
+        for entry, ours, deadline in zip(entries, held, deadlines, strict=True):
+            if ours:
+                entry[0].hide_before = deadline
+            if ours or now < entry[0].hide_before:  # tried before, and still nobody else's
                 todo.append(entry)
             else:
                 self._finished(entry[0])
@@ -283,23 +299,34 @@ class Acker:
     # -- the outbox -----------------------------------------------------------------------------------------------
 
     def _send(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
-        messages = [message for _, message in entries if message is not None]
+        todo: list[_Entry] = []
+        for entry in entries:
+            if entry[0].hop is None or self._leases.holds(entry[0].delivery):
+                todo.append(entry)
+            else:  # lost while it waited: whoever has it now sends the copy
+                entry[0].verdict = Leave()
+                self._sent(entry[0])
+        messages = [message for _, message in todo if message is not None]
         again: list[tuple[_Entry, SqsError]] = []
-        for entry, answer in zip(entries, self._send_all(lane, messages), strict=True):
+        for entry, answer in zip(todo, self._send_all(lane, messages) if todo else (), strict=True):
             one = entry[0]
-            if isinstance(answer, SqsError) and answer.retryable and not self._closing:
+            if isinstance(answer, SqsError) and answer.retryable and not self._closed:
                 again.append((entry, answer))
                 continue
             if not isinstance(answer, SentMessage):
                 self._unsendable(one, lane, answer)
             elif one.hop is not None:
                 self._only_delete.add(one.delivery.message.message_id)
-            with self._lock:  # after the verdict: another thread may hold the last other part of this outbox
-                one.unsent -= 1
-                ready = not one.unsent
-            if ready:
-                self._carry_out(one)
+            self._sent(one)
         return again
+
+    def _sent(self, one: _Settlement) -> None:
+        """One part less of its outbox is left; after the last the verdict."""
+        with self._lock:  # after the verdict is set: another thread may hold the last other part
+            one.unsent -= 1
+            ready = not one.unsent
+        if ready:
+            self._carry_out(one)
 
     def _send_all(self, lane: _Lane, messages: list[OutgoingMessage]) -> list[SentMessage | PyQSError]:
         producer = self._producers[lane.create]

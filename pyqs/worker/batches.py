@@ -112,6 +112,8 @@ class Batches(Generic[Lane, Entry]):
         """Nothing waits for company any more; ``take`` answers None once all is empty, retries included."""
         with self._changed:
             self._closed = True
+            for waiting in self._lanes.values():
+                waiting.not_before = 0.0  # one more try at once
             self._changed.notify_all()
 
     def abandon(self) -> list[Entry]:

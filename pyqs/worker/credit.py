@@ -189,12 +189,13 @@ class Credit:
         return count
 
     def _least(self, queue: str) -> int:
-        """The fewest worth a call: with short tasks a receive waits until it can bring a batch."""
+        """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait."""
         state = self._queue(queue)
         whole = int(self._executors / state.weight)
         if self._bound is not None:
             whole = min(whole, self._bound)
-        return max(1, min(MAX_BATCH, whole // 2)) if state.held and not state.narrow else 1
+        waiting = whole - self._executors
+        return max(1, min(MAX_BATCH, waiting // 2)) if state.held and not state.narrow else 1
 
     def _hand_out(self) -> None:
         """Give what there is to whoever holds least, then to whoever has waited longest."""

@@ -123,6 +123,9 @@ class Fetcher(Service):
                 if self._extra:
                     return
                 continue
+            if self.stopping.is_set():  # the grant was on its way when it was told to stop
+                tools.credit.received(grant, 0)
+                return
             try:
                 count = self._receive(grant)
             except QueueNotFound as exc:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds beyond its wait after which a silent poll is replaced (design decision 13).
 SILENCE = 30.0
+#: Seconds between two looks after which this process has been stopped or its machine suspended: nobody was silent.
+PAUSE = 10.0
 #: Polls of one queue replaced in a row, without an answer in between, before the worker gives up.
 MOST_REPLACED = 3
 
@@ -40,6 +42,8 @@ class Fetchers:
         self._groups: dict[str, _Group] = {}
         self._leaving: list[Fetcher] = []
         self._stopped = False
+        self._watched_at = boottime()
+        self._awake_since = float("-inf")
 
     @property
     def queues(self) -> list[str]:
@@ -83,7 +87,13 @@ class Fetchers:
 
     def watch(self) -> str | None:
         """Replace polls that do not end; why the worker should give up, if it should."""
-        limit = boottime() - longest_wait(self._tools.config) - SILENCE
+        now = boottime()
+        if now - self._watched_at > PAUSE:
+            self._awake_since = now
+        self._watched_at = now
+        limit = now - longest_wait(self._tools.config) - SILENCE
+        if self._awake_since > limit:
+            return None
         with self._lock:
             if self._stopped:
                 return None

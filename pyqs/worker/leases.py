@@ -107,15 +107,21 @@ class Leases:
             lease = self._leases.get(delivery.id)
             return lease is not None and not lease.lost and lease.deadline > self._clock()
 
+    def deadline(self, delivery: Delivery) -> float:
+        """The boot-time second at which its lease runs out as things stand; 0 when there is none."""
+        with self._changed:
+            lease = self._leases.get(delivery.id)
+            return 0.0 if lease is None else lease.deadline
+
     def end(self, deliveries: Sequence[Delivery], *, settle: bool = False) -> list[bool]:
         """No more renewals; for each whether it was still held. ``settle`` waits for renewals that are under way."""
         with self._changed:
-            now = self._clock()
             found = [self._leases.pop(one.id, None) for one in deliveries]
             if settle:
                 self._changed.wait_for(
                     lambda: not any(lease.renewing for lease in found if lease is not None), _RENEWAL_PATIENCE
                 )
+            now = self._clock()
             return [lease is not None and not lease.lost and lease.deadline > now for lease in found]
 
     # -- the heartbeat --------------------------------------------------------------------------------------------

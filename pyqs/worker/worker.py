@@ -164,7 +164,9 @@ class Worker:
         assert spawner is not None
         self._sqs = self._given_sqs or connect(config.connection)
         self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost)
-        self._acker = Acker(self._sqs, self._leases, self.totals, self._on_crash, on_change=self._on_settled)
+        self._acker = Acker(
+            self._sqs, self._leases, self.totals, self._on_crash, on_change=self._on_settled, on_refused=self._on_refused
+        )
         self._credit = Credit(bound=config.prefetch_bound, backlog=lambda: self._acker.pending)
         self._pool = Pool(
             config,
@@ -325,6 +327,10 @@ class Worker:
     def _on_failure(self, queue: str, exc: SqsError) -> None:
         self._failures += 1
         if self.config.burst and (not exc.retryable or self._failures >= BURST_FAILURES):
+            self._on_failed(exc)
+
+    def _on_refused(self, exc: SqsError) -> None:
+        if self.config.burst:  # it could only wait for ever
             self._on_failed(exc)
 
     # -- signals --------------------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""The heartbeat's calls: what it asks for, what it makes of the answers, and where it must not go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyqs.config import MAX_VISIBILITY
+from pyqs.errors import AccessDenied, SqsError, Unreachable
+from pyqs.message import Delivery
+from pyqs.worker.heartbeat import Heartbeat
+from pyqs.worker.leases import Leases
+from pyqs.worker.report import Totals
+
+Deliver = Callable[..., Delivery]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sqs:
+    """Answers renewals as told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[tuple[str, int]]]] = []
+        self.answer: SqsError | None = None
+
+    def change_visibility_batch(self, url: str, changes: list[tuple[str, int]]) -> list[SqsError | None]:
+        self.calls.append((url, changes))
+        if isinstance(self.answer, Unreachable):
+            raise self.answer
+        return [self.answer] * len(changes)
+
+    def queue_attributes(self, url: str, names: Any) -> dict[str, str]:
+        return {"VisibilityTimeout": "45"}
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.totals = Totals()
+        self.lost: list[Delivery] = []
+        self.leases = Leases(120, self.totals, on_lost=self.lost.append, clock=self.clock)
+        self.sqs = Sqs()
+        self.heartbeat = Heartbeat(0, self.sqs, self.leases, lambda name, exc: None, clock=self.clock)  # type: ignore[arg-type]
+
+    def beat(self) -> int:
+        """Renew what is due; how many leases."""
+        batch = self.leases.take_due()
+        if batch:
+            self.heartbeat.renew(batch)
+        return len(batch)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_it_renews_from_the_moment_the_call_was_sent(scene: Scene, deliver: Deliver) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    scene.clock.now = 1060
+    assert scene.beat() == 1
+    assert scene.sqs.calls == [(one.queue_url, [(one.message.receipt_handle, 120)])]
+    assert scene.leases.start_before(one) == 1060 + 120 - 5
+    assert scene.beat() == 0
+
+
+def test_what_is_due_soon_goes_in_the_same_batch(scene: Scene, deliver: Deliver) -> None:
+    scene.leases.hold([deliver("a", at=1000.0), deliver("a", at=1011.0), deliver("a", at=1013.0), deliver("b", at=1000.0)])
+    scene.clock.now = 1060
+    assert sorted(scene.beat() for _ in range(3)) == [0, 1, 2]
+
+
+def test_what_could_not_be_renewed_in_time_is_lost(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    scene.sqs.answer = Unreachable("no network")
+    scene.clock.now = 1060
+    assert scene.beat() == 1
+    assert scene.beat() == 0, "not again at once"
+    scene.clock.now = 1075
+    assert scene.beat() == 1
+    assert caplog.text.count("no network") == 1
+    scene.clock.now = 1121
+    assert scene.beat() == 0
+    assert scene.lost == [one]
+    assert "121 s after the receive" in caplog.text
+    assert scene.totals.lost_leases == 1
+
+
+def test_a_process_that_was_stopped_for_longer_than_the_lease_believes_nothing(scene: Scene, deliver: Deliver) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    scene.clock.now = 1300
+    assert scene.leases.start_before(one) is None
+    assert scene.leases.end([one], settle=True) == [False]
+
+
+def test_a_refusal_asks_for_the_queues_own_timeout(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    scene.leases.hold([deliver(at=1000.0), deliver(at=1000.0)])
+    scene.sqs.answer = AccessDenied("no")
+    scene.clock.now = 1060
+    scene.beat()
+    assert caplog.text.count("cannot be renewed") == 1
+    later = deliver(at=1060.0, visibility=scene.leases.length("jobs"))
+    scene.leases.hold([later])
+    assert scene.leases.start_before(later) == 1060 + 45 - 4.5
+    scene.clock.now = 1100
+    assert scene.beat() == 0
+
+
+def test_an_end_waits_for_a_renewal_under_way(scene: Scene, deliver: Deliver) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    scene.clock.now = 1060
+    batch = scene.leases.take_due()
+    ended = threading.Event()
+
+    def end() -> None:
+        assert scene.leases.end([one], settle=True) == [True]
+        ended.set()
+
+    threading.Thread(target=end, daemon=True).start()
+    assert not ended.wait(0.1), "the renewal would overwrite the hide that comes next"
+    scene.heartbeat.renew(batch)
+    assert ended.wait(5)
+    assert len(scene.leases) == 0
+
+
+def test_twelve_hours_are_the_end(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    asked = []
+    while scene.clock.now < 1000 + MAX_VISIBILITY - 62:
+        scene.clock.now += 60 if scene.clock.now < 1000 + MAX_VISIBILITY - 300 else 2
+        if scene.beat() and scene.sqs.calls:
+            asked.append(scene.sqs.calls[-1][1][0][1])
+            assert scene.clock.now - 1000 + asked[-1] <= MAX_VISIBILITY, "SQS would refuse it"
+    assert asked[0] == 120
+    assert 0 not in asked, "that would release a running task's message"
+    assert "twelve hours" in caplog.text
