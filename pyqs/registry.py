@@ -11,6 +11,7 @@ import ast
 import importlib
 import keyword
 import logging
+import os
 import sys
 import sysconfig
 import threading
@@ -143,7 +144,7 @@ class ImportPolicy:
         return None
 
     def _allows(self, path: Path) -> bool:
-        resolved = path.resolve()
+        resolved, path = path.resolve(), Path(os.path.normpath(path))  # an entry of sys.path may climb out with ".."
         if not (path.is_relative_to(self._root) or resolved.is_relative_to(self._root)):
             return False
         if _INSTALLED & {*path.parts, *resolved.parts} or any(resolved.is_relative_to(place) for place in _PYTHONS_OWN):

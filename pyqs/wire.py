@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ class FrameReader:
             del self._buffer[:end]
             try:
                 frame = _from_primitive(json.loads(payload))
-            except (TypeError, AttributeError, RecursionError) as exc:
+            except (TypeError, AttributeError, RecursionError, OverflowError) as exc:
                 raise ValueError(f"what came is no frame: {type(exc).__name__}") from None
             yield frame
 
@@ -232,16 +233,19 @@ def _read_done(
     delivery_id: int, verdict: list[object], follow_ups: list[list[object]], status: str, task: str, call_id: str,
     reason: str, seconds: float,
 ) -> Done:  # fmt: skip
+    _check_words(delivery_id, status, task, call_id, reason)
     outbox = tuple(_follow_up_in(*f) for f in follow_ups)  # type: ignore[arg-type]
-    return Done(delivery_id, _verdict_in(verdict), outbox, status, task, call_id, reason, seconds)
+    return Done(delivery_id, _verdict_in(verdict), outbox, status, task, call_id, reason, _number(seconds))
 
 
 def _read_started(
     delivery_id: int, task: str, call_id: str, time_limit: float | None, soft_time_limit: float | None, ack_early: bool,
     rate_key: str | None, if_timed_out: list[object] | None, if_lost: list[object] | None,
 ) -> Started:  # fmt: skip
+    _check_words(delivery_id, task, call_id)
+    hard, soft = (None if limit is None else _number(limit) for limit in (time_limit, soft_time_limit))
     fates = [None if raw is None else _verdict_in(raw) for raw in (if_timed_out, if_lost)]
-    return Started(delivery_id, task, call_id, time_limit, soft_time_limit, ack_early, rate_key, *fates)
+    return Started(delivery_id, task, call_id, hard, soft, ack_early, rate_key, *fates)
 
 
 _READERS: Mapping[str, object] = {
@@ -251,9 +255,23 @@ _READERS: Mapping[str, object] = {
     "ready": _read_ready,
     "not-ready": NotReady,
     "started": _read_started,
-    "back": lambda ids: HandedBack(tuple(ids)),
+    "back": lambda ids: HandedBack(tuple(map(_check_words, ids))),
     "done": _read_done,
 }
+
+
+def _check_words(delivery_id: int, *words: str) -> int:
+    """What the worker keys its tables with and logs; a frame is an executor's word, and a task has run in there."""
+    if type(delivery_id) is not int or not all(type(word) is str for word in words):
+        raise ValueError("a frame with a part of the wrong kind")
+    return delivery_id
+
+
+def _number(value: float) -> float:
+    """Seconds that can be counted with. Raises OverflowError for an integer beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("a frame whose seconds are no number")
+    return float(value)
 
 
 def _maybe_out(verdict: Verdict | None) -> list[object] | None:
@@ -277,7 +295,7 @@ def _verdict_in(raw: list[object]) -> Verdict:
         case ["delete"]:
             return Delete()
         case ["hide", int() | float() as seconds]:
-            return Hide(float(seconds))
+            return Hide(_number(seconds))
         case ["leave"]:
             return Leave()
         case ["resend", int() as delay]:

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import codecs
 import struct
+from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 #: Objects that one pickle may make; a message that needs more is larger than SQS can hold by any honest route.
@@ -21,6 +24,8 @@ OBJECT_LIMIT = 4_000_000
 _DIGITS = 4300
 #: parts of a tuple or frozenset used as a key, and how deep they may lie in each other.
 _KEY_PARTS, _KEY_DEPTH = 10_000, 100
+#: What a key costs whose hash the writer of the data can choose.
+_LARGE_NUMBER = 256
 
 U2, U4, I4, U8, F8 = (struct.Struct(form) for form in ("<H", "<I", "<i", "<Q", ">d"))
 
@@ -76,6 +81,19 @@ class Cursor:
             raise MalformedPickle(f"it makes more than {OBJECT_LIMIT} objects")
 
 
+def copied(*parts: object) -> int:
+    """What a call costs that may copy its arguments: a few bytes can ask again and again for a copy of one large value."""
+    cost = 0
+    for part in parts:
+        if isinstance(part, (list, tuple, dict, set, frozenset, deque)):
+            cost += len(part)
+        elif isinstance(part, (str, bytes, bytearray)):
+            cost += len(part) >> 4
+        elif isinstance(part, int):
+            cost += part.bit_length() >> 7
+    return cost
+
+
 def integer(line: bytes) -> int:
     """A decimal number written as text."""
     if len(line) > _DIGITS:
@@ -90,7 +108,7 @@ def hash_cost(key: object) -> int | None:
     """
     kind = type(key)
     if kind is not tuple and kind is not frozenset:
-        return None if kind in (list, dict, set, bytearray) else 1
+        return None if kind in (list, dict, set, bytearray) else _number_cost(key)
     cost = 0
     todo: list[tuple[Any, int]] = [(key, 0)]
     while todo:
@@ -104,7 +122,15 @@ def hash_cost(key: object) -> int | None:
             todo.extend((part, depth + 1) for part in item)
         elif kind in (list, dict, set, bytearray):
             return None
+        else:
+            cost += _number_cost(item) - 1
     return cost
+
+
+def _number_cost(key: object) -> int:
+    """Large numbers can be chosen so that all have one hash, and a dict of them takes quadratic time."""
+    kind = type(key)
+    return _LARGE_NUMBER if (kind is int and key.bit_length() > 60) or kind in (Decimal, Fraction) else 1  # type: ignore[attr-defined]
 
 
 def _int(cursor: Cursor) -> None:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pyqs_celery_compat.pickle_atoms import ATOMS, U4, Cursor, MalformedPickle, hash_cost
+from pyqs_celery_compat.pickle_atoms import ATOMS, U4, Cursor, MalformedPickle, copied, hash_cost
 
 _STOP = 0x2E
 
@@ -283,7 +283,7 @@ class Machine(Cursor):
         """Push the result of a call that the rules make."""
         if type(args) is not tuple:
             raise MalformedPickle("arguments that are no tuple")
-        self.spend(4)
+        self.spend(4 + copied(*args))
         self.stack.append(self.rules.call(function, args))
 
     def op_reduce(self) -> None:
@@ -314,11 +314,12 @@ class Machine(Cursor):
         """Push a new object that the rules make."""
         if type(args) is not tuple:
             raise MalformedPickle("arguments that are no tuple")
-        self.spend(4)
+        self.spend(4 + copied(*args))
         self.stack.append(self.rules.new(cls, args, kwargs))
 
     def op_build(self) -> None:
         state = self.stack.pop()
+        self.spend(copied(state))
         self.rules.build(self.stack[-1], state)
 
     def op_refused(self) -> None:

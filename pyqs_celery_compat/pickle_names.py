@@ -20,7 +20,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from pyqs_celery_compat.pickle_atoms import MalformedPickle, hash_cost
+from pyqs_celery_compat.pickle_atoms import OBJECT_LIMIT, MalformedPickle, hash_cost
 
 
 class ForbiddenName(Exception):
@@ -54,6 +54,9 @@ _EXCEPTIONS = {
 } | {"StandardError": Exception}
 _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
 _ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
+
+#: bits of an integer that becomes a Decimal or Fraction, which costs quadratic time.
+_BITS = 16_000
 
 GETATTR = Token("builtins", "getattr")
 NEWOBJ = Token("copyreg", "__newobj__")
@@ -161,7 +164,7 @@ def set_uuid(made: uuid.UUID, value: object) -> None:
 
 
 def _decimal(value: object = "0") -> Decimal:
-    if type(value) is not str and type(value) is not int:
+    if type(value) is not str and (type(value) is not int or value.bit_length() > _BITS):
         raise MalformedPickle("a Decimal that is none")
     return Decimal(value)
 
@@ -169,7 +172,10 @@ def _decimal(value: object = "0") -> Decimal:
 def _fraction(value: object, below: object = 1) -> Fraction:
     if type(value) is str and re.fullmatch(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?", value):
         return Fraction(value)
-    return Fraction(_whole(value), _whole(below))
+    above, below = _whole(value), _whole(below)
+    if max(above.bit_length(), below.bit_length()) > _BITS:
+        raise MalformedPickle("a Fraction of numbers that are too long")
+    return Fraction(above, below)
 
 
 def _complex(real: object, imag: object = 0.0) -> complex:
@@ -195,9 +201,14 @@ def _items(items: object) -> Any:
 
 
 def _keys(items: object) -> Any:
+    total = 0
     for item in _items(items):
-        if hash_cost(item) is None:
+        cost = hash_cost(item)
+        if cost is None:
             raise MalformedPickle("a key that is too deep or has no hash")
+        total += cost
+    if total > OBJECT_LIMIT:
+        raise MalformedPickle("keys that cost too much")
     return items
 
 

@@ -268,13 +268,17 @@ def _retries(value: object) -> int:
     return value
 
 
+#: Seconds, the longest time limit: more than SQS lets anybody hold a message, and countable.
+_LONGEST = 1e9
+
+
 def _limits(value: object) -> tuple[float | None, float | None]:
     if value is None:
         return None, None
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise Undecodable("protocol", "its timelimit is no pair")
     for limit in value:
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 0):
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 <= limit <= _LONGEST):
             raise Undecodable("protocol", "its timelimit holds something that is no number of seconds")
     return value[0] or None, value[1] or None
 

@@ -220,13 +220,23 @@ class Executor:
                     raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 
 
+def _countable(seconds: float | None) -> float | None:
+    """A limit as the worker takes it; a task may have been given anything. What is no number of seconds raises."""
+    if seconds is None or seconds == math.inf:
+        return None
+    number = float(seconds)
+    if number != number:
+        raise ValueError("a time limit that is no number")
+    return number
+
+
 def _started(delivery_id: int, prepared: Prepared) -> Started:
     return Started(
         delivery_id,
         prepared.task,
         prepared.call_id,
-        prepared.time_limit,
-        prepared.soft_time_limit,
+        _countable(prepared.time_limit),
+        _countable(prepared.soft_time_limit),
         prepared.ack_early,
         prepared.rate_key,
         prepared.if_timed_out,

@@ -1,0 +1,125 @@
+"""What a pause, an outage or a second thread must not do: act on what is no longer held, receive after a stop, end a burst
+too early."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pyqs.clock import boottime
+from pyqs.errors import Unreachable
+from pyqs.message import Delete, Hide, Resend
+from pyqs.worker import acker as acker_module
+from pyqs.worker import fetchers as fetchers_module
+from pyqs.worker.credit import Credit
+from pyqs.worker.fetcher import Fetcher, QueueState
+from pyqs.worker.fetchers import Fetchers
+
+
+class Outage:
+    """SQS that refuses until it is told to work, and moves the clock past every lease while it does not."""
+
+    def __init__(self, bench: Any, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+        self.tried = threading.Event()
+        self.over = False
+        self.later = 0.0
+        for call in calls:
+            monkeypatch.setattr(bench.sqs, call, self._unless_down(getattr(bench.sqs, call)))
+        monkeypatch.setattr(bench.leases, "_clock", self._clock)
+        monkeypatch.setattr(acker_module, "boottime", self._clock)
+
+    def _clock(self) -> float:
+        return boottime() + self.later
+
+    def _unless_down(self, real: Any) -> Any:
+        def call(*args: Any) -> Any:
+            if not self.over:
+                self.tried.set()
+                raise Unreachable("no network", code="x")
+            return real(*args)
+
+        return call
+
+    def ends_after(self, seconds: float) -> None:
+        assert self.tried.wait(5)
+        self.later, self.over = seconds, True
+
+
+def test_a_copy_is_not_sent_once_the_lease_is_lost(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.create_queue("jobs", {})
+    outage = Outage(bench, monkeypatch, "send_batch")
+    (delivery,) = bench.deliver("jobs", "later")
+    bench.acker.settle(delivery, Resend(60))
+    outage.ends_after(180)
+    bench.settled()
+    assert bench.counts("jobs") == (0, 1, 0)
+
+
+@pytest.mark.parametrize(("pause", "left"), [(180, (0, 1, 0)), (1, (1, 0, 0))])
+def test_a_hide_is_tried_again_while_the_lease_would_last_only(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, pause: float, left: tuple[int, int, int]
+) -> None:
+    bench.store.create_queue("jobs", {})
+    outage = Outage(bench, monkeypatch, "change_visibility_batch")
+    (delivery,) = bench.deliver("jobs", "released")
+    bench.acker.settle(delivery, Hide(0))
+    outage.ends_after(pause)
+    bench.settled()
+    assert bench.counts("jobs") == left
+
+
+def test_what_is_settled_is_told_before_nothing_is_pending(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pending_when_told: list[int] = []
+    monkeypatch.setattr(bench.acker, "_on_change", lambda: pending_when_told.append(bench.acker.pending))
+    bench.store.create_queue("jobs", {})
+    bench.acker.settle(bench.deliver("jobs", "done")[0], Delete())
+    bench.settled()
+    assert pending_when_told == [1]
+
+
+def test_a_grant_that_comes_with_the_stop_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    credit = Credit()
+    credit.executors(1)
+    tools: Any = SimpleNamespace(
+        config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10),
+        credit=credit, on_crash=lambda *_: None,
+    )  # fmt: skip
+    fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=False, grow=lambda: None)
+    acquire = credit.acquire
+
+    def stopped_meanwhile(*args: Any, **options: Any) -> Any:
+        grant = acquire(*args, **options)
+        fetcher.stop()
+        return grant
+
+    monkeypatch.setattr(credit, "acquire", stopped_meanwhile)
+    fetcher.run()  # a receive would fail: there is no client
+    assert credit.hungry("jobs")
+
+
+def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(fetchers_module, "boottime", lambda: now[0])
+    tools: Any = SimpleNamespace(
+        config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10, fetchers_per_queue=8),
+        credit=Credit(), on_crash=lambda *_: None,
+    )  # fmt: skip
+    fetchers = Fetchers(tools)
+    monkeypatch.setattr(Fetcher, "start", lambda self: None)
+    fetchers.sync({"jobs": "url"})
+    group = fetchers._groups["jobs"]
+    group.fetchers += [Fetcher(group.state, number, tools, extra=True, grow=lambda: None) for number in range(3)]
+    for one in group.fetchers:
+        one.polling_since = now[0]
+    polls = list(group.fetchers)
+    now[0] += 180
+    assert fetchers.watch() is None
+    assert group.fetchers == polls
+    answers = []
+    for _ in range(60):
+        now[0] += 1
+        answers.append(fetchers.watch())
+    assert any(answers)  # they are still silent although this process is awake
