@@ -251,7 +251,7 @@ class BotoSqs:
             return client
         with self._lock:
             if self._session is None:
-                self._make_session()
+                self._make_session_again()
             if not poll:
                 self._calls = self._calls or self._make_client(CALL_TIMEOUT, attempts=CALL_ATTEMPTS, pool=CALL_POOL)
                 return self._calls
@@ -265,6 +265,16 @@ class BotoSqs:
     def _make_session(self) -> None:
         self._session = build_session(self._connection)
         self._region = find_region(self._connection, self._session)
+
+    def _make_session_again(self) -> None:
+        try:
+            self._make_session()
+        except ConfigError as exc:
+            if self._renewed_at == float("-inf"):
+                raise
+            # It was right once: a file is just being written, and whoever consumes must not end over that.
+            text = f"the credentials could not be read again: {exc}"
+            raise CredentialsError(text, code="NotRenewed", retryable=True) from None
 
     def _make_client(self, read_timeout: float, *, attempts: int, pool: int) -> Any:
         from botocore.config import Config

@@ -150,8 +150,11 @@ class Pool(Service):
 
     def _look_at_clocks(self) -> None:
         now = boottime()
-        for slot in self._slots.values():
+        for slot in list(self._slots.values()):
             if slot.kill_at is not None and now >= slot.kill_at:
+                self._hear(slot, dead=False)  # this thread may have been stopped since it last listened
+                if slot.kill_at is None or now < slot.kill_at:
+                    continue
                 slot.kill_at = None
                 log.warning("%s is killed: %s", slot, slot.kill_reason)
                 slot.kill(slot.kill_reason)
@@ -248,10 +251,12 @@ class Pool(Service):
             case Done():
                 self._done(slot, frame)
             case HandedBack():
-                for delivery in [slot.ended(number) for number in reversed(frame.delivery_ids)]:
+                for delivery in [slot.handed_back(number) for number in reversed(frame.delivery_ids)]:
                     if delivery is not None:
                         self._returned(delivery)
                 slot.slow = bool(slot.held)
+                if slot.stopping:
+                    self._say_goodbye(slot)
             case Ready():
                 self._ready(slot, frame)
             case NotReady():
@@ -416,5 +421,6 @@ class Pool(Service):
 
     def _kill(self, acked_early: bool, reason: str) -> None:
         for slot in list(self._slots.values()):
-            if acked_early or not slot.acked_early:
+            self._hear(slot, dead=False)  # a task that has just started may have been acked
+            if self._slots.get(slot.number) is slot and (acked_early or not slot.acked_early):
                 slot.kill(reason, dismissed=True)

@@ -81,6 +81,7 @@ class Slot:
         self._outgoing: deque[_Outgoing] = deque()
         self._costs: dict[int, float] = {}
         self._start_before: dict[int, float] = {}
+        self._revoked: set[int] = set()
         self.load = 0.0
         self._reader = FrameReader()
         if self.pid is not None and hasattr(os, "pidfd_open"):
@@ -140,8 +141,17 @@ class Slot:
         running = self.running
         late = [number for number, limit in self._start_before.items() if limit + OVERDUE <= now]
         back = [delivery for number in late if self.held[number] is not running and (delivery := self.ended(number))]
+        self._revoked.update(one.id for one in back)
         self.silent = self.silent or bool(back)
         return back
+
+    def handed_back(self, delivery_id: int) -> Delivery | None:
+        """It says that it will not start this one; None if that is the late word on one that was taken back before, which
+        it may have been given again since."""
+        if delivery_id in self._revoked:
+            self._revoked.discard(delivery_id)
+            return None
+        return self.ended(delivery_id)
 
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
