@@ -104,11 +104,6 @@ class Shutdown:
             over = False
         return not parts.pool.alive and (over or not parts.fetchers.polling())
 
-    def until(self) -> float:
-        """Seconds until the next step is due."""
-        dates = [self._polls_end, *([self._kill_at] if self._kill_at is not None else [])]
-        return max(0.0, min(dates) - self._clock())
-
     def _drop_polls(self) -> None:
         polls = self._parts.fetchers.polling()
         self._polls_dropped = True

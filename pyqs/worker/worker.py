@@ -45,6 +45,8 @@ EXIT_CONFIG = 2
 #: Seconds between looks of the main thread at what nobody rings for.
 TICK = 1.0
 PROGRESS_TICK = 0.1
+#: The same while it stops: threads end without a word.
+SHUTDOWN_TICK = 0.02
 #: Seconds that deletes and releases have after the deadline, at least.
 FLUSH_GRACE = 3.0
 #: Seconds for them when there is no deadline.
@@ -214,7 +216,7 @@ class Worker:
         while True:
             pause = PROGRESS_TICK if progress.enabled else TICK
             if self._shutdown.begun:
-                pause = min(pause, max(0.01, self._shutdown.until()))
+                pause = min(pause, SHUTDOWN_TICK)
             self._bell.wait(pause)
             while self._orders:
                 self._obey(self._orders.popleft())
