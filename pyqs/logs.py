@@ -21,6 +21,8 @@ _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 #: At DEBUG these write headers (signatures, session tokens) and whole bodies; they never go below INFO here.
 _CHATTY = ("boto3", "botocore", "urllib3", "s3transfer", "kombu", "asyncio")
+#: Loggers whose records hold texts out of messages.
+_OURS = ("pyqs", "celery")
 #: What stands in a line instead of a secret.
 REDACTED = "***"
 #: Shorter "secrets" (``x`` for an emulator) would blank ordinary words.
@@ -59,6 +61,30 @@ class RedactSecrets(logging.Filter):
         return True
 
 
+class OneLine(logging.Filter):
+    """Keeps what a message brings (a task's name, an id, a reason) from breaking out of its line in our own records.
+
+    Control characters are shown as escapes, and a value is cut at ``LONGEST`` characters: whoever can write to a queue
+    chooses these texts, and must not be able to forge a line or fill a disk. A record with ``verbatim`` is left alone.
+    """
+
+    LONGEST = 500
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True; only the arguments of our own loggers' records are changed."""
+        if isinstance(record.args, tuple) and record.name.startswith(_OURS) and not getattr(record, "verbatim", False):
+            record.args = tuple(map(self._tame, record.args))
+        return True
+
+    def _tame(self, value: object) -> object:
+        if not isinstance(value, str | BaseException):
+            return value
+        text = str(value)
+        if len(text) > self.LONGEST:
+            text = f"{text[: self.LONGEST]}... ({len(text)} characters)"
+        return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour: bool | None = None) -> None:
     """Log to stderr from ``level`` on; does nothing to handlers that are already there.
 
@@ -74,6 +100,7 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
         logging.getLogger("pyqs_celery_compat").setLevel(number)
         return
     handler = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
+    handler.addFilter(OneLine())
     handler.addFilter(RedactSecrets(secrets))
     root.addHandler(handler)
     root.setLevel(number)

@@ -152,7 +152,7 @@ class Worker:
 
     def _give_up(self, exc: Exception) -> int:
         details = f"\n{exc.details.rstrip()}" if isinstance(exc, BootFailed) and exc.details else ""
-        log.critical("the worker cannot go on: %s%s", exc, details)
+        log.critical("the worker cannot go on: %s%s", exc, details, extra={"verbatim": True})
         return EXIT_CONFIG
 
     def _compose(self) -> None:
