@@ -32,6 +32,7 @@ EXIT_INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv[1:]`` if None) and answer its exit code; never raises for what a user did."""
     try:
+        _fill_standard_streams()
         from pyqs.commands.group import run
 
         return run(list(sys.argv[1:] if argv is None else argv))
@@ -43,6 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     except Exception as error:
         return report(error)
+
+
+def _fill_standard_streams() -> None:
+    """Put the null device where a stream was closed before the start (``2>&-``, some init systems).
+
+    Python then has None there; worse, the next file or socket would take the number, and what a task or a C library
+    prints would go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 - gets the lowest free number, the closed one, and stays open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def report(error: Exception) -> int:

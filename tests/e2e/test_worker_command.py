@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 import time
@@ -251,6 +252,16 @@ def test_an_app_names_its_queues_and_its_sqs(project: Any, queues: Any, server: 
     assert done.returncode == 0, done.stderr
     assert project.ran() == ["add 3 0", "add 7 0"]
     assert queues.left("prod-email") == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_worker_whose_standard_streams_are_closed_runs_its_tasks(project: Any, queues: Any, closed: str) -> None:
+    project.write("tasks.py", TASKS)
+    write(project, "import tasks\ntasks.send.delay(1)")
+    command = shlex.join(project.command("worker", "-Q", "email-send", "--include", "tasks", "--burst", "-c", "1"))
+    shell = project.start(program=["sh", "-c", f"{command} {closed}"])
+    assert shell.process.wait(45) == 0
+    assert project.ran() == ["send 1 x"]
 
 
 def test_queues_prints_what_a_worker_would_consume(project: Any, queues: Any) -> None:
