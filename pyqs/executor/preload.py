@@ -195,9 +195,11 @@ def complete(booted: Booted, config: RuntimeConfig) -> None:
 
 
 def _server_frame() -> FrameType | None:
-    """The running ``multiprocessing.forkserver.main``, if this import happens inside it."""
+    """The running ``multiprocessing.forkserver.main``, if this import happens inside it and not in a child it has forked."""
     frame = sys._getframe()
     while frame is not None:
+        if frame.f_code.co_name == "_serve_one" and frame.f_globals.get("__name__") == "multiprocessing.forkserver":
+            return None  # the server's frames are below, its descriptors are closed
         if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "multiprocessing.forkserver":
             return frame
         frame = frame.f_back  # type: ignore[assignment]

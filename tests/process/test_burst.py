@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 
 def test_an_empty_queue(start_worker: Any, sqs: Any) -> None:
     sqs.create("jobs")
@@ -58,7 +56,6 @@ def test_a_burst_survives_faults(start_worker: Any, sqs: Any) -> None:
     assert len(set(worker.ran("noop"))) + left.visible == 200
 
 
-@pytest.mark.xfail(strict=True, reason="a refused delete is tried for ever, and a burst waits for it")
 def test_a_burst_ends_when_deletes_are_refused(start_worker: Any, sqs: Any) -> None:
     sqs.create("jobs")
     sqs.store.faults.add("access-denied:action=DeleteMessage*")

@@ -104,9 +104,6 @@ def test_sigterm_ends_a_worker_whose_executor_is_stopped(start_worker: Any, sqs:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="what an executor holds past start_before is not taken back; its leases are renewed for ever"
-)
 def test_what_a_stopped_executor_has_not_started_runs_elsewhere_after_a_lease(start_worker: Any, sqs: Any, stop: Any) -> None:
     sqs.create("jobs")
     worker = start_worker("-Q", "jobs", "-c", "2", "--lease", "10")
