@@ -81,7 +81,7 @@ class RuntimeConfig:
         app_queues: logical queue names that the app declares (see docs/architecture.md).
     """
 
-    runtime: str = "pyqs.runtime:NativeRuntime"
+    runtime: str = "pyqs.native:NativeRuntime"
     app: str | None = None
     include: tuple[str, ...] = ()
     accept: tuple[str, ...] | None = None

@@ -1,6 +1,7 @@
-"""What turns a delivery into a verdict: the TaskRuntime protocol, and the runtime of native tasks.
+"""What turns a delivery into a verdict: the contract between an executor and whatever decodes and runs calls.
 
-Owns: the contract between an executor and whatever decodes and runs calls. Runs in an executor's main thread only.
+Owns: the TaskRuntime protocol and the values it answers with; ``native`` has the runtime of native tasks, the compat
+package that of Celery's. Runs in an executor's main thread only.
 Never talks to SQS: what must be sent goes into the outcome's outbox.
 """
 
@@ -123,12 +124,3 @@ class TaskRuntime(Protocol):
     def close(self) -> None:
         """Called once when the executor leaves in order."""
         ...
-
-
-def __getattr__(name: str) -> object:
-    # "pyqs.runtime:NativeRuntime" is the runtime's public path; its module imports this one.
-    if name == "NativeRuntime":
-        from pyqs.native import NativeRuntime
-
-        return NativeRuntime
-    raise AttributeError(name)

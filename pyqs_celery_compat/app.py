@@ -7,6 +7,7 @@ is not there yet of Celery's app is absent, not pretended.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import threading
 import warnings
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.result import EagerResult
 
 builtin_tasks.register()
+
+#: What Celery's apps have and ours do not yet.
+NOT_YET = frozenset(
+    {"Beat", "Worker", "WorkController", "bugreport", "connection", "connection_for_read", "connection_for_write"}
+    | {"connection_or_acquire", "control", "events", "GroupResult", "log", "pool", "producer_or_acquire", "producer_pool"}
+    | {"ResultSet", "start", "steps", "user_options", "worker_main"}
+)
 
 
 class Celery:
@@ -229,6 +237,23 @@ class Celery:
                 task.bind(self)
             self.on_after_finalize.send(sender=self)
 
+    def add_periodic_task(
+        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = None, name: str | None = None, **opts: Any
+    ) -> str:
+        """Put an entry into ``beat_schedule``; its key is the answer. Sending it stays with Celery's beat for now."""
+        signature = sig.clone(args, kwargs or {}, **opts)
+        key = name or repr(signature)
+        entry = {"schedule": schedule, "task": signature.name, "args": tuple(signature.args)}
+        entry |= {"kwargs": dict(signature.kwargs), "options": dict(signature.options)}
+        self.conf.beat_schedule = {**(self.conf.beat_schedule or {}), key: entry}
+        logging.getLogger("celery.beat").warning("periodic task %s is noted; Celery's own beat has to send it for now", key)
+        return key
+
+    def __getattr__(self, name: str) -> Any:
+        # An AttributeError still, so that hasattr() of a library that feels its way gets its answer.
+        later = " comes in a later version of pyqs_celery_compat (docs/differences.md)" if name in NOT_YET else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}" + (f": it{later}" if later else ""))
+
     def task(self, *args: Any, **opts: Any) -> Any:
         """Make a function a task; with or without parentheses.
 
@@ -270,6 +295,9 @@ class Celery:
         if options.pop("pydantic", False):
             raise ImproperlyConfigured(f"task {name or fun.__name__}: pydantic=True is not there yet")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        if inspect.iscoroutinefunction(fun) or inspect.isasyncgenfunction(fun):
+            # Celery takes it, calls it a success and never runs its body.
+            raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
         if name in self._tasks:
             known: BaseTask = self._tasks[name]
             if getattr(known, "_decorated_fun", None) not in (None, fun):

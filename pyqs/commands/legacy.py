@@ -6,6 +6,7 @@ main thread of the worker's process.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,8 +16,9 @@ import click
 
 from pyqs import logs
 from pyqs.commands import options, worker
-from pyqs.config import MAX_BATCH, ConnectionConfig
+from pyqs.config import ENV_PREFIX, MAX_BATCH, ConnectionConfig
 from pyqs.errors import ConfigError
+from pyqs.registry import registry
 
 #: PyQS's defaults, which differ from ``pyqs worker``'s.
 DEFAULT_CONCURRENCY = 1
@@ -78,7 +80,8 @@ def start(
 ) -> int:
     """``pyqs.main._main``: the worker of a program that calls PyQS instead of running it; its exit code.
 
-    ``connection`` fields that are None come from the environment.
+    ``connection`` fields that are None come from the environment. Tasks that the program has imported run, and so do those
+    in modules beside it: ``cd / && python /srv/site/manage.py worker`` finds what ``manage.py`` finds.
     """
     given = {name: value for name, value in connection.items() if value}
     try:
@@ -90,10 +93,27 @@ def start(
         concurrency=concurrency,
         log_level=level,
         connection=replace(ConnectionConfig.from_environment(), **given),
+        include=_included(),
+        working_directory=_program_directory(),
     )
     chosen, notes = translate(chosen, **pyqs)
     tell(notes)
     return worker.start(chosen)
+
+
+def _included() -> tuple[str, ...]:
+    """Modules named by ``PYQS_INCLUDE``, and those whose tasks the calling program has registered."""
+    named = [item.strip() for item in os.environ.get(f"{ENV_PREFIX}INCLUDE", "").split(",")]
+    tasks = [registry.get(name) for name in registry.names()]
+    loaded = [getattr(task, "__module__", "") for task in tasks]
+    return tuple(dict.fromkeys(module for module in [*named, *sorted(set(loaded))] if module and module != "__main__"))
+
+
+def _program_directory() -> str:
+    """The directory of the calling program, which Python puts first on its path; for installed scripts the current one."""
+    first = os.path.abspath(sys.path[0]) if sys.path and sys.path[0] else os.getcwd()
+    installed = any(first.startswith(os.path.join(prefix, "")) for prefix in {sys.prefix, sys.base_prefix})
+    return first if os.path.isdir(first) and not installed else os.getcwd()
 
 
 @click.command("pyqs", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

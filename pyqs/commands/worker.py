@@ -31,7 +31,7 @@ class WorkerOptions:
     """What the command line of a worker said; None is "did not say".
 
     ``shutdown_timeout`` is seconds or ``math.inf`` for no limit; ``flags`` is the part of ``connection`` that was typed, the
-    rest came from variables.
+    rest came from variables. ``working_directory`` is where tasks may be imported from, None for the current one.
     """
 
     queues: tuple[str, ...] = ()
@@ -52,6 +52,7 @@ class WorkerOptions:
     flags: ConnectionConfig = field(default_factory=ConnectionConfig)
     batch_size: int = 10
     prefetch_bound: int | None = None
+    working_directory: str | None = None
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -82,7 +83,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         raise ConfigError(
             "no queue to consume: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names its queues"
         )
-    directory = os.getcwd()
+    directory = chosen.working_directory or os.getcwd()
     app, connection = AppSettings(), chosen.connection
     if chosen.app:
         app = read_app_settings(chosen.app, chosen.include, directory)

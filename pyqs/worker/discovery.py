@@ -60,11 +60,14 @@ class Discovery(Service):
         self._backoff = NetworkBackoff()
         self._hurry = threading.Event()
         self._missing: set[str] = set()
+        self._absent: set[str] = set()
         self._skipped: set[str] = set()
         self._failure = ""
         self._first = True
         #: Queues that do not exist any more, and when that was noticed.
         self._gone: dict[str, float] = {}
+        #: Queues given by URL or ARN: nothing has asked whether they exist until the first receive.
+        self._addressed = {pattern.name() for pattern in self._patterns if pattern.is_address}
 
     def run(self) -> None:
         """Look, wait, look again."""
@@ -84,7 +87,11 @@ class Discovery(Service):
     def gone(self, queue: str, exc: QueueNotFound) -> None:
         """A fetcher was told that its queue does not exist."""
         if self._fetchers.drop(queue):
-            log.warning("queue %s: no longer consumed, it is gone (%s)", queue, exc.code)
+            if queue in self._addressed and (self._config.strict or self._config.burst):
+                self._on_failed(ConfigError(f"queue {queue!r}, given by its address, does not exist ({exc.code})"))
+            elif queue not in self._absent:
+                log.warning("queue %s: not consumed, it does not exist (%s); it is looked for again", queue, exc.code)
+                self._absent.add(queue)
             self._gone[queue] = boottime()
             if not self._config.burst:
                 self._hurry.set()

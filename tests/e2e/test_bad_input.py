@@ -83,6 +83,15 @@ def test_an_unknown_queue_ends_it_with_near_matches(project: Any, queues: Any, s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("switch", ["--strict", "--burst"])
+def test_a_queue_given_by_an_address_that_leads_nowhere_ends_it(project: Any, queues: Any, switch: str) -> None:
+    url = queues.create("email-send").replace("email-send", "email-gone")
+    done = project.run("worker", "-Q", url, switch)
+    assert done.returncode == 2
+    assert "email-gone" in done.stderr
+    assert "does not exist" in done.stderr
+
+
 def test_an_unknown_queue_is_warned_about_and_looked_for_again(project: Any, queues: Any) -> None:
     queues.create("email-send")
     running = project.start("worker", "-Q", "email-sned")

@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,6 +162,22 @@ def test_hooks_registered_before_main_reach_the_executors(project: Any, queues: 
     running.signal(signal.SIGINT)
     assert running.wait() == 0, running.stderr
     assert project.ran() == ["after success NoneType", "before tasks.send [1]", "send 1 x"]
+
+
+def test_main_called_from_another_directory_finds_the_programs_tasks(project: Any, queues: Any, tmp_path: Path) -> None:
+    # As systemd starts it: cd / && python /srv/site/manage.py
+    project.write("tasks.py", TASKS)
+    project.write("hooks.py", HOOKS)
+    project.write("manage.py", MAIN.format(register="pass"))
+    write(project, "import tasks\ntasks.send.delay(1)")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    words = ["sh", "-c", f"cd {elsewhere} && exec {sys.executable} {project.folder / 'manage.py'}"]
+    running = project.start(program=words)
+    project.wait_until(lambda: (elsewhere / "ran.txt").exists() or project.ran() != [])
+    running.signal(signal.SIGINT)
+    assert running.wait() == 0, running.stderr
+    project.wait_until(lambda: queues.left("email-send") == 0)
 
 
 def test_a_lambda_as_hook_is_an_error_that_says_so(project: Any, queues: Any) -> None:

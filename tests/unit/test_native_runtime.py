@@ -64,12 +64,6 @@ def test_it_is_a_task_runtime(runtime: NativeRuntime, tasks: Registry) -> None:
     assert as_prepared.start_at is as_prepared.time_limit is as_prepared.soft_time_limit is as_prepared.rate_key is None
 
 
-def test_the_public_path_leads_here() -> None:
-    import pyqs.runtime
-
-    assert pyqs.runtime.NativeRuntime is NativeRuntime  # type: ignore[comparison-overlap]
-
-
 def test_success_deletes_and_the_arguments_arrive(runtime: NativeRuntime, tasks: Registry) -> None:
     seen: list[Any] = []
     tasks.register("shop.send", lambda *args, **kwargs: seen.append((args, kwargs)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -205,6 +206,21 @@ def test_a_role_is_assumed_with_the_base_credentials(monkeypatch, server) -> Non
     assert sqs._session.get_credentials().access_key == "ASIAROLE"
 
 
+def whole_request(connection: socket.socket) -> str:
+    """Head and body; the body may come in a packet of its own."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        data = connection.recv(65536)
+        if not data:
+            return request.decode("latin-1")
+        request += data
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65536)
+    return (head + b"\r\n\r\n" + body).decode("latin-1")
+
+
 class one_answer_server:  # noqa: N801 - used as a function
     """Answers every request with the same bytes and notes what it read; or, with None, closes without an answer."""
 
@@ -236,7 +252,7 @@ class one_answer_server:  # noqa: N801 - used as a function
                 connection = self._tls.wrap_socket(connection, server_side=True)
             except ssl.SSLError:
                 return  # the client did not like the certificate
-        self._seen.append(connection.recv(65536).decode("latin-1"))
+        self._seen.append(whole_request(connection))
         if self._body is not None and self._kind != "silence":
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._kind}\r\nContent-Length: {len(self._body)}\r\n"
             connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + self._body)

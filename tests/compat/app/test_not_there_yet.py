@@ -1,0 +1,59 @@
+"""What is missing says so, in the words of somebody who met it; what could hide work is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pyqs_celery_compat
+from pyqs_celery_compat import Celery
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
+
+
+@pytest.fixture
+def app() -> Celery:
+    return Celery("proj", broker="sqs://", set_as_current=False)
+
+
+@pytest.mark.parametrize("name", ["control", "worker_main", "connection", "events", "start"])
+def test_missing_parts_of_an_app_are_named(app: Any, name: str) -> None:
+    with pytest.raises(AttributeError, match=f"{name}.*later version"):
+        getattr(app, name)
+    assert not hasattr(app, name)
+
+
+def test_a_typo_is_only_a_typo(app: Any) -> None:
+    with pytest.raises(AttributeError) as caught:
+        app.taks  # noqa: B018
+    assert "later version" not in str(caught.value)
+
+
+def test_canvas_builders_are_named() -> None:
+    with pytest.raises(ImportError, match="later version"):
+        pyqs_celery_compat.chain  # noqa: B018
+
+
+@pytest.mark.parametrize("arguments", [{}, {"bind": True}])
+def test_async_functions_are_refused_where_they_are_defined(app: Celery, arguments: Any) -> None:
+    # Celery 5.7 takes them, reports a success and never runs their body.
+    @app.task(**arguments)
+    async def work(*args: Any) -> None: ...
+
+    with pytest.raises(ImproperlyConfigured, match=r"work: an async function cannot be a task"):
+        app.finalize()
+
+
+def test_periodic_tasks_are_noted_as_celery_notes_them(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    # Celery 5.7: {'n': {..., 'args': (1, 2), ...}} and, for add.s(1) with args=(3,), 'args': (3, 1).
+    @app.task(name="x.add")
+    def add(x: int, y: int) -> None: ...
+
+    assert app.add_periodic_task(10.0, add.s(1, 2), name="n") == "n"
+    key = app.add_periodic_task(5.0, add.s(1), args=(3,), queue="q")
+    assert key == "x.add(3, 1)"
+    assert app.conf.beat_schedule == {
+        "n": {"schedule": 10.0, "task": "x.add", "args": (1, 2), "kwargs": {}, "options": {}},
+        "x.add(3, 1)": {"schedule": 5.0, "task": "x.add", "args": (3, 1), "kwargs": {}, "options": {"queue": "q"}},
+    }
+    assert "Celery's own beat has to send it" in caplog.text
