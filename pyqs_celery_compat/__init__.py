@@ -42,6 +42,7 @@ _HOMES = {
     "uuid": "uuids",
 }
 _MODULES = frozenset({"app", "exceptions", "local", "registry", "result", "signals", "states"})
+_LATER = frozenset({"beat", "bootsteps", "bugreport", "install_as_celery", "schedules"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 
@@ -56,6 +57,8 @@ def __getattr__(name: str) -> Any:
             f"{name} is not there yet: building canvases comes in a later version of pyqs_celery_compat; "
             "chains and groups that Celery has sent are run"
         )
+    if name in _LATER:
+        raise ImportError(f"{name} is not there yet: it comes in a later version of pyqs_celery_compat")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

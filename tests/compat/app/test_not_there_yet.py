@@ -29,9 +29,10 @@ def test_a_typo_is_only_a_typo(app: Any) -> None:
     assert "later version" not in str(caught.value)
 
 
-def test_canvas_builders_are_named() -> None:
-    with pytest.raises(ImportError, match="later version"):
-        pyqs_celery_compat.chain  # noqa: B018
+@pytest.mark.parametrize("name", ["chain", "chord", "group", "install_as_celery", "schedules"])
+def test_missing_parts_of_the_package_are_named(name: str) -> None:
+    with pytest.raises(ImportError, match=f"{name} is not there yet.*later version"):
+        getattr(pyqs_celery_compat, name)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"bind": True}])
