@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pyqs.errors import ConfigError
 
@@ -78,7 +78,6 @@ class RuntimeConfig:
         hooks: (event name, dotted path of a function) registered before the worker was started.
         connection: for tasks that themselves call ``.delay()``.
         working_directory: put first on sys.path; tasks under it may be imported.
-        app_queues: logical queue names that the app declares (see docs/architecture.md).
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -145,10 +144,6 @@ class WorkerConfig:
             raise ConfigError(f"at least one fetcher per queue is needed, not {self.fetchers_per_queue}")
         if self.shutdown_timeout is not None and self.shutdown_timeout < 0:
             raise ConfigError(f"--shutdown-timeout must not be negative: {self.shutdown_timeout}")
-
-    def with_queues(self, queues: tuple[str, ...]) -> WorkerConfig:
-        """The same worker for other queues."""
-        return replace(self, queues=queues)
 
 
 class _ProcessDefaults:

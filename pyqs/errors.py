@@ -22,9 +22,7 @@
     │   ├── TooLarge             over SQS's size limit
     │   └── BadMessageOption     an illegal delay, group or queue name at .delay()
     └── ExecutorError            a child process
-        ├── BootFailed           it could not load the app or the tasks
-        ├── ExecutorLost         it died with a delivery in hand
-        └── TimedOut             its task passed a time limit
+        └── BootFailed           it could not load the app or the tasks
 
 Owns: the classes above, and the text of an app's own traceback. Runs in every process. Imports nothing of pyqs. Never holds a
 credential or a message body in a message text.
@@ -176,14 +174,6 @@ class BootFailed(ExecutorError):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
-
-
-class ExecutorLost(ExecutorError):
-    """A child died while a delivery was running in it."""
-
-
-class TimedOut(ExecutorError):
-    """A task passed its hard time limit and its executor was killed."""
 
 
 def app_traceback(exc: BaseException) -> str:

@@ -103,10 +103,10 @@ def start(
 
 def _included() -> tuple[str, ...]:
     """Modules named by ``PYQS_INCLUDE``, and those whose tasks the calling program has registered."""
-    named = [item.strip() for item in os.environ.get(f"{ENV_PREFIX}INCLUDE", "").split(",")]
+    named = options.items([os.environ.get(f"{ENV_PREFIX}INCLUDE", "")])
     tasks = [registry.get(name) for name in registry.names()]
     loaded = [getattr(task, "__module__", "") for task in tasks]
-    return tuple(dict.fromkeys(module for module in [*named, *sorted(set(loaded))] if module and module != "__main__"))
+    return tuple(dict.fromkeys([*named, *(module for module in sorted(set(loaded)) if module not in ("", "__main__"))]))
 
 
 def _program_directory() -> str:

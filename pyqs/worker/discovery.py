@@ -66,8 +66,8 @@ class Discovery(Service):
         self._first = True
         #: Queues that do not exist any more, and when that was noticed.
         self._gone: dict[str, float] = {}
-        #: Queues given by URL or ARN: nothing has asked whether they exist until the first receive.
-        self._addressed = {pattern.name() for pattern in self._patterns if pattern.is_address}
+        #: Queues given by URL or ARN that have not answered yet: nothing asks whether they exist before the first receive.
+        self._unproven = {pattern.name() for pattern in self._patterns if pattern.is_address}
 
     def run(self) -> None:
         """Look, wait, look again."""
@@ -86,15 +86,21 @@ class Discovery(Service):
 
     def gone(self, queue: str, exc: QueueNotFound) -> None:
         """A fetcher was told that its queue does not exist."""
-        if self._fetchers.drop(queue):
-            if queue in self._addressed and (self._config.strict or self._config.burst):
-                self._on_failed(ConfigError(f"queue {queue!r}, given by its address, does not exist ({exc.code})"))
-            elif queue not in self._absent:
-                log.warning("queue %s: not consumed, it does not exist (%s); it is looked for again", queue, exc.code)
-                self._absent.add(queue)
-            self._gone[queue] = boottime()
-            if not self._config.burst:
-                self._hurry.set()
+        existed = self._fetchers.drop(queue)
+        if existed is None:
+            return
+        if existed:
+            log.warning("queue %s: no longer consumed, it is gone (%s)", queue, exc.code)
+            self._unproven.discard(queue)
+            self._absent.discard(queue)
+        elif queue in self._unproven and (self._config.strict or self._config.burst):
+            self._on_failed(ConfigError(f"queue {queue!r}, given by its address, does not exist ({exc.code})"))
+        elif queue not in self._absent:
+            log.warning("queue %s: not consumed, it does not exist (%s); it is looked for again", queue, exc.code)
+            self._absent.add(queue)
+        self._gone[queue] = boottime()
+        if not self._config.burst:
+            self._hurry.set()
 
     def _look(self) -> float | None:
         """One look; seconds until the next, None when there is to be none."""

@@ -66,14 +66,14 @@ class Fetchers:
         self._tools.credit.wake()
         return added, [name for name in dropped if name not in queues]
 
-    def drop(self, queue: str) -> bool:
-        """The queue is gone; False when that was known."""
+    def drop(self, queue: str) -> bool | None:
+        """The queue does not exist: whether it has answered before, None when it was dropped already."""
         with self._lock:
-            known = queue in self._groups
-            if known:
+            group = self._groups.get(queue)
+            if group is not None:
                 self._end(queue)
         self._tools.credit.wake()
-        return known
+        return None if group is None else group.answered
 
     def grow(self, queue: str) -> None:
         """One more fetcher for this queue, up to the configured number."""
@@ -115,6 +115,7 @@ class Fetchers:
         group = self._groups.get(queue)
         if group is not None:
             group.replaced = 0
+            group.answered = True
 
     def stop(self) -> None:
         """No more receives; open polls are left to answer, and what they bring is released."""

@@ -25,6 +25,18 @@ def test_queues_that_appear_and_disappear(project: Any, sqs: Any) -> None:
     assert not worker.lines("Traceback|ERROR")
 
 
+def test_a_strict_worker_outlives_a_queue_that_was_there_at_its_start(start_worker: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    worker = start_worker("-Q", f"{sqs.server.endpoint_url}/000000000000/jobs", "-c", "1", "--strict")
+    sqs.native("jobs", "noop", 1)
+    worker.wait_ran("noop 1")
+    sqs.wait_counts("jobs")
+    sqs.store.delete_queue("jobs")
+    worker.wait_log("jobs: no longer consumed, it is gone")
+    assert worker.process.poll() is None
+    worker.terminate()
+
+
 def test_a_literal_name_is_waited_for(project: Any, sqs: Any) -> None:
     worker = project.start_custom(queues=["later"], refresh=0.5, wait=1, concurrency=1, ready="'later' does not exist")
     sqs.create("later")

@@ -54,11 +54,6 @@ def test_impossible_settings_of_a_worker(setting: str, value: float) -> None:
         WorkerConfig(("q",), **{setting: value})  # type: ignore[arg-type]
 
 
-def test_a_worker_for_other_queues_is_the_same_otherwise() -> None:
-    one = WorkerConfig(("a",), concurrency=3)
-    assert one.with_queues(("b", "c")) == WorkerConfig(("b", "c"), concurrency=3)
-
-
 def test_what_a_child_gets_is_primitives() -> None:
     settings = RuntimeConfig(include=("a",), accept=("json",), hooks=(("pre_process", "m:f"),))
     values = {name: getattr(settings, name) for name in RuntimeConfig.__dataclass_fields__ if name != "connection"}
