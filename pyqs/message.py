@@ -158,12 +158,38 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Hop: send the same body, attributes and group again with this delay (seconds, 0-900), then delete this one."""
+    """Hop: send the same body, attributes and group again with this delay (seconds, 0-900), then delete this one.
+
+    ``left`` is all that is left to wait, in seconds: where no copy can be sent, the message is hidden for that long in one
+    step, because each step costs it one receive. None says that ``delay`` is all.
+    """
 
     delay: int
+    left: float | None = None
 
 
-Verdict = Delete | Hide | Leave | Resend
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Copy it to its queue's dead-letter queue with the reason as an attribute, then delete it.
+
+    Where there is no such queue, or no copy can be sent, it is hidden for ``otherwise`` seconds instead.
+    """
+
+    reason: str
+    otherwise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What kombu makes of a rejected message: deleted, unless its queue has a redrive policy (or that cannot be known).
+
+    Then it is hidden for ``otherwise`` seconds, and SQS takes it to the dead-letter queue in its time.
+    """
+
+    otherwise: float
+
+
+Verdict = Delete | Hide | Leave | Resend | DeadLetter | Drop
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,24 +12,21 @@ threads of an executor. Never does I/O. Every frame about a delivery names it by
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pyqs.message import (
-    Delete,
-    Delivery,
-    FollowUp,
-    Hide,
-    Leave,
-    MessageAttribute,
-    OutgoingMessage,
-    ReceivedMessage,
-    Resend,
-    Verdict,
+from pyqs.message import Delivery, FollowUp, ReceivedMessage, Verdict
+from pyqs.primitives import (
+    attributes_in,
+    attributes_out,
+    follow_up_in,
+    follow_up_out,
+    maybe_verdict_out,
+    number,
+    verdict_in,
+    verdict_out,
 )
 
 _LENGTH = struct.Struct(">I")
@@ -181,7 +178,7 @@ def _to_primitive(frame: Frame) -> list[object]:
             m = d.message
             return [
                 "run", d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, start_before,
-                m.message_id, m.receipt_handle, m.body, dict(m.attributes), _attributes_out(m.message_attributes),
+                m.message_id, m.receipt_handle, m.body, dict(m.attributes), attributes_out(m.message_attributes),
             ]  # fmt: skip
         case Recall():
             return ["recall"]
@@ -197,13 +194,13 @@ def _to_primitive(frame: Frame) -> list[object]:
         case Started():
             return [
                 "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit,
-                frame.ack_early, frame.rate_key, _maybe_out(frame.if_timed_out), _maybe_out(frame.if_lost),
+                frame.ack_early, frame.rate_key, maybe_verdict_out(frame.if_timed_out), maybe_verdict_out(frame.if_lost),
             ]  # fmt: skip
         case HandedBack():
             return ["back", list(frame.delivery_ids)]
         case Done():
             return [
-                "done", frame.delivery_id, _verdict_out(frame.verdict), [_follow_up_out(f) for f in frame.follow_ups],
+                "done", frame.delivery_id, verdict_out(frame.verdict), [follow_up_out(f) for f in frame.follow_ups],
                 frame.status, frame.task, frame.call_id, frame.reason, frame.seconds,
             ]  # fmt: skip
 
@@ -221,7 +218,7 @@ def _read_run(
     message_id: str, handle: str, body: str, attributes: dict[str, str],
     message_attributes: dict[str, list[str | None]],
 ) -> Run:  # fmt: skip
-    message = ReceivedMessage(message_id, handle, body, attributes, _attributes_in(message_attributes))
+    message = ReceivedMessage(message_id, handle, body, attributes, attributes_in(message_attributes))
     return Run(Delivery(id_, queue, url, message, received_at, fetched_at, visibility), start_before)
 
 
@@ -234,8 +231,8 @@ def _read_done(
     reason: str, seconds: float,
 ) -> Done:  # fmt: skip
     _check_words(delivery_id, status, task, call_id, reason)
-    outbox = tuple(_follow_up_in(*f) for f in follow_ups)  # type: ignore[arg-type]
-    return Done(delivery_id, _verdict_in(verdict), outbox, status, task, call_id, reason, _number(seconds))
+    outbox = tuple(follow_up_in(*f) for f in follow_ups)  # type: ignore[arg-type]
+    return Done(delivery_id, verdict_in(verdict), outbox, status, task, call_id, reason, number(seconds))
 
 
 def _read_started(
@@ -243,8 +240,8 @@ def _read_started(
     rate_key: str | None, if_timed_out: list[object] | None, if_lost: list[object] | None,
 ) -> Started:  # fmt: skip
     _check_words(delivery_id, task, call_id)
-    hard, soft = (None if limit is None else _number(limit) for limit in (time_limit, soft_time_limit))
-    fates = [None if raw is None else _verdict_in(raw) for raw in (if_timed_out, if_lost)]
+    hard, soft = (None if limit is None else number(limit) for limit in (time_limit, soft_time_limit))
+    fates = [None if raw is None else verdict_in(raw) for raw in (if_timed_out, if_lost)]
     return Started(delivery_id, task, call_id, hard, soft, ack_early, rate_key, *fates)
 
 
@@ -265,73 +262,3 @@ def _check_words(delivery_id: int, *words: str) -> int:
     if type(delivery_id) is not int or not all(type(word) is str for word in words):
         raise ValueError("a frame with a part of the wrong kind")
     return delivery_id
-
-
-def _number(value: float) -> float:
-    """Seconds that can be counted with. Raises OverflowError for an integer beyond all floats."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("a frame whose seconds are no number")
-    return float(value)
-
-
-def _maybe_out(verdict: Verdict | None) -> list[object] | None:
-    return None if verdict is None else _verdict_out(verdict)
-
-
-def _verdict_out(verdict: Verdict) -> list[object]:
-    match verdict:
-        case Delete():
-            return ["delete"]
-        case Hide(seconds):
-            return ["hide", seconds]
-        case Leave():
-            return ["leave"]
-        case Resend(delay):
-            return ["resend", delay]
-
-
-def _verdict_in(raw: list[object]) -> Verdict:
-    match raw:
-        case ["delete"]:
-            return Delete()
-        case ["hide", int() | float() as seconds]:
-            return Hide(_number(seconds))
-        case ["leave"]:
-            return Leave()
-        case ["resend", int() as delay]:
-            return Resend(delay)
-    raise ValueError(f"unknown verdict {raw!r}")
-
-
-def _attributes_out(attributes: Mapping[str, MessageAttribute]) -> dict[str, list[str | None]]:
-    return {
-        name: [
-            a.data_type,
-            a.string_value,
-            None if a.binary_value is None else base64.b64encode(a.binary_value).decode(),
-        ]
-        for name, a in attributes.items()
-    }
-
-
-def _attributes_in(raw: Mapping[str, list[str | None]]) -> dict[str, MessageAttribute]:
-    return {
-        name: MessageAttribute(str(kind), text, None if data is None else base64.b64decode(data))
-        for name, (kind, text, data) in raw.items()
-    }
-
-
-def _follow_up_out(follow_up: FollowUp) -> list[object]:
-    m = follow_up.message
-    return [
-        follow_up.queue, follow_up.create, m.body, m.delay, _attributes_out(m.message_attributes), m.group_id,
-        m.dedup_id, m.trace_header,
-    ]  # fmt: skip
-
-
-def _follow_up_in(
-    queue: str, create: bool, body: str, delay: int | None, attributes: dict[str, list[str | None]],
-    group_id: str | None, dedup_id: str | None, trace_header: str | None,
-) -> FollowUp:  # fmt: skip
-    message = OutgoingMessage(body, delay, _attributes_in(attributes), group_id, dedup_id, trace_header)
-    return FollowUp(queue, message, create)

@@ -16,7 +16,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 #: Imports point down this list only (docs/architecture.md). A package stands for all of its modules.
 LAYERS = [
     {"pyqs.errors", "pyqs.clock"},
-    {"pyqs.config", "pyqs.message", "pyqs.wire"},
+    {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.registry", "pyqs.events", "pyqs.logs"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},

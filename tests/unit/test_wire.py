@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyqs.message import (
+    DeadLetter,
     Delete,
     Delivery,
+    Drop,
     FollowUp,
     Hide,
     Leave,
@@ -55,7 +57,14 @@ deliveries = st.builds(Delivery, numbers, texts, texts, received, seconds, secon
 outgoing = st.builds(
     OutgoingMessage, texts, st.none() | st.integers(0, 900), attributes, st.none() | texts, st.none() | texts, st.none() | texts
 )
-verdicts = st.builds(Delete) | st.builds(Leave) | st.builds(Hide, st.floats(0, 43200)) | st.builds(Resend, st.integers(0, 900))
+verdicts = (
+    st.builds(Delete)
+    | st.builds(Leave)
+    | st.builds(Hide, st.floats(0, 43200))
+    | st.builds(Resend, st.integers(0, 900), st.none() | st.floats(0, 1e9))
+    | st.builds(DeadLetter, texts, st.floats(0, 43200))
+    | st.builds(Drop, st.floats(0, 43200))
+)
 follow_ups = st.lists(st.builds(FollowUp, texts, outgoing, flags), max_size=3).map(tuple)
 names = st.lists(texts, max_size=4).map(tuple)
 limits = st.none() | seconds
