@@ -10,61 +10,39 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from pyqs.backoff import clamp_visibility, retry_seconds
 from pyqs.clock import boottime
-from pyqs.config import ConnectionConfig
-from pyqs.errors import AccessDenied, LeaseLost, MessageError, PyQSError, QueueNotFound, SendFailed, SqsError
-from pyqs.message import Delete, Delivery, FollowUp, Hide, Leave, OutgoingMessage, Resend, SentMessage, Verdict
-from pyqs.producer import Producer
+from pyqs.errors import AccessDenied, LeaseLost, PyQSError, QueueNotFound, SqsError
+from pyqs.message import (
+    DeadLetter,
+    Delete,
+    Delivery,
+    Drop,
+    FollowUp,
+    Hide,
+    Leave,
+    OutgoingMessage,
+    Resend,
+    SentMessage,
+    Verdict,
+)
 from pyqs.sqs import Sqs
 from pyqs.worker.batches import Batches
+from pyqs.worker.copies import Copies, dead_letter, hop
+from pyqs.worker.facts import Facts, QueueFacts
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Remembered, Totals
-from pyqs.worker.service import OnCrash, Service
+from pyqs.worker.service import OnCrash
+from pyqs.worker.settlement import Entry, Lane, Outbox, Sender, Settled, Settlement
 
 log = logging.getLogger(__name__)
 
 SENDERS = 8
-#: Seconds for which a queue that refuses sends or deletes is not tried for hops again.
-NO_HOPS = 600.0
-#: Told in a sender's thread what became of a delivery in the end.
-Settled = Callable[[Verdict], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """One kind of call on one queue; ``create``: whether a send may create it."""
-
-    kind: Literal["send", "delete", "hide"]
-    queue: str
-    create: bool = False
-
-    def __str__(self) -> str:
-        return self.queue.rstrip("/").rpartition("/")[2]
-
-
-@dataclass(eq=False, slots=True)
-class _Settlement:
-    """One delivery on its way out.
-
-    ``hop`` is the delay of the copy that must be sent first; ``early``: its delete was asked for when it started;
-    ``hide_before``: its lease was ours and has been ended, to be hidden before it would have run out (boot-time clock).
-    """
-
-    delivery: Delivery
-    verdict: Verdict
-    settled: Settled | None = None
-    unsent: int = 0
-    hop: int | None = None
-    early: bool = False
-    hide_before: float = 0.0
-
-
-_Entry = tuple[_Settlement, OutgoingMessage | None]
+#: What the log calls each kind of call.
+_CALLED = {"judge": "look at its redrive policy", "send": "send", "delete": "delete", "hide": "hide"}
 
 
 class Acker:
@@ -80,6 +58,7 @@ class Acker:
         sqs: Sqs,
         leases: Leases,
         totals: Totals,
+        facts: Facts,
         on_crash: OnCrash,
         *,
         senders: int = SENDERS,
@@ -89,19 +68,15 @@ class Acker:
         self._sqs = sqs
         self._leases = leases
         self._totals = totals
+        self._facts = facts
         self._on_change = on_change
         self._on_refused = on_refused
         self._lock = threading.Lock()
-        self._pending = 0
+        self._pending: Counter[str] = Counter()
         self._early: set[int] = set()
-        self._batches: Batches[_Lane, _Entry] = Batches()
-        self._producers = {
-            create: Producer(ConnectionConfig(), create_queues=create, connector=lambda _: sqs) for create in (True, False)
-        }
-        #: Messages whose work is done or whose copy was sent: whatever happens, these are only ever deleted.
-        self._only_delete = Remembered()
-        #: Queues whose messages are not copied, until (boot-time seconds).
-        self._no_hops: dict[str, float] = {}
+        self._batches: Batches[Lane, Entry] = Batches()
+        self._outbox = Outbox(sqs)
+        self.copies = Copies()
         self._said = Remembered()
         self._closing = False
         self._closed = False
@@ -114,18 +89,15 @@ class Acker:
     ) -> None:
         """Carry out a verdict, after its follow-ups. Answers at once."""
         with self._lock:
-            self._pending += 1
+            self._pending[delivery.queue] += 1
             early = delivery.id in self._early
             self._early.discard(delivery.id)
         if early:
             verdict = Leave()  # its delete is on its way since it started
-        elif isinstance(verdict, Resend):
-            verdict = self._hop(delivery, verdict)
-        one = _Settlement(delivery, verdict, settled, early=early)
-        outbox = [(_Lane("send", follow_up.queue, follow_up.create), follow_up.message) for follow_up in follow_ups]
+        one = Settlement(delivery, verdict, settled, early=early)
+        outbox = [(Lane("send", follow_up.queue, follow_up.create), follow_up.message) for follow_up in follow_ups]
         if isinstance(verdict, Resend):
-            one.hop, one.verdict = verdict.delay, Delete()
-            outbox.append((_Lane("send", delivery.queue_url), _copy(delivery, verdict.delay)))
+            outbox += self._hop(one, verdict)
         one.unsent = len(outbox)
         for lane, message in outbox:
             self._batches.put(lane, (one, message))
@@ -133,27 +105,35 @@ class Acker:
             self._carry_out(one)
 
     def release(self, delivery: Delivery) -> None:
-        """Give a delivery back unstarted: anybody may have it at once."""
+        """Give a delivery back unstarted: anybody may have it at once.
+
+        On its last life it would go to the dead-letter queue without ever having run: a copy begins a new one instead.
+        """
         self._totals.add("released")
-        self.settle(delivery, Hide(0))
+        self.settle(delivery, Resend(0) if self._facts.is_last_life(delivery) else Hide(0))
 
     def ack_early(self, delivery: Delivery) -> None:
         """Its task has started and asked for the delete now (never on FIFO, where it waits for the end)."""
         if delivery.is_fifo:
             return
         with self._lock:
-            self._pending += 1
+            self._pending[delivery.queue] += 1
             self._early.add(delivery.id)
-        self._carry_out(_Settlement(delivery, Delete()))
+        self._carry_out(Settlement(delivery, Delete()))
 
     def only_delete(self, message_id: str) -> bool:
         """Whether this message was done, or copied, before: it must not run or be copied again."""
-        return message_id in self._only_delete
+        return self.copies.only_delete(message_id)
 
     @property
     def pending(self) -> int:
         """Verdicts that are not carried out yet."""
-        return self._pending
+        with self._lock:
+            return self._pending.total()
+
+    def pending_on(self, queue: str) -> int:
+        """The same for the deliveries of one queue."""
+        return self._pending.get(queue, 0)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -162,59 +142,74 @@ class Acker:
         for sender in self._senders:
             sender.start()
 
-    def close(self, deadline: float) -> None:
-        """Carry out what there is; what is not accepted by ``deadline`` (boot-time clock) is given up and said."""
+    def close(self) -> None:
+        """Nothing more comes: carry out what there is, without waiting for company."""
         self._closing = True
         self._batches.close()
-        while self._pending and boottime() < deadline and any(sender.alive for sender in self._senders):
-            for sender in self._senders:
-                if sender.join(max(0.0, min(0.1, deadline - boottime()))) and not self._pending:
-                    break
-        self._closed = True
+
+    @property
+    def flushed(self) -> bool:
+        """After ``close``: whether all is carried out, or nobody is left to do it."""
+        return not self.pending or not any(sender.alive for sender in self._senders)
+
+    def abandon(self) -> None:
+        """Give up what is not accepted yet, and say so; every sender ends."""
+        self._closing = self._closed = True
         left = self._batches.abandon()
-        if self._pending:
+        if self.pending:
             queues = sorted({entry[0].delivery.queue for entry in left})
             log.error(
                 "%d verdicts could not be carried out before the deadline (queues: %s); their messages come back when "
                 "their leases end",
-                self._pending,
+                self.pending,
                 ", ".join(queues),
             )
 
     # -- carrying out ---------------------------------------------------------------------------------------------
 
-    def _hop(self, delivery: Delivery, verdict: Resend) -> Verdict:
-        """The hop, or what stands in for it."""
-        if not self._leases.holds(delivery):
-            return Leave()  # somebody else may have it by now and send the same copy
-        if delivery.is_fifo or self._no_hops.get(delivery.queue, 0.0) > boottime():
-            return Hide(verdict.delay)
-        return verdict
+    def _hop(self, one: Settlement, verdict: Resend) -> list[tuple[Lane, OutgoingMessage]]:
+        """The copy to send, or none and what stands in for it."""
+        left = verdict.delay if verdict.left is None else verdict.left
+        if not self._leases.holds(one.delivery):
+            one.verdict = Leave()  # somebody else may have it by now and send the same copy
+        elif not self.copies.allowed(one.delivery):
+            one.verdict = Hide(left)
+        else:
+            one.verdict, one.instead = Delete(), left
+            return [(Lane("send", one.delivery.queue_url), hop(one.delivery, verdict.delay))]
+        return []
 
-    def _carry_out(self, one: _Settlement) -> None:
+    def _carry_out(self, one: Settlement) -> None:
         """The outbox is empty: now the verdict."""
         match one.verdict:
+            case DeadLetter() | Drop():
+                self._batches.put(Lane("judge", one.delivery.queue_url), (one, None))
             case Delete():
                 if not one.delivery.is_fifo:
-                    self._only_delete.add(one.delivery.message.message_id)
-                self._batches.put(_Lane("delete", one.delivery.queue_url), (one, None))
+                    self.copies.settled(one.delivery)
+                self._batches.put(Lane("delete", one.delivery.queue_url), (one, None))
             case Hide():
-                self._batches.put(_Lane("hide", one.delivery.queue_url), (one, None))
+                self._batches.put(Lane("hide", one.delivery.queue_url), (one, None))
             case _:
                 if not one.early:
                     self._leases.end([one.delivery])
                 self._finished(one)
 
-    def _finished(self, one: _Settlement) -> None:
+    def _finished(self, one: Settlement) -> None:
         if one.settled is not None:
             one.settled(one.verdict)
         self._on_change()  # first: who sees nothing pending must know of what this brought about
         with self._lock:
-            self._pending -= 1
+            queue = one.delivery.queue
+            self._pending[queue] -= 1
+            if not self._pending[queue]:
+                del self._pending[queue]
 
-    def _work(self, lane: _Lane, entries: list[_Entry]) -> None:
+    def _work(self, lane: Lane, entries: list[Entry]) -> None:
         """Do one batch, in a sender's thread."""
-        if lane.kind == "send":
+        if lane.kind == "judge":
+            again = self._judge(entries)
+        elif lane.kind == "send":
             again = self._send(lane, entries)
         elif lane.kind == "delete":
             again = self._delete(lane, entries)
@@ -222,19 +217,19 @@ class Acker:
             again = self._hide(lane, entries)
         if again:
             if not self._batches.failing(lane):
-                log.warning("queue %s: a %s fails and is tried again: %s", lane, lane.kind, again[0][1])
+                log.warning("queue %s: a %s fails and is tried again: %s", lane, _CALLED[lane.kind], again[0][1])
             self._batches.retry(lane, [entry for entry, _ in again])
         elif self._batches.succeeded(lane):
-            log.info("queue %s: a %s works again", lane, lane.kind)
+            log.info("queue %s: a %s works again", lane, _CALLED[lane.kind])
 
-    def _delete(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+    def _delete(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
         handles = [one.delivery.message.receipt_handle for one, _ in entries]
         answers: list[SqsError | None]
         try:
             answers = self._sqs.delete_batch(lane.queue, handles)
         except SqsError as exc:
             answers = [exc] * len(entries)
-        again: list[tuple[_Entry, SqsError]] = []
+        again: list[tuple[Entry, SqsError]] = []
         for entry, answer in zip(entries, answers, strict=True):
             one = entry[0]
             if answer is None or isinstance(answer, (LeaseLost, QueueNotFound)):
@@ -248,7 +243,7 @@ class Acker:
             elif answer.retryable:
                 again.append((entry, answer))
             else:
-                self._no_hops[one.delivery.queue] = boottime() + NO_HOPS
+                self.copies.refuse(one.delivery.queue)
                 if self._closing:
                     if self._said.add(f"delete {lane.queue}"):
                         log.error("queue %s: deletes are refused; messages that are done come back: %s", lane, answer)
@@ -259,11 +254,11 @@ class Acker:
                     again.append((entry, answer))
         return again
 
-    def _hide(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
+    def _hide(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
         deadlines = [self._leases.deadline(one.delivery) for one, _ in entries]
         held = self._leases.end([one.delivery for one, _ in entries], settle=True)
         now = boottime()
-        todo: list[_Entry] = []
+        todo: list[Entry] = []
         for entry, ours, deadline in zip(entries, held, deadlines, strict=True):
             if ours:
                 entry[0].hide_before = deadline
@@ -279,7 +274,7 @@ class Acker:
             answers = self._sqs.change_visibility_batch(lane.queue, changes)
         except SqsError as exc:
             answers = [exc] * len(todo)
-        again: list[tuple[_Entry, SqsError]] = []
+        again: list[tuple[Entry, SqsError]] = []
         for entry, answer in zip(todo, answers, strict=True):
             if answer is not None and answer.retryable:
                 again.append((entry, answer))
@@ -296,31 +291,71 @@ class Acker:
             self._finished(entry[0])
         return again
 
+    # -- what depends on the queue's redrive policy ---------------------------------------------------------------
+
+    def _judge(self, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
+        """Verdicts that need the queue's redrive policy, in a sender's thread because it may have to be asked for."""
+        first = entries[0][0].delivery
+        try:
+            facts = self._facts.of(first.queue, first.queue_url)
+        except SqsError as exc:
+            if exc.retryable and not self._closed:
+                return [(entry, exc) for entry in entries]
+            facts = None
+        for one, _ in entries:
+            if isinstance(one.verdict, Drop):
+                deleted = facts is not None and facts.dead_letter_arn is None
+                one.verdict = Delete() if deleted else Hide(one.verdict.otherwise)
+                self._carry_out(one)
+            elif isinstance(one.verdict, DeadLetter):
+                self._bury(one, one.verdict, facts)
+        return []
+
+    def _bury(self, one: Settlement, verdict: DeadLetter, facts: QueueFacts | None) -> None:
+        """Send a copy to the dead-letter queue, if there is one we know of and the message is still ours."""
+        target = None if facts is None else facts.dead_letter_arn
+        why = "its queue has none" if facts is not None else "its queue's redrive policy cannot be read"
+        try:
+            url = None if target is None else self._sqs.locate(target)
+        except PyQSError as exc:
+            url, why = None, str(exc)
+        if url is None:
+            if self._said.add(f"bury {one.delivery.message.message_id}"):
+                log.error("%s stays on its queue instead of going to a dead-letter queue: %s", one.delivery, why)
+            one.verdict = Hide(verdict.otherwise)
+        elif not self._leases.holds(one.delivery):
+            one.verdict = Leave()
+        else:
+            one.verdict, one.instead, one.unsent = Delete(), verdict.otherwise, 1
+            self._batches.put(Lane("send", url), (one, dead_letter(one.delivery, verdict.reason)))
+            return
+        self._carry_out(one)
+
     # -- the outbox -----------------------------------------------------------------------------------------------
 
-    def _send(self, lane: _Lane, entries: list[_Entry]) -> list[tuple[_Entry, SqsError]]:
-        todo: list[_Entry] = []
+    def _send(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
+        todo: list[Entry] = []
         for entry in entries:
-            if entry[0].hop is None or self._leases.holds(entry[0].delivery):
+            if entry[0].instead is None or self._leases.holds(entry[0].delivery):
                 todo.append(entry)
             else:  # lost while it waited: whoever has it now sends the copy
                 entry[0].verdict = Leave()
                 self._sent(entry[0])
         messages = [message for _, message in todo if message is not None]
-        again: list[tuple[_Entry, SqsError]] = []
-        for entry, answer in zip(todo, self._send_all(lane, messages) if todo else (), strict=True):
+        again: list[tuple[Entry, SqsError]] = []
+        for entry, answer in zip(todo, self._outbox.send(lane, messages) if todo else (), strict=True):
             one = entry[0]
             if isinstance(answer, SqsError) and answer.retryable and not self._closed:
                 again.append((entry, answer))
                 continue
             if not isinstance(answer, SentMessage):
                 self._unsendable(one, lane, answer)
-            elif one.hop is not None:
-                self._only_delete.add(one.delivery.message.message_id)
+            elif one.instead is not None:
+                self.copies.settled(one.delivery)
             self._sent(one)
         return again
 
-    def _sent(self, one: _Settlement) -> None:
+    def _sent(self, one: Settlement) -> None:
         """One part less of its outbox is left; after the last the verdict."""
         with self._lock:  # after the verdict is set: another thread may hold the last other part
             one.unsent -= 1
@@ -328,28 +363,15 @@ class Acker:
         if ready:
             self._carry_out(one)
 
-    def _send_all(self, lane: _Lane, messages: list[OutgoingMessage]) -> list[SentMessage | PyQSError]:
-        producer = self._producers[lane.create]
-        try:
-            return list(producer.send_many(lane.queue, messages))
-        except SendFailed as exc:
-            return [answer for answer in exc.results if isinstance(answer, (SentMessage, SqsError))]
-        except MessageError as exc:
-            if len(messages) == 1:
-                return [exc]
-            return [answer for message in messages for answer in self._send_all(lane, [message])]
-        except PyQSError as exc:
-            return [exc] * len(messages)
-
-    def _unsendable(self, one: _Settlement, lane: _Lane, error: PyQSError) -> None:
+    def _unsendable(self, one: Settlement, lane: Lane, error: PyQSError) -> None:
         """One message of its outbox will not be accepted: what it came from is hidden and comes again."""
         delivery = one.delivery
-        if one.hop is not None:
-            if isinstance(error, AccessDenied):
-                self._no_hops[delivery.queue] = boottime() + NO_HOPS
-            if self._said.add(f"hop {delivery.queue}"):
-                log.warning("queue %s: messages due later are hidden instead of sent again: %s", delivery.queue, error)
-            one.verdict = Hide(one.hop)
+        if one.instead is not None:
+            if isinstance(error, AccessDenied) and lane.queue == delivery.queue_url:
+                self.copies.refuse(delivery.queue)
+            if self._said.add(f"copy {lane.queue}"):
+                log.warning("queue %s: messages are hidden instead of sent on to %s: %s", delivery.queue, lane, error)
+            one.verdict = Hide(one.instead)
         elif one.early:
             log.error("%s: a follow-up is lost, its message was acked early: %s", delivery, error)
         else:
@@ -358,34 +380,7 @@ class Acker:
                 log.error("%s: a follow-up to %s is refused; the message is run again: %s", delivery, lane.queue, error)
 
 
-class Sender(Service):
-    """One thread that carries out batches."""
-
-    def __init__(
-        self, number: int, batches: Batches[_Lane, _Entry], work: Callable[[_Lane, list[_Entry]], None], on_crash: OnCrash
-    ) -> None:
-        super().__init__(f"acker-{number}", on_crash)
-        self._batches = batches
-        self._work = work
-
-    def run(self) -> None:
-        """Work until there is nothing more."""
-        while (taken := self._batches.take()) is not None:
-            self._work(*taken)
-
-
-def _copy(delivery: Delivery, delay: int) -> OutgoingMessage:
-    message = delivery.message
-    return OutgoingMessage(
-        message.body,
-        delay=delay,
-        message_attributes=message.message_attributes,
-        group_id=delivery.group_id,
-        trace_header=message.attributes.get("AWSTraceHeader"),
-    )
-
-
-def _hidden(one: _Settlement) -> int:
+def _hidden(one: Settlement) -> int:
     """Seconds for SQS: never too early, never beyond its twelve hours."""
     seconds = one.verdict.seconds if isinstance(one.verdict, Hide) else 0.0
     return clamp_visibility(math.ceil(seconds), held=boottime() - one.delivery.received_at)

@@ -25,7 +25,7 @@ ALPHA = 0.2
 SHORTEST = 0.001
 #: Seconds for which a receive under way counts as if it would bring all it asked for. Older ones wait on an empty queue.
 CLAIM = 0.25
-#: Deliveries whose verdicts may wait for SQS before nothing more is received.
+#: Deliveries of one queue whose verdicts may wait for SQS before nothing more is received from it.
 BACKLOG = 2000
 
 
@@ -64,11 +64,11 @@ class Credit:
 
     Parameters:
         bound: most deliveries held at once, None for no bound beyond what can be run soon.
-        backlog: how many verdicts wait for SQS.
+        backlog: how many verdicts on a queue's deliveries wait for SQS.
     """
 
     def __init__(
-        self, *, bound: int | None = None, backlog: Callable[[], int] = lambda: 0, clock: Callable[[], float] = boottime
+        self, *, bound: int | None = None, backlog: Callable[[str], int] = lambda _: 0, clock: Callable[[], float] = boottime
     ) -> None:
         self._bound = bound
         self._backlog = backlog
@@ -172,7 +172,7 @@ class Credit:
 
     def _available(self, queue: str) -> int:
         """How many more deliveries of this queue may be asked for."""
-        if self._backlog() >= BACKLOG:
+        if self._backlog(queue) >= BACKLOG:
             return 0
         claimed = self._claimed()
         load = sum(state.held * state.weight for state in self._queues.values() if state.held)

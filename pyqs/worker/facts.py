@@ -18,6 +18,7 @@ from pyqs.backoff import NetworkBackoff
 from pyqs.clock import boottime
 from pyqs.errors import AccessDenied, QueueNotFound, SqsError
 from pyqs.message import Delivery
+from pyqs.queues import FIFO
 from pyqs.sqs import Sqs
 from pyqs.worker.service import OnCrash, Service
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 #: Seconds after which a queue's attributes are read again, and the part by which that is shortened at random.
 REFRESH = 600.0
 JITTER = 0.2
+#: maxReceiveCount up to which a FIFO queue's messages are received one by one.
+FEW_LIVES = 10
 _NAMES = ("RedrivePolicy", "VisibilityTimeout")
 
 
@@ -108,6 +111,17 @@ class Facts(Service):
         """Whether SQS will move this message to the dead-letter queue instead of handing it out once more."""
         known = self._known.get(delivery.queue)
         return known is not None and known.max_receive_count is not None and delivery.receive_count >= known.max_receive_count
+
+    def comes_singly(self, queue: str) -> bool:
+        """Whether messages should be received one by one: on FIFO queues that count few receives, or may.
+
+        A batch holds several messages of a group. When its first one fails, or the worker is killed, the others have lost
+        one of their lives without having run (design decision 15).
+        """
+        if not queue.endswith(FIFO) or queue in self._refused:
+            return False
+        known = self._known.get(queue)
+        return known is None or (known.max_receive_count is not None and known.max_receive_count <= FEW_LIVES)
 
     # -- the thread -----------------------------------------------------------------------------------------------
 

@@ -10,19 +10,36 @@ import logging
 
 from pyqs.backoff import retry_seconds
 from pyqs.clock import boottime
-from pyqs.message import Delivery, Hide, Leave, Verdict
-from pyqs.worker.slot import Slot
+from pyqs.message import Delivery, Hide, Leave, Resend, Verdict
+from pyqs.worker.slot import HANGS, Slot
 
 log = logging.getLogger(__name__)
 
 
-def decide(slot: Slot, delivery: Delivery, how: str) -> Verdict:
+def divide(slot: Slot) -> tuple[Delivery | None, list[Delivery]]:
+    """What a dead executor held: the delivery to blame for its end, and the others, in order, which run elsewhere.
+
+    The task that ran is to blame; if none did, the delivery that was being decoded. Nobody is when we have killed it for
+    what had ended by then.
+    """
+    unsent = slot.take_back()
+    held = list(slot.held.values())
+    culprit = slot.running
+    if culprit is None and held and (not slot.killed or slot.killed == HANGS):
+        culprit = held[0]
+    if culprit is not None:
+        held.remove(culprit)
+    return culprit, held + unsent
+
+
+def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False) -> Verdict:
     """The verdict, said in one line.
 
     Parameters:
         slot: the dead executor.
         delivery: what ran in it, or would have been the next to run.
         how: how it ended.
+        last_life: released, it would go to the dead-letter queue; what we have stopped ourselves begins a new life instead.
     """
     started = slot.started if slot.running is delivery else None
     task = f"{started.task}[{started.call_id}]" if started else "a task that is not known to have started"
@@ -32,7 +49,7 @@ def decide(slot: Slot, delivery: Delivery, how: str) -> Verdict:
         return Leave()
     if slot.dismissed:
         log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
-        return Hide(0)
+        return Resend(0) if last_life else Hide(0)
     settled = None if started is None else started.if_timed_out if slot.timed_out else started.if_lost
     if settled is not None:
         log.error("%s: %s has failed for good by its ack settings: %s", delivery, task, why)

@@ -24,6 +24,7 @@ from pyqs.message import Delivery, ReceivedMessage
 from pyqs.sqs import Sqs
 from pyqs.worker.acker import Acker
 from pyqs.worker.credit import Credit, Grant
+from pyqs.worker.facts import Facts
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Totals
 from pyqs.worker.service import OnCrash, Service
@@ -56,6 +57,7 @@ class Tools:
     sqs: Sqs
     credit: Credit
     leases: Leases
+    facts: Facts
     acker: Acker
     totals: Totals
     line: Line
@@ -116,9 +118,9 @@ class Fetcher(Service):
         tools = self._tools
         while not self.stopping.is_set():
             patience = _EXTRA_PATIENCE if self._extra else 3600.0
-            grant = tools.credit.acquire(
-                self.state.name, most=tools.config.batch_size, timeout=patience, stopping=self.stopping
-            )
+            singly = tools.facts.comes_singly(self.state.name)
+            most = 1 if singly else tools.config.batch_size
+            grant = tools.credit.acquire(self.state.name, most=most, timeout=patience, stopping=self.stopping)
             if grant is None:
                 if self._extra:
                     return
@@ -185,13 +187,13 @@ class Fetcher(Service):
         if since is not None:
             log.info("queue %s: receiving again after %.0f s", self.state.name, boottime() - since)
         tools.totals.add("received", len(deliveries))
-        if self.stopping.is_set() or self.abandoned:
+        if self.abandoned:
             for one in deliveries:
                 tools.acker.release(one)
                 tools.credit.ended(one.queue)
         elif deliveries:
-            tools.line.offer(deliveries)
-            if boottime() - begun < _AT_ONCE and tools.credit.hungry(self.state.name):
+            tools.line.offer(deliveries)  # which releases what comes while the worker stops
+            if not self.stopping.is_set() and boottime() - begun < _AT_ONCE and tools.credit.hungry(self.state.name):
                 self._grow()
         tools.on_answer(self.state.name, begun, len(deliveries))
 

@@ -53,6 +53,7 @@ class Fetchers:
 
     def sync(self, queues: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Receive from exactly these (name -> URL); the names that were added and those that were dropped."""
+        self._tools.facts.learn(queues)
         with self._lock:
             if self._stopped:
                 return [], []

@@ -9,37 +9,40 @@ from __future__ import annotations
 
 import logging
 import selectors
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.message import Delete, Delivery, Hide, Verdict
+from pyqs.message import Delivery
 from pyqs.wire import Done, Frame, HandedBack, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import NOT_LOADED, Boot
-from pyqs.worker.buffer import Buffer, group_of
 from pyqs.worker.credit import SOON, Credit
-from pyqs.worker.fate import decide
+from pyqs.worker.custody import Custody
+from pyqs.worker.facts import Facts
+from pyqs.worker.fate import decide, divide
 from pyqs.worker.leases import Leases
+from pyqs.worker.placement import choose
 from pyqs.worker.report import Journal, Totals
 from pyqs.worker.service import Bell, OnCrash, Service
-from pyqs.worker.slot import Slot
+from pyqs.worker.slot import HANGS, Slot
 from pyqs.worker.spawner import Spawner
 
 log = logging.getLogger(__name__)
 
-#: Bytes; a longer body goes to an executor that waits for it, so that no pipe fills up (design decision 4).
-LARGE = 32 * 1024
-#: Most deliveries in one executor, however short they are.
-DEEPEST = 64
 #: With so many in every executor the pool listens only every few milliseconds (seconds here).
 BUSY = 16
 COALESCE = 0.002
 #: Seconds between looks at limits and at what has waited for too long.
 TICK = 1.0
 _STOPPED = "the worker stops"
+#: Seconds in which an executor must have begun with what it was given: decoding, importing a task's module.
+PREPARE_LIMIT = 60.0
+#: Seconds that an executor which has begun nothing has left to speak, once that is noticed: we may have been the frozen one.
+LAST_WORD = 2.0
 #: Seconds that an executor with nothing left to run has for its own goodbye.
 GOODBYE = 5.0
 
@@ -60,6 +63,7 @@ class Pool(Service):
         leases: Leases,
         acker: Acker,
         credit: Credit,
+        facts: Facts,
         totals: Totals,
         on_ready: Callable[[Ready], None],
         on_failed: Callable[[Exception], None],
@@ -70,13 +74,14 @@ class Pool(Service):
         self._boot = Boot(
             spawner,
             config.concurrency,
-            arrived=lambda slot: self._note(lambda: self._arrived(slot)),
-            failed=lambda number, exc: self._note(lambda: self._failed(number, exc)),
+            arrived=self._take_arrival,
+            failed=self._take_failure,
             on_failed=on_failed,
         )
-        self._leases = leases
+        self._custody = Custody(config, leases=leases, acker=acker, credit=credit, facts=facts, later=self._note)
         self._acker = acker
         self._credit = credit
+        self._facts = facts
         self._totals = totals
         self._journal = Journal(totals)
         self._on_ready = on_ready
@@ -84,24 +89,35 @@ class Pool(Service):
         self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._slots: dict[int, Slot] = {}
-        self._buffer = Buffer()
         self._dirty: set[Slot] = set()
-        self._draining = False
+        self._lock = threading.Lock()
+        #: Nothing more will be offered.
+        self._closed = False
+        self._ended = False
         self._next_look = 0.0
 
     # -- any thread -----------------------------------------------------------------------------------------------
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
-        """Run these; they are leased and counted as held."""
-        self._note(lambda: self._admit(deliveries))
+        """Run these; they are leased and counted as held. While the pool drains, and after its end, they are released."""
+        if not self._note(lambda: self._admit(deliveries)):
+            for one in deliveries:
+                self._custody.release(one)
 
     def forget(self, delivery: Delivery) -> None:
         """Its lease is gone: it must not start any more."""
-        self._note(lambda: self._drop(delivery))
+        self._note(lambda: self._custody.drop(delivery))
 
     def drain(self) -> None:
-        """Start nothing more: release what waits, let executors finish what runs, and end."""
+        """Start nothing new: release what waits and let executors finish what runs.
+
+        What is on its last life is still run: released, it would go to the dead-letter queue without ever having started.
+        """
         self._note(self._drain)
+
+    def close(self) -> None:
+        """Nothing more will be offered: end when nothing runs any more."""
+        self._note(self._close)
 
     def kill(self, *, acked_early: bool, reason: str) -> None:
         """End what still runs; what was acked early only if told so."""
@@ -117,9 +133,20 @@ class Pool(Service):
         for slot in list(self._slots.values()):
             slot.kill("the pool has crashed")
 
-    def _note(self, action: Callable[[], None]) -> None:
-        self._notes.append(action)
+    def _take_arrival(self, slot: Slot) -> None:
+        self._note(lambda: self._arrived(slot))
+
+    def _take_failure(self, number: int, exc: Exception) -> None:
+        self._note(lambda: self._failed(number, exc))
+
+    def _note(self, action: Callable[[], None]) -> bool:
+        """Leave it for the thread; False when that has ended."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._notes.append(action)
         self._bell.ring()
+        return True
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -128,7 +155,7 @@ class Pool(Service):
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in range(self._config.concurrency):
             self._boot.request(number)
-        while not (self._draining and not self._slots and not self._boot.expected):
+        while not (self._closed and not self._slots and not self._boot.expected):
             if self._slots and all(len(slot.held) >= BUSY for slot in self._slots.values()):
                 time.sleep(COALESCE)  # nobody waits for us: what they say is heard in handfuls
             for key, _ in self._selector.select(self._pause()):
@@ -140,8 +167,14 @@ class Pool(Service):
                 self._notes.popleft()()
             self._look_at_clocks()
             self._dispatch()
+            if self._custody.draining:
+                self._let_go()
             self._write()
         self._selector.close()
+        with self._lock:
+            self._ended = True
+        while self._notes:
+            self._notes.popleft()()
 
     def _pause(self) -> float:
         now = boottime()
@@ -161,66 +194,40 @@ class Pool(Service):
         if now >= self._next_look:
             self._next_look = now + TICK
             for slot in self._slots.values():
-                for one in reversed(slot.overdue(now)):
-                    self._returned(one)
-            # Waiting costs nobody anything for a lease's time; then somebody else may be able to run it (decision 5).
-            for one in list(self._buffer):
-                if now - one.received_at > self._config.lease and not self._buffer.is_waiting_for_group(one):
-                    self._buffer.remove(one)
-                    self._release(one)
+                self._look_at(slot, now)
+            self._custody.release_overdue(now)
+
+    def _look_at(self, slot: Slot, now: float) -> None:
+        """Whether it begins with what it was given, and hands back in time what it does not."""
+        if slot.kill_at is None and slot.is_stuck(now, PREPARE_LIMIT):
+            # Decoding or an import hangs, or it is frozen. What waits behind its first delivery runs elsewhere after the kill.
+            slot.kill_at = now + LAST_WORD
+            slot.kill_reason = HANGS
+            return
+        for one in reversed(slot.overdue(now)):
+            self._custody.give_back(one)
 
     # -- deliveries in --------------------------------------------------------------------------------------------
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
+        running = [one for slot in self._slots.values() if (one := slot.running) is not None]
         for one in deliveries:
-            if self._acker.only_delete(one.message.message_id):
-                log.info("%s was done before; it is only deleted", one)
-                self._acker.settle(one, Delete())
-                self._credit.ended(one.queue)
-            elif self._draining:
-                self._release(one)
-            else:
-                self._buffer.add((one,))
+            self._custody.admit(one, running)
 
     def _dispatch(self) -> None:
         """Send what can start soon, one of each queue in turn."""
-        sent = not self._draining
+        sent = True
         while sent:
             sent = False
-            for delivery in self._buffer.candidates():
-                slot = self._slot_for(delivery)
+            for delivery in self._custody.candidates():
+                cost = self._credit.duration(delivery.queue)
+                slot = choose(self._slots.values(), delivery, cost)
                 if slot is not None:
-                    self._send(slot, delivery)
                     sent = True
-
-    def _slot_for(self, delivery: Delivery) -> Slot | None:
-        """An executor that waits; else, for a short task, the least loaded one that soon does."""
-        cost = self._credit.duration(delivery.queue)
-        body = delivery.message.body
-        deep = cost is not None and cost < SOON and len(body) < (LARGE if body.isascii() else LARGE // 6)
-        best, least = None, SOON
-        for slot in self._slots.values():
-            if slot.idle:
-                return slot
-            if not deep or not slot.takes_more or slot.since_started() > SOON:
-                continue
-            load = slot.load + (cost or SOON)
-            if load > SOON or len(slot.held) >= DEEPEST:
-                slot.filling = False
-            elif slot.load <= SOON / 2 and len(slot.held) <= DEEPEST // 2:
-                slot.filling = True  # in handfuls: one call for many
-            if slot.filling and load <= least:
-                best, least = slot, load
-        return best
-
-    def _send(self, slot: Slot, delivery: Delivery) -> None:
-        start_before = self._leases.start_before(delivery)
-        if start_before is None:
-            self._drop(delivery)
-            return
-        self._buffer.take(delivery)
-        slot.give(delivery, start_before, self._credit.duration(delivery.queue) or SOON)
-        self._dirty.add(slot)
+                    start_before = self._custody.take(delivery)
+                    if start_before is not None:
+                        slot.give(delivery, start_before, cost or SOON)
+                        self._dirty.add(slot)
 
     def _write(self) -> None:
         for slot in self._dirty:
@@ -237,7 +244,7 @@ class Pool(Service):
             return  # buried in this same round
         try:
             for frame in slot.read(everything=dead):
-                slot.silent = False
+                slot.speaks()
                 self._obey(slot, frame)
         except EOFError:
             dead = True
@@ -253,7 +260,7 @@ class Pool(Service):
             case HandedBack():
                 for delivery in [slot.handed_back(number) for number in reversed(frame.delivery_ids)]:
                     if delivery is not None:
-                        self._returned(delivery)
+                        self._custody.give_back(delivery)
                 slot.slow = bool(slot.held)
                 if slot.stopping:
                     self._say_goodbye(slot)
@@ -283,53 +290,9 @@ class Pool(Service):
             return
         slot.slow = False
         self._journal.done(delivery, frame)
-        self._settle(delivery, frame.verdict, frame)
-        self._credit.ended(delivery.queue, frame.seconds if ran else None)
+        self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
         if slot.stopping:
             self._say_goodbye(slot)
-
-    def _settle(self, delivery: Delivery, verdict: Verdict, frame: Done | None = None) -> None:
-        self._buffer.gone(delivery)
-        follow_ups = frame.follow_ups if frame is not None else ()
-        if group_of(delivery) is None:
-            self._acker.settle(delivery, verdict, follow_ups)
-        else:  # the next of its group waits until this verdict is carried out
-            self._acker.settle(
-                delivery, verdict, follow_ups, lambda final: self._note(lambda: self._group_settled(delivery, final))
-            )
-
-    def _group_settled(self, head: Delivery, verdict: Verdict) -> None:
-        """Keep a FIFO group in order: on a failure what is held of it is hidden to the same moment (decision 15)."""
-        if isinstance(verdict, Delete):
-            self._credit.widen(head.queue, head.message.message_id)
-        else:
-            seconds = verdict.seconds if isinstance(verdict, Hide) else 0.0
-            self._credit.narrow(head.queue, head.message.message_id, boottime() + seconds + 2 * self._config.lease)
-            for one in self._buffer.remove_group(head):
-                self._acker.settle(one, Hide(seconds))
-                self._credit.ended(one.queue)
-        self._buffer.free(head)
-
-    def _returned(self, delivery: Delivery) -> None:
-        """An executor held it and has not started it."""
-        self._buffer.gone(delivery)
-        self._buffer.free(delivery)
-        if self._draining:
-            self._release(delivery)
-        else:
-            self._buffer.put_back((delivery,))
-
-    def _release(self, delivery: Delivery) -> None:
-        self._acker.release(delivery)
-        self._credit.ended(delivery.queue)
-
-    def _drop(self, delivery: Delivery) -> None:
-        """No longer held: not started, not hidden. Nor is what waits behind it in a FIFO group."""
-        if self._buffer.remove(delivery):
-            self._leases.end([delivery])
-            self._credit.ended(delivery.queue)
-            for one in self._buffer.remove_group(delivery):
-                self._release(one)
 
     # -- executors come and go ------------------------------------------------------------------------------------
 
@@ -339,12 +302,12 @@ class Pool(Service):
         self._selector.register(slot.channel, selectors.EVENT_READ, slot)
         if slot.pidfd is not None:
             self._selector.register(slot.pidfd, selectors.EVENT_READ, slot)
-        if self._draining:
+        if self._custody.draining:
             slot.kill(_STOPPED, dismissed=True)
 
     def _failed(self, number: int, exc: Exception) -> None:
         self._boot.came()
-        if not self._draining:
+        if not self._custody.draining:
             self._boot.died(number, f"an executor could not be started: {type(exc).__name__}: {exc}")
 
     def _ready(self, slot: Slot, frame: Ready) -> None:
@@ -352,7 +315,7 @@ class Pool(Service):
         self._boot.succeeded()
         self._credit.executors(sum(one.ready for one in self._slots.values()))
         self._on_ready(frame)
-        if self._draining:
+        if self._custody.draining:
             self._stop(slot)
 
     def _bury(self, slot: Slot) -> None:
@@ -366,7 +329,7 @@ class Pool(Service):
         self._settle_estate(slot, how)
         slot.close()
         self._credit.executors(sum(one.ready for one in self._slots.values()))
-        if self._draining:
+        if self._custody.draining:
             return
         if slot.ready or slot.killed == NOT_LOADED:
             self._boot.request(slot.number)
@@ -375,41 +338,51 @@ class Pool(Service):
 
     def _settle_estate(self, slot: Slot, how: str) -> None:
         """What a dead executor held: one is blamed for its end, the rest run elsewhere."""
-        unsent = slot.take_back()
-        held = list(slot.held.values())
-        culprit = slot.running or (held[0] if held else None)
-        if culprit is not None:
-            held.remove(culprit)
-        for one in reversed(held + unsent):
-            self._returned(one)
+        culprit, rest = divide(slot)
+        for one in reversed(rest):
+            self._custody.give_back(one)
         if culprit is None:
             if slot.ready and not slot.stopping:
                 log.error("%s %s while it held nothing; it is replaced", slot, how)
             return
         self._totals.add("released" if slot.dismissed and not slot.acked_early else "lost")
-        self._settle(culprit, decide(slot, culprit, how))
-        self._credit.ended(culprit.queue)
+        self._custody.settle(culprit, decide(slot, culprit, how, last_life=self._facts.is_last_life(culprit)))
 
     # -- the end --------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        if self._draining:
+        if self._custody.draining:
             return
-        self._draining = True
+        self._custody.draining = True
         self._boot.cancel()
-        for one in self._buffer.clear():
-            self._release(one)
+        self._custody.release_all()
         for slot in list(self._slots.values()):
             if slot.ready:
-                self._stop(slot)
+                for one in reversed(slot.take_back()):
+                    self._custody.give_back(one)
+                slot.send(Recall())
+                self._dirty.add(slot)
             else:
                 slot.kill(_STOPPED, dismissed=True)
 
+    def _close(self) -> None:
+        self._closed = True
+        self._drain()
+
+    def _let_go(self) -> None:
+        """While draining: executors leave once nothing more comes; what waits goes when there is none left to run it."""
+        ready = [slot for slot in self._slots.values() if slot.ready and not slot.killed]
+        if not ready:
+            self._custody.over = True
+        if self._custody.over:
+            self._custody.release_all()
+        if self._custody.over or (self._closed and not self._custody):
+            for slot in ready:
+                if not slot.stopping:
+                    self._stop(slot)
+
     def _stop(self, slot: Slot) -> None:
         slot.stopping = True
-        for one in reversed(slot.take_back()):
-            self._returned(one)
-        slot.send(Recall())
         slot.send(Stop())
         self._dirty.add(slot)
         self._say_goodbye(slot)
@@ -420,6 +393,8 @@ class Pool(Service):
             slot.kill_reason = "it has nothing left to run and does not leave"
 
     def _kill(self, acked_early: bool, reason: str) -> None:
+        self._custody.over = True
+        self._drain()
         for slot in list(self._slots.values()):
             self._hear(slot, dead=False)  # a task that has just started may have been acked
             if self._slots.get(slot.number) is slot and (acked_early or not slot.acked_early):

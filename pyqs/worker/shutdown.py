@@ -3,8 +3,8 @@
 Owns: the deadlines and which step comes next. Driven by the main thread, step by step, so that a second signal is heard in
 between. Never waits by itself until the last step.
 
-1. stop receiving, keep what the open polls bring and release it;
-2. release the buffer, recall what executors have not started;
+1. stop receiving; what the open polls still bring is released;
+2. release the buffer, recall what executors have not started; what is on its last life is run instead (design decision 5);
 3. let tasks run on until the deadline; then kill and release the rest, what was acked early excepted;
 4. flush outboxes and deletes;
 5. stop the heartbeat.
@@ -58,6 +58,7 @@ class Shutdown:
         self._polls_end = 0.0
         self._polls_dropped = False
         self._kill_at: float | None = None
+        self._nothing_comes = False
 
     def begin(self, why: str) -> None:
         """The first SIGTERM: steps 1 and 2."""
@@ -102,7 +103,10 @@ class Shutdown:
         if over and not self._polls_dropped:
             self._drop_polls()
             over = False
-        return not parts.pool.alive and (over or not parts.fetchers.polling())
+        if not self._nothing_comes and (over or not parts.fetchers.polling()):
+            self._nothing_comes = True
+            parts.pool.close()
+        return self._nothing_comes and not parts.pool.alive
 
     def _drop_polls(self) -> None:
         polls = self._parts.fetchers.polling()

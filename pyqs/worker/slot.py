@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 256 * 1024
 #: Seconds beyond its ``start_before`` in which an executor hands a delivery back.
 OVERDUE = 2.0
+#: Why an executor that begins nothing is killed: its first delivery is to blame.
+HANGS = "it does not get ready to run what it was given (a body or an import that hangs?)"
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
 _EXIT_CODE_PATIENCE = 0.05
 
@@ -83,6 +85,8 @@ class Slot:
         self._start_before: dict[int, float] = {}
         self._revoked: set[int] = set()
         self.load = 0.0
+        #: Boot-time second since which the first of what it holds could have been begun.
+        self._first_since = 0.0
         self._reader = FrameReader()
         if self.pid is not None and hasattr(os, "pidfd_open"):
             try:
@@ -123,6 +127,8 @@ class Slot:
 
     def give(self, delivery: Delivery, start_before: float, cost: float) -> None:
         """Send a delivery to run; ``cost`` is the seconds that it is likely to take, summed up in ``load``."""
+        if not self.held:
+            self._first_since = boottime()
         self.held[delivery.id] = delivery
         self._costs[delivery.id] = cost
         self._start_before[delivery.id] = start_before
@@ -145,6 +151,19 @@ class Slot:
         self.silent = self.silent or bool(back)
         return back
 
+    def is_stuck(self, now: float, limit: float) -> bool:
+        """Whether it has begun nothing for so many seconds, or not even handed back what it may not begin any more."""
+        if self.started is not None or not self.held:
+            return False
+        first = next(iter(self.held))
+        return now >= min(self._first_since + limit, self._start_before[first] + OVERDUE)
+
+    def speaks(self) -> None:
+        """It has written something: it is not stuck."""
+        self.silent = False
+        if self.kill_reason == HANGS and not self.killed:
+            self.kill_at, self.kill_reason = None, ""
+
     def handed_back(self, delivery_id: int) -> Delivery | None:
         """It says that it will not start this one; None if that is the late word on one that was taken back before, which
         it may have been given again since."""
@@ -158,6 +177,7 @@ class Slot:
         if self.started is not None and self.started.delivery_id == delivery_id:
             self.started = None
             self.kill_at = None
+        self._first_since = boottime()
         self.load -= self._costs.pop(delivery_id, 0.0)
         self._start_before.pop(delivery_id, None)
         return self.held.pop(delivery_id, None)

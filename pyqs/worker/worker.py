@@ -24,6 +24,7 @@ from pyqs.worker.acker import Acker
 from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit
 from pyqs.worker.discovery import Discovery
+from pyqs.worker.facts import Facts
 from pyqs.worker.fetcher import Tools
 from pyqs.worker.fetchers import Fetchers
 from pyqs.worker.heartbeat import Heartbeat
@@ -166,16 +167,24 @@ class Worker:
         assert spawner is not None
         self._sqs = self._given_sqs or connect(config.connection)
         self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost)
+        self._facts = Facts(self._sqs, self._on_crash)
         self._acker = Acker(
-            self._sqs, self._leases, self.totals, self._on_crash, on_change=self._on_settled, on_refused=self._on_refused
+            self._sqs,
+            self._leases,
+            self.totals,
+            self._facts,
+            self._on_crash,
+            on_change=self._on_settled,
+            on_refused=self._on_refused,
         )
-        self._credit = Credit(bound=config.prefetch_bound, backlog=lambda: self._acker.pending)
+        self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
         self._pool = Pool(
             config,
             spawner=spawner,
             leases=self._leases,
             acker=self._acker,
             credit=self._credit,
+            facts=self._facts,
             totals=self.totals,
             on_ready=self._on_ready,
             on_failed=self._on_failed,
@@ -186,6 +195,7 @@ class Worker:
             self._sqs,
             self._credit,
             self._leases,
+            self._facts,
             self._acker,
             self.totals,
             self._pool,
@@ -206,6 +216,7 @@ class Worker:
         if self._own_spawner is not None:
             self._own_spawner.start()
         self._acker.start()
+        self._facts.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
         self._pool.start()
@@ -271,12 +282,25 @@ class Worker:
         )
         self._ready.set()
 
+    def _flush(self) -> None:
+        """Step 4: what SQS has not accepted yet, until the deadline. A second signal is heard here, too."""
+        now = boottime()
+        deadline = now + FLUSH_PATIENCE if self._shutdown.deadline is None else max(self._shutdown.deadline, now + FLUSH_GRACE)
+        self._acker.close()
+        while not self._acker.flushed:
+            if self._shutdown.hurried:
+                deadline = min(deadline, now + FLUSH_GRACE)
+            if boottime() >= deadline:
+                break
+            self._bell.wait(SHUTDOWN_TICK)
+            while self._orders:
+                self._obey(self._orders.popleft())
+        self._acker.abandon()
+
     def _finish(self) -> None:
         """Steps 4 and 5: flush, then the heartbeat; then the rest."""
-        now = boottime()
-        deadline = self._shutdown.deadline
-        self._acker.close(now + FLUSH_PATIENCE if deadline is None and not self._shutdown.hurried else
-                          max(deadline or 0.0, now + FLUSH_GRACE))  # fmt: skip
+        self._flush()
+        self._facts.stop()
         for heartbeat in self._heartbeats:
             heartbeat.stop()
         if self._pool.alive:

@@ -13,6 +13,7 @@ from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import Delivery, OutgoingMessage, ReceivedMessage
 from pyqs.worker.acker import Acker
+from pyqs.worker.facts import Facts
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Totals
 
@@ -26,6 +27,16 @@ class Clock:
 
 
 @dataclass
+class StoreClock:
+    """SQS's wall clock, which a test can move."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass
 class Bench:
     """An acker that runs on a store, and what it needs."""
 
@@ -34,6 +45,8 @@ class Bench:
     totals: Totals
     leases: Leases
     acker: Acker
+    facts: Facts
+    clock: StoreClock
     crashes: list[BaseException] = field(default_factory=list)
     _number: int = 0
 
@@ -72,16 +85,19 @@ def clock() -> Clock:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    store = Store(None)
+    clock = StoreClock()
+    store = Store(None, clock=clock)
     sqs = InProcessSqs(store)
     totals = Totals()
     leases = Leases(60, totals)
     crashes: list[BaseException] = []
-    acker = Acker(sqs, leases, totals, lambda _, exc: crashes.append(exc), senders=3)
+    facts = Facts(sqs, lambda _, exc: crashes.append(exc))
+    acker = Acker(sqs, leases, totals, facts, lambda _, exc: crashes.append(exc), senders=3)
     acker.start()
-    yield Bench(store, sqs, totals, leases, acker, crashes)
+    yield Bench(store, sqs, totals, leases, acker, facts, clock, crashes)
     store.faults.clear()
-    acker.close(boottime() + 1)
+    acker.close()
+    acker.abandon()
     store.close()
 
 

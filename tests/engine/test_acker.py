@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
-from pyqs.message import Delete, FollowUp, Hide, Leave, MessageAttribute, OutgoingMessage, Resend
+from pyqs.message import DeadLetter, Delete, Drop, FollowUp, Hide, Leave, MessageAttribute, OutgoingMessage, Resend
 
 
 def test_deletes_and_hides(bench: Any) -> None:
@@ -91,7 +92,7 @@ def test_where_sends_are_refused_a_hop_becomes_a_hide(bench: Any, caplog: pytest
         bench.acker.settle(one, Resend(300))
     bench.settled()
     assert bench.counts("jobs") == (0, 3, 0)
-    assert len([line for line in caplog.messages if "due later" in line]) == 1
+    assert len([line for line in caplog.messages if "hidden instead of sent" in line]) == 1
 
 
 def test_an_early_ack_deletes_at_once_and_its_verdict_later_does_nothing(bench: Any) -> None:
@@ -124,3 +125,105 @@ def test_what_was_done_is_only_deleted_when_it_comes_back(bench: Any) -> None:
     bench.acker.settle(one, Delete())
     bench.settled()
     assert bench.acker.only_delete(one.message.message_id)
+
+
+def test_the_wait_that_no_copy_can_do_is_one_hide(bench: Any) -> None:
+    bench.store.create_queue("jobs")
+    bench.store.faults.add("access-denied:action=SendMessage*")
+    (one,) = bench.deliver("jobs", "1")
+    bench.acker.settle(one, Resend(900, left=5000.0))
+    bench.settled()
+    bench.clock.ahead = 4900.0
+    assert bench.counts("jobs") == (0, 1, 0), "a step of 900 s would cost it one receive each"
+    bench.clock.ahead = 5010.0
+    assert bench.counts("jobs") == (1, 0, 0)
+
+
+REDRIVE = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 3}'
+
+
+def test_a_dead_letter_is_copied_with_its_reason_then_deleted(bench: Any) -> None:
+    bench.store.create_queue("dead")
+    bench.store.create_queue("jobs", {"RedrivePolicy": REDRIVE})
+    (one,) = bench.deliver("jobs", "body")
+    bench.acker.settle(one, DeadLetter("unknown task 'x'", otherwise=60))
+    bench.settled()
+    assert bench.counts("jobs") == (0, 0, 0)
+    (dead,) = bench.sqs.receive(bench.sqs.queue_url("dead"), wait=0)
+    assert dead.body == "body"
+    assert dead.message_attributes["pyqs.reason"] == MessageAttribute("String", "unknown task 'x'")
+    assert dead.message_attributes["pyqs.queue"].string_value == "jobs"
+    assert bench.acker.only_delete(one.message.message_id)
+
+
+def test_a_dead_letter_of_a_fifo_queue_keeps_its_group_and_is_deduplicated(bench: Any) -> None:
+    bench.store.create_queue("dead.fifo", {"FifoQueue": "true"})
+    bench.store.create_queue("jobs.fifo", {"FifoQueue": "true", "RedrivePolicy": REDRIVE.replace(':dead"', ':dead.fifo"')})
+    (one,) = bench.deliver("jobs.fifo", "body", group="g")
+    bench.acker.settle(one, DeadLetter("", otherwise=60))
+    bench.settled()
+    (dead,) = bench.sqs.receive(bench.sqs.queue_url("dead.fifo"), wait=0)
+    assert dead.attributes["MessageGroupId"] == "g"
+    assert dead.attributes["MessageDeduplicationId"] == one.message.message_id
+    assert bench.counts("jobs.fifo") == (0, 0, 0)
+
+
+@pytest.mark.parametrize("fault", [None, "access-denied:action=GetQueueAttributes", "access-denied:action=SendMessage*"])
+def test_without_a_dead_letter_queue_it_is_hidden_and_said_once(
+    bench: Any, caplog: pytest.LogCaptureFixture, fault: str | None
+) -> None:
+    bench.store.create_queue("dead")
+    bench.store.create_queue("jobs", {"RedrivePolicy": REDRIVE} if fault else {})
+    (one,) = bench.deliver("jobs", "body")
+    if fault:
+        bench.store.faults.add(fault)
+    bench.acker.settle(one, DeadLetter("why", otherwise=600))
+    bench.settled()
+    assert bench.counts("jobs") == (0, 1, 0)
+    assert bench.counts("dead") == (0, 0, 0)
+    assert len([line for line in caplog.messages if "stays on its queue" in line or "hidden instead" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fault", "left"),
+    [({}, None, 0), ({"RedrivePolicy": REDRIVE}, None, 1), ({}, "access-denied:action=GetQueueAttributes", 1)],
+)
+def test_a_dropped_message_is_deleted_only_where_no_redrive_policy_is(
+    bench: Any, attributes: dict[str, str], fault: str | None, left: int
+) -> None:
+    bench.store.create_queue("dead")
+    bench.store.create_queue("jobs", attributes)
+    (one,) = bench.deliver("jobs", "body")
+    if fault:
+        bench.store.faults.add(fault)
+    bench.acker.settle(one, Drop(otherwise=600))
+    bench.settled()
+    assert bench.counts("jobs") == (0, left, 0)
+
+
+def test_a_release_on_the_last_life_begins_a_new_one(bench: Any) -> None:
+    """Released as it is, SQS would move it to the dead-letter queue although it never ran."""
+    bench.store.create_queue("dead")
+    bench.store.create_queue("jobs", {"RedrivePolicy": REDRIVE.replace("3", "1")})
+    (one,) = bench.deliver("jobs", "body")
+    bench.facts.of("jobs", one.queue_url)
+    bench.acker.release(one)
+    bench.settled()
+    (again,) = bench.deliver("jobs")
+    assert again.receive_count == 1
+    assert again.message.message_id != one.message.message_id
+    assert bench.counts("dead") == (0, 0, 0)
+
+
+def test_verdicts_are_counted_by_queue(bench: Any) -> None:
+    for queue in ("stuck", "jobs"):
+        bench.store.create_queue(queue)
+    bench.store.faults.add("error=500:action=DeleteMessage*:queue=stuck")
+    (stuck,), (fine,) = bench.deliver("stuck", "1"), bench.deliver("jobs", "2")
+    bench.acker.settle(stuck, Delete())
+    bench.acker.settle(fine, Delete())
+    deadline = time.monotonic() + 10
+    while bench.acker.pending_on("jobs"):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert bench.acker.pending_on("stuck") == bench.acker.pending == 1

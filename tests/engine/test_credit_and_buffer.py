@@ -54,7 +54,7 @@ def test_the_bound_is_kept(clock: Any) -> None:
 
 
 def test_no_more_while_verdicts_pile_up(clock: Any) -> None:
-    credit = Credit(backlog=lambda: 1_000_000, clock=clock)
+    credit = Credit(backlog=lambda _: 1_000_000, clock=clock)
     credit.executors(4)
     assert ask(credit, "jobs") == 0
 

@@ -85,7 +85,7 @@ def test_a_grant_that_comes_with_the_stop_is_given_back(monkeypatch: pytest.Monk
     credit.executors(1)
     tools: Any = SimpleNamespace(
         config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10),
-        credit=credit, on_crash=lambda *_: None,
+        credit=credit, facts=SimpleNamespace(comes_singly=lambda _: False), on_crash=lambda *_: None,
     )  # fmt: skip
     fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=False, grow=lambda: None)
     acquire = credit.acquire
@@ -105,7 +105,7 @@ def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: py
     monkeypatch.setattr(fetchers_module, "boottime", lambda: now[0])
     tools: Any = SimpleNamespace(
         config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10, fetchers_per_queue=8),
-        credit=Credit(), on_crash=lambda *_: None,
+        credit=Credit(), facts=SimpleNamespace(learn=lambda _: None), on_crash=lambda *_: None,
     )  # fmt: skip
     fetchers = Fetchers(tools)
     monkeypatch.setattr(Fetcher, "start", lambda self: None)

@@ -1,0 +1,161 @@
+"""The deliveries that the pool answers for, from the moment they are offered until their verdict is on its way.
+
+Owns: the buffer, who is let in, what is released and when, and the order within a FIFO group after a verdict. Used by the
+pool thread only, ``release`` excepted. Never talks to an executor or to SQS: verdicts go to the acker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pyqs.clock import boottime
+from pyqs.config import WorkerConfig
+from pyqs.message import Delete, Delivery, FollowUp, Hide, Verdict
+from pyqs.worker.acker import Acker
+from pyqs.worker.buffer import Buffer, group_of
+from pyqs.worker.credit import Credit
+from pyqs.worker.facts import Facts
+from pyqs.worker.leases import Leases
+
+log = logging.getLogger(__name__)
+
+
+class Custody:
+    """What waits here, and what becomes of it.
+
+    Parameters:
+        later: has a function called in the pool thread.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        leases: Leases,
+        acker: Acker,
+        credit: Credit,
+        facts: Facts,
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._config = config
+        self._leases = leases
+        self._acker = acker
+        self._credit = credit
+        self._facts = facts
+        self._later = later
+        self._buffer = Buffer()
+        #: The worker stops: only what is on its last life still starts.
+        self.draining = False
+        #: Nothing starts any more.
+        self.over = False
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    # -- in -------------------------------------------------------------------------------------------------------
+
+    def admit(self, delivery: Delivery, running: Iterable[Delivery]) -> None:
+        """One that was received just now; ``running`` are those whose tasks run here."""
+        message_id = delivery.message.message_id
+        if self._acker.only_delete(message_id):
+            log.info("%s was done before; it is only deleted", delivery)
+            self._acker.settle(delivery, Delete())
+            self._credit.ended(delivery.queue)
+        elif delivery.receive_count > 1 and any(one.message.message_id == message_id for one in running):
+            # Its lease was lost. When that run succeeds, this message is only deleted.
+            log.warning("%s: an earlier receipt of its message still runs here; it is hidden meanwhile", delivery)
+            self._acker.settle(delivery, Hide(self._config.lease))
+            self._credit.ended(delivery.queue)
+        elif self._may_start(delivery):
+            # A last life is not spent on waiting: it goes first where order does not matter.
+            first = not delivery.is_fifo and self._facts.is_last_life(delivery)
+            (self._buffer.put_back if first else self._buffer.add)((delivery,))
+        else:
+            self.release(delivery)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """An executor held it and has not started it."""
+        self._buffer.gone(delivery)
+        self._buffer.free(delivery)
+        if self._may_start(delivery):
+            self._buffer.put_back((delivery,))
+        else:
+            self.release(delivery)
+
+    def _may_start(self, delivery: Delivery) -> bool:
+        return not self.over and (not self.draining or self._facts.is_last_life(delivery))
+
+    # -- to an executor -------------------------------------------------------------------------------------------
+
+    def candidates(self) -> Iterator[Delivery]:
+        """The next delivery of each queue; none any more when all is over."""
+        return iter(()) if self.over else self._buffer.candidates()
+
+    def take(self, delivery: Delivery) -> float | None:
+        """It goes to an executor, which must start it before the answer (boot-time clock); None when it is too late."""
+        start_before = self._leases.start_before(delivery)
+        if start_before is None:
+            self.drop(delivery)
+        else:
+            self._buffer.take(delivery)
+        return start_before
+
+    # -- out ------------------------------------------------------------------------------------------------------
+
+    def settle(
+        self, delivery: Delivery, verdict: Verdict, follow_ups: Sequence[FollowUp] = (), seconds: float | None = None
+    ) -> None:
+        """Its task has ended, after ``seconds`` if it ran to an end."""
+        self._buffer.gone(delivery)
+        if group_of(delivery) is None:
+            self._acker.settle(delivery, verdict, follow_ups)
+        else:  # the next of its group waits until this verdict is carried out
+            self._acker.settle(
+                delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, final)
+            )  # fmt: skip
+        self._credit.ended(delivery.queue, seconds)
+
+    def _settled_later(self, head: Delivery, verdict: Verdict) -> None:
+        self._later(lambda: self._group_settled(head, verdict))
+
+    def _group_settled(self, head: Delivery, verdict: Verdict) -> None:
+        """Keep a FIFO group in order: on a failure what is held of it is hidden to the same moment (decision 15)."""
+        if isinstance(verdict, Delete):
+            self._credit.widen(head.queue, head.message.message_id)
+        else:
+            seconds = verdict.seconds if isinstance(verdict, Hide) else 0.0
+            self._credit.narrow(head.queue, head.message.message_id, boottime() + seconds + 2 * self._config.lease)
+            for one in self._buffer.remove_group(head):
+                self._acker.settle(one, Hide(seconds))
+                self._credit.ended(one.queue)
+        self._buffer.free(head)
+
+    def release(self, delivery: Delivery) -> None:
+        """Give it back unstarted. From any thread."""
+        self._acker.release(delivery)
+        self._credit.ended(delivery.queue)
+
+    def release_all(self) -> None:
+        """Give back everything that waits and may not start any more."""
+        for one in self._buffer.clear():
+            if self._may_start(one):
+                self._buffer.add((one,))
+            else:
+                self.release(one)
+
+    def release_overdue(self, now: float) -> None:
+        """Waiting costs nobody anything for a lease's time; then somebody else may be able to run it (decision 5)."""
+        for one in list(self._buffer):
+            waited = now - one.received_at > self._config.lease and not self._buffer.is_waiting_for_group(one)
+            if waited and not self._facts.is_last_life(one):
+                self._buffer.remove(one)
+                self.release(one)
+
+    def drop(self, delivery: Delivery) -> None:
+        """No longer held: not started, not hidden. Nor is what waits behind it in a FIFO group."""
+        if self._buffer.remove(delivery):
+            self._leases.end([delivery])
+            self._credit.ended(delivery.queue)
+            for one in self._buffer.remove_group(delivery):
+                self.release(one)
