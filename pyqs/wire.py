@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Hand back every delivery that has not started."""
+    """The worker has begun to stop: hand back every delivery that has not started. What is sent after this still runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import json
 import logging
 import math
 import os
@@ -86,7 +85,6 @@ class Publisher:
         self._transport: Transport | None = None
         self._clients: dict[ConnectionConfig, Sqs] = {}
         self._urls: dict[str, str] = {}
-        self._redrive: dict[str, bool] = {}
         self._warned: set[str] = set()
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -163,21 +161,6 @@ class Publisher:
                     continue
             client.send(url, message)
 
-    def has_redrive_policy(self, queue_url: str) -> bool:
-        """Whether SQS itself moves a message that keeps failing to a dead-letter queue; True when it cannot be found out,
-        because then nothing may be deleted."""
-        if queue_url not in self._redrive:
-            try:
-                attributes = self._any_client(queue_url).queue_attributes(queue_url, ("RedrivePolicy",))
-            except SqsError as exc:
-                log.warning("the redrive policy of %s cannot be read, rejected messages stay on the queue: %s", queue_url, exc)
-                if exc.retryable:
-                    return True
-                self._redrive[queue_url] = True
-            else:
-                self._redrive[queue_url] = bool(json.loads(attributes.get("RedrivePolicy") or "{}"))
-        return self._redrive[queue_url]
-
     # -- queues ---------------------------------------------------------------------------------------------------
     def _url(self, name: str) -> tuple[str, bool]:
         """The queue's URL, and whether it was created just now."""
@@ -223,12 +206,6 @@ class Publisher:
     def _client(self, name: str) -> Sqs:
         predefined = self._predefined(name)
         return self._connected(predefined.connection if predefined else self.transport.connection)
-
-    def _any_client(self, queue_url: str) -> Sqs:
-        for queue in self.transport.predefined:
-            if queue.url == queue_url:
-                return self._connected(queue.connection)
-        return self._connected(self.transport.connection)
 
     def _connected(self, connection: ConnectionConfig) -> Sqs:
         client = self._clients.get(connection)

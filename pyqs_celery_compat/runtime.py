@@ -1,8 +1,8 @@
 """Door to the engine's consuming side: ``CeleryRuntime``, which turns deliveries of Celery and of pyqs into outcomes.
 
 Owns: the order of decisions on one message (readable, known, supported, in time, due) and Celery's acknowledgement matrix
-as verdicts. Runs in an executor's main thread. What must be sent goes into the outcome's outbox; the one call to SQS made
-here is a queue's redrive policy, asked once per queue when a task rejects its message. Never deletes what it cannot read.
+as verdicts. Runs in an executor's main thread. What must be sent goes into the outcome's outbox. Never calls SQS, never
+deletes what it cannot read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyqs import backoff
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
-from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
+from pyqs.message import Delete, Delivery, Drop, FollowUp, Hide, Resend, Verdict
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.registry import ImportPolicy
@@ -312,12 +312,9 @@ class CeleryPrepared:
     def _reject(self, requeue: bool) -> Verdict:
         """What kombu 5.7 does on SQS: requeueing hides the message for ``wait_time_seconds``; else it is deleted, unless
         the queue has a redrive policy, which then takes it to the dead-letter queue."""
-        sender = self.celery_task.app.publisher
         if requeue:
-            return Hide(sender.transport.requeue_delay)
-        if not sender.has_redrive_policy(self.delivery.queue_url):
-            return Delete()
-        return Hide(backoff.retry_seconds(self.delivery.receive_count))
+            return Hide(self.celery_task.app.publisher.transport.requeue_delay)
+        return Drop(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
 
     def _lost(self, context: Context, exc: BaseException) -> None:
         """The task ended its process (SystemExit, KeyboardInterrupt, MemoryError): a failure, as in Celery's parent."""

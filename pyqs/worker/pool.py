@@ -376,7 +376,9 @@ class Pool(Service):
             self._custody.over = True
         if self._custody.over:
             self._custody.release_all()
-        if self._custody.over or (self._closed and not self._custody):
+        # What was recalled is on its way back; if it is on its last life, somebody must be there to run it.
+        recalled = any(slot.unstarted for slot in ready)
+        if self._custody.over or (self._closed and not self._custody and not recalled):
             for slot in ready:
                 if not slot.stopping:
                     self._stop(slot)

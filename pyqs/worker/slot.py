@@ -115,6 +115,11 @@ class Slot:
         return None if self.started is None else self.held.get(self.started.delivery_id)
 
     @property
+    def unstarted(self) -> int:
+        """How many of those it holds have not started."""
+        return len(self.held) - (self.running is not None)
+
+    @property
     def acked_early(self) -> bool:
         """Whether the running delivery's message was deleted when its task started."""
         running = self.running

@@ -1,0 +1,258 @@
+"""A message on its last life is run, or begins a new one, but never goes to the dead-letter queue because of us.
+
+And what else must not cost a message a life, or an executor: a hang before the start, a second receipt of what still runs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from pyqs.message import Hide
+from pyqs.wire import Recall, Run, Stop
+from pyqs.worker.fate import divide
+from pyqs.worker.slot import HANGS, Slot
+
+
+@pytest.fixture
+def jobs(sqs: Any) -> Any:
+    """A queue whose messages have two lives."""
+    sqs.create_queue("dead")
+    redrive = {"deadLetterTargetArn": sqs.queue_attributes(sqs.queue_url("dead"))["QueueArn"], "maxReceiveCount": 2}
+    sqs.create_queue("jobs", {"RedrivePolicy": json.dumps(redrive)})
+    return sqs.queue_url("jobs")
+
+
+def spend_a_life(sqs: Any, url: str, count: int = 1) -> None:
+    """Somebody else has received these before."""
+    received = sqs.receive(url, max_messages=count, wait=0)
+    assert len(received) == count
+    sqs.change_visibility_batch(url, [(one.receipt_handle, 0) for one in received])
+
+
+def knows(running: Any, until: Any) -> None:
+    until(lambda: running.worker._facts.known("jobs") is not None)
+
+
+def test_a_drain_runs_what_is_on_its_last_life(
+    start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, counts: Any, until: Any
+) -> None:
+    running = start()
+    knows(running, until)
+    actor = stage.next()
+    send("jobs", "busy")
+    busy = actor.expect(Run)
+    actor.started(busy)
+    until(lambda: running.worker.totals.started == 1)
+    send("jobs", "last")
+    spend_a_life(sqs, jobs)
+    actor.done(busy, seconds=0.001)
+    last = actor.expect(Run)
+    assert last.delivery.receive_count == 2
+    running.worker.drain()
+    actor.expect(Recall)
+    actor.hand_back(last)  # not begun when it was recalled: it comes again
+    again = actor.expect(Run)
+    assert again.delivery.id == last.delivery.id
+    actor.started(again)
+    actor.done(again)
+    actor.expect(Stop)
+    assert running.exit_code() == 0
+    assert counts("jobs") == counts("dead") == (0, 0, 0)
+
+
+def test_so_does_what_the_open_poll_still_brings(
+    start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, counts: Any, until: Any
+) -> None:
+    running = start(wait=2)
+    knows(running, until)
+    actor = stage.next()
+    until(lambda: running.worker._fetchers.polling() == 1)
+    running.worker.drain()
+    actor.expect(Recall)
+    send("jobs", "fresh")
+    fresh = actor.frames.get(timeout=10)
+    assert isinstance(fresh, Stop), "a message with lives left is released, nothing is left to run"
+    assert running.exit_code() == 0
+    assert counts("jobs") == (1, 0, 0)
+    assert counts("dead") == (0, 0, 0)
+
+
+def test_what_cannot_start_before_the_deadline_begins_a_new_life(
+    start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, store: Any, until: Any
+) -> None:
+    send("jobs", "last")
+    spend_a_life(sqs, jobs)
+    running = start(shutdown_timeout=1.0)
+    knows(running, until)
+    actor = stage.next()
+    run = actor.expect(Run)
+    running.worker.drain()
+    actor.expect(Recall)
+    actor.hand_back(run)
+    again = actor.expect(Run)  # offered again, and never begun
+    assert running.exit_code() == 0
+    (fresh,) = sqs.receive(jobs, wait=0)
+    assert fresh.attributes["ApproximateReceiveCount"] == "1"
+    assert fresh.message_id != again.delivery.message.message_id
+    assert not sqs.receive(sqs.queue_url("dead"), wait=0)
+
+
+def test_a_task_that_the_deadline_kills_on_its_last_life_begins_a_new_one(
+    start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, until: Any
+) -> None:
+    send("jobs", "last")
+    spend_a_life(sqs, jobs)
+    running = start(shutdown_timeout=1.0)
+    knows(running, until)
+    actor = stage.next()
+    actor.started(actor.expect(Run))
+    until(lambda: running.worker.totals.started == 1)
+    running.worker.drain()
+    assert running.exit_code() == 0
+    (fresh,) = sqs.receive(jobs, wait=0)
+    assert fresh.attributes["ApproximateReceiveCount"] == "1"
+
+
+def test_the_last_life_goes_first(start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, until: Any) -> None:
+    stage.make_ready = False
+    running = start(wait_ready=False, prefetch_bound=10)
+    actor = stage.next()
+    knows(running, until)
+    for body in ("one", "two", "last"):
+        send("jobs", body)
+    received = sqs.receive(jobs, max_messages=10, wait=0)
+    sqs.change_visibility_batch(jobs, [(one.receipt_handle, 0) for one in received if one.body == "last"])
+    sqs.change_visibility_batch(jobs, [(one.receipt_handle, 1) for one in received if one.body != "last"])
+    actor.ready()
+    assert actor.expect(Run).delivery.message.body == "last"
+
+
+def test_an_executor_that_begins_nothing_is_replaced_and_its_first_delivery_blamed(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    monkeypatch.setattr("pyqs.worker.pool.PREPARE_LIMIT", 0.5)
+    monkeypatch.setattr("pyqs.worker.pool.LAST_WORD", 0.1)
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start()
+    stage.next().expect(Run)
+    stage.next()  # the replacement
+    until(lambda: running.worker.totals.lost == 1)
+    until(lambda: counts("jobs") == (0, 1, 0))
+    assert "does not get ready to run" in caplog.text
+    until(lambda: running.worker.held == 0)
+
+
+def test_one_that_speaks_in_time_is_left_alone(
+    start: Any, stage: Any, sqs: Any, send: Any, until: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("pyqs.worker.pool.PREPARE_LIMIT", 0.1)
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    run = actor.expect(Run)
+    until(lambda: next(iter(running.worker._pool._slots.values())).kill_reason == HANGS)
+    actor.started(run)
+    until(lambda: next(iter(running.worker._pool._slots.values())).kill_at is None)
+    actor.done(run)
+    until(lambda: running.worker.totals.done["succeeded"] == 1)
+    assert not actor.gone.is_set()
+
+
+def test_nobody_is_blamed_for_a_kill_that_came_after_its_task_had_ended(deliver: Any) -> None:
+    import socket
+
+    ours, theirs = socket.socketpair()
+    slot = Slot(0, ours)
+    first, second = deliver(), deliver()
+    slot.give(first, 1e12, 1.0)
+    slot.give(second, 1e12, 1.0)
+    slot.flush()
+    slot.kill_reason = "task x passed its time limit"
+    slot.ended(first.id)
+    slot.kill("task x passed its time limit")
+    assert divide(slot) == (None, [second])
+    theirs.close()
+    slot.close()
+
+
+def test_a_second_receipt_of_what_still_runs_is_hidden_and_later_only_deleted(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, store: Any, until: Any, caplog: Any
+) -> None:
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start(concurrency=2)
+    actors = [stage.next(), stage.next()]
+    until(lambda: any(not actor.frames.empty() for actor in actors))
+    actor = next(actor for actor in actors if not actor.frames.empty())
+    run = actor.expect(Run)
+    actor.started(run)
+    until(lambda: running.worker.totals.started == 1)
+    handle = run.delivery.message.receipt_handle
+    sqs.change_visibility_batch(sqs.queue_url("jobs"), [(handle, 0)])  # as if its lease had been lost
+    until(lambda: "an earlier receipt of its message still runs here" in caplog.text)
+    until(lambda: counts("jobs") == (0, 1, 0))
+    assert all(one.frames.empty() for one in actors), "it must not run twice at the same time"
+    actor.done(run)
+    until(lambda: running.worker.totals.done["succeeded"] == 1)
+    assert running.worker._acker.only_delete(run.delivery.message.message_id)
+
+
+def test_fifo_messages_with_few_lives_come_one_by_one(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any
+) -> None:
+    sqs.create_queue("dead.fifo", {"FifoQueue": "true"})
+    arn = sqs.queue_attributes(sqs.queue_url("dead.fifo"))["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
+    sqs.create_queue("jobs.fifo", {"FifoQueue": "true", "RedrivePolicy": redrive})
+    for number in range(3):
+        send("jobs.fifo", str(number), group_id="g", dedup_id=str(number))
+    start("jobs.fifo", concurrency=4)
+    actors = [stage.next() for _ in range(4)]
+    until(lambda: any(not actor.frames.empty() for actor in actors))
+    assert counts("jobs.fifo") == (2, 1, 0), "a batch would cost each of them a life"
+    actor = next(actor for actor in actors if not actor.frames.empty())
+    run = actor.expect(Run)
+    actor.started(run)
+    actor.done(run, Hide(600), status="failed")
+    until(lambda: counts("jobs.fifo") == (2, 1, 0))
+
+
+def test_what_is_offered_after_the_end_is_released(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, deliver: Any, until: Any
+) -> None:
+    sqs.create_queue("jobs")
+    running = start()
+    pool, acker = running.worker._pool, running.worker._acker
+    released: list[Any] = []
+    acker.release = released.append
+    running.worker.interrupt()
+    assert running.exit_code() == 0
+    late = deliver()
+    pool.offer([late])
+    assert released == [late]
+
+
+def test_a_second_signal_is_heard_while_the_last_deletes_are_tried(
+    start: Any, stage: Any, sqs: Any, send: Any, store: Any, until: Any, caplog: Any
+) -> None:
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start(shutdown_timeout=None)
+    actor = stage.next()
+    run = actor.expect(Run)
+    store.faults.add("error=500:action=DeleteMessage*")
+    actor.started(run)
+    actor.done(run)
+    running.worker.interrupt()
+    until(lambda: not running.worker._pool.alive and not running.worker._heartbeats[0].stopping.is_set())
+    began = time.monotonic()
+    running.worker.stop()
+    assert running.exit_code() == 0
+    assert time.monotonic() - began < 15, "it has thirty seconds where nobody asks"
+    assert "1 verdicts could not be carried out" in caplog.text
