@@ -172,8 +172,8 @@ class Acker:
         left = verdict.delay if verdict.left is None else verdict.left
         if not self._leases.holds(one.delivery):
             one.verdict = Leave()  # somebody else may have it by now and send the same copy
-        elif not self.copies.allowed(one.delivery):
-            one.verdict = Hide(left)
+        elif not self.copies.allowed(one.delivery) or self._batches.failing(Lane("delete", one.delivery.queue_url)):
+            one.verdict = Hide(left)  # a copy whose original cannot be deleted is a message more
         else:
             one.verdict, one.instead = Delete(), left
             return [(Lane("send", one.delivery.queue_url), hop(one.delivery, verdict.delay))]
