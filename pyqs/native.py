@@ -22,6 +22,7 @@ from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
 from pyqs.message import Call, Delete, Delivery, Hide, Verdict
+from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
 
@@ -72,7 +73,10 @@ class NativeRuntime:
         events.load(self._config.hooks)
 
     def prepare(self, delivery: Delivery) -> NativeCall | Outcome:
-        """Decode the body and find its task."""
+        """Decode the body and find its task, or the handler that takes everything on its queue."""
+        handler = handler_of(delivery.queue)
+        if handler is not None:
+            return self._raw(delivery, handler)
         try:
             call = decode_call(delivery.message.body, delivery.message.message_id)
         except Undecodable as exc:
@@ -82,6 +86,13 @@ class NativeRuntime:
         except UnknownTask as exc:
             return left(delivery, "unknown", str(exc), task=call.task)
         return NativeCall(delivery, call, function)
+
+    def _raw(self, delivery: Delivery, handler: RawHandler) -> NativeCall | Outcome:
+        try:
+            message = handler.message(delivery)
+        except Undecodable as exc:
+            return left(delivery, "undecodable", str(exc), task=handler.name)
+        return NativeCall(delivery, Call(handler.name, (message,), id=message.id), handler.function)
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -23,6 +23,8 @@ class Context:
     chain: Any = None
     chord: Any = None
     correlation_id: str | None = None
+    #: How often SQS has handed the message out; not Celery's. 1 outside a worker.
+    delivery_count = 1
     delivery_info: dict[str, Any] | None = None
     errbacks: Any = None
     eta: str | None = None

@@ -24,6 +24,7 @@ from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsuppo
 from pyqs.message import Delete, Delivery, Drop, FollowUp, Hide, Resend, Verdict
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
+from pyqs.raw import handler_of
 from pyqs.registry import ImportPolicy
 from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import builtin_tasks, conf, continuations, imports, publisher, signals, state, states, trace
@@ -142,6 +143,8 @@ class CeleryRuntime:
 
     def prepare(self, delivery: Delivery) -> Prepared | Outcome:
         """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
+        if handler_of(delivery.queue) is not None:
+            return self.native.prepare(delivery)
         try:
             opened = open_envelope(delivery.message.body)
             if isinstance(opened, Native):
@@ -180,7 +183,12 @@ class CeleryRuntime:
         return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
     def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:
-        return Context(request_values(call, self.hostname, self._logical_queue(call, task, delivery)), called_directly=False)
+        return Context(self._request_values(call, task, delivery), called_directly=False)
+
+    def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:
+        values = request_values(call, self.hostname, self._logical_queue(call, task, delivery))
+        values["delivery_count"] = delivery.receive_count
+        return values
 
     def _logical_queue(self, call: CeleryCall, task: Task, delivery: Delivery) -> str:
         """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
@@ -255,7 +263,7 @@ class CeleryPrepared:
         call, task, runtime = self.call, self.celery_task, self.runtime
         args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
         kwargs = dict(call.kwargs)
-        request = request_values(call, runtime.hostname, runtime._logical_queue(call, task, self.delivery))
+        request = runtime._request_values(call, task, self.delivery)
         context = Context(request, args=args, kwargs=kwargs)
         signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)

@@ -17,7 +17,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 LAYERS = [
     {"pyqs.errors", "pyqs.clock"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
-    {"pyqs.codec", "pyqs.backoff", "pyqs.registry", "pyqs.events", "pyqs.logs"},
+    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.events", "pyqs.logs"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},
     {"pyqs.producer"},

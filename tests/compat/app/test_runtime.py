@@ -703,3 +703,17 @@ def test_the_wire_takes_every_outcome(bench: Bench) -> None:
     outcome = bench.run(work)
     done = wire.Done(1, outcome.verdict, outcome.follow_ups, outcome.status, outcome.task, outcome.call_id, outcome.reason, 0.1)
     assert list(wire.FrameReader().feed(wire.encode(done))) == [done]
+
+
+def test_a_task_sees_how_often_its_message_was_handed_out(bench: Bench) -> None:
+    seen = []
+
+    @bench.app.task(name="counted", bind=True)
+    def counted(self: Any) -> None:
+        seen.append(self.request.delivery_count)
+
+    counted.delay()
+    delivery = bench.written()
+    bench.end(replace(delivery, message=replace(delivery.message, attributes={"ApproximateReceiveCount": "3"})))
+    counted()
+    assert seen == [3, 1]
