@@ -4,9 +4,10 @@ Owns: the native API, ``task``, ``raw_task`` and ``events``. Importing it loads 
 """
 
 from pyqs import events
+from pyqs.interruption import SoftTimeLimitExceeded
 from pyqs.raw import RawMessage, raw_task
 from pyqs.tasks import task
 
-__all__ = ["RawMessage", "__version__", "events", "raw_task", "task"]
+__all__ = ["RawMessage", "SoftTimeLimitExceeded", "__version__", "events", "raw_task", "task"]
 
 __version__ = "2.0.0.dev0"

@@ -21,10 +21,12 @@ from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
-from pyqs.message import Call, Delete, Delivery, Hide, Verdict
+from pyqs.interruption import SoftTimeLimitExceeded
+from pyqs.message import Call, DeadLetter, Delete, Delivery, Hide, Verdict
 from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
+from pyqs.task_options import DEFAULTS, TaskOptions
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +35,12 @@ log = logging.getLogger(__name__)
 LEAVE_BASE, LEAVE_CAP = 30.0, 3600.0
 
 
-class SoftTimeLimitExceeded(Exception):
-    """A task ran longer than its soft limit. Native tasks have none yet; the executor asks for the class."""
-
-
 class NativeRuntime:
     """Runs messages written by ``@task`` functions and by PyQS 1. A ``pyqs.runtime.TaskRuntime``.
 
     Parameters:
         config: what to load. Its connection is read in ``after_fork`` at the earliest.
     """
-
-    soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
@@ -85,7 +81,13 @@ class NativeRuntime:
             function = self._policy.find(call.task, registry)
         except UnknownTask as exc:
             return left(delivery, "unknown", str(exc), task=call.task)
-        return NativeCall(delivery, call, function)
+        options = registry.options(call.task) or DEFAULTS
+        if options.max_deliveries is not None and delivery.receive_count > options.max_deliveries:
+            return _exhausted(delivery, call, options)
+        if not options.has_own_backoff:
+            return NativeCall(delivery, call, function, options)
+        if_killed = Hide(options.pause(call.task, delivery.receive_count, _held(delivery)))
+        return NativeCall(delivery, call, function, options, if_timed_out=if_killed, if_lost=if_killed)
 
     def _raw(self, delivery: Delivery, handler: RawHandler) -> NativeCall | Outcome:
         try:
@@ -102,6 +104,13 @@ def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_i
     """A message that cannot be run here: left on its queue, hidden for longer each time it comes back (design decision 10)."""
     seconds = backoff.retry_seconds(delivery.receive_count, held=_held(delivery), base=LEAVE_BASE, cap=LEAVE_CAP)
     return Outcome(Hide(seconds), status, task=task, call_id=call_id or delivery.message.message_id, reason=reason)
+
+
+def _exhausted(delivery: Delivery, call: Call, options: TaskOptions) -> Outcome:
+    """A message that was received more often than its task allows: not run, to the dead-letter queue if there is one."""
+    reason = f"{call.task} was received {delivery.receive_count} times, its max_deliveries is {options.max_deliveries}"
+    verdict = DeadLetter(reason, otherwise=options.longest_pause(_held(delivery)))
+    return Outcome(verdict, "exhausted", task=call.task, call_id=call.id, reason=reason)
 
 
 def setup_django() -> None:
@@ -124,19 +133,33 @@ def setup_django() -> None:
 
 @dataclass(frozen=True, slots=True)
 class NativeCall:
-    """One native call that may start. A ``pyqs.runtime.Prepared``; native messages carry no limits and no eta."""
+    """One native call that may start. A ``pyqs.runtime.Prepared``; its limits are its task's, native messages have no eta.
+
+    Parameters:
+        if_timed_out, if_lost: set where the task has a pause of its own, which the worker does not know.
+    """
 
     delivery: Delivery
     call: Call
     function: Any
+    options: TaskOptions = DEFAULTS
     start_at: float | None = None
-    time_limit: float | None = None
-    soft_time_limit: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
     if_timed_out: Verdict | None = None
     if_lost: Verdict | None = None
+    soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
     pid: int = field(default_factory=os.getpid)
+
+    @property
+    def time_limit(self) -> float | None:
+        """The task's hard limit; seconds."""
+        return self.options.time_limit
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The task's soft limit; seconds."""
+        return self.options.soft_time_limit
 
     @property
     def task(self) -> str:
@@ -184,7 +207,7 @@ class NativeCall:
                 log.exception("a post_process hook of task %s[%s] failed", self.task, self.call_id)
 
     def _failed(self, exc: BaseException) -> Outcome:
-        seconds = backoff.retry_seconds(self.delivery.receive_count, held=_held(self.delivery))
+        seconds = self.options.pause(self.task, self.delivery.receive_count, _held(self.delivery))
         return Outcome(Hide(seconds), "failed", task=self.task, call_id=self.call_id, reason=type(exc).__name__)
 
     def _context(self) -> dict[str, Any]:

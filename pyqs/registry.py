@@ -35,16 +35,22 @@ class Registry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Any] = {}
+        self._options: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def register(self, name: str, task: Any) -> None:
+    def register(self, name: str, task: Any, options: Any = None) -> None:
         """Add a task; the same name again replaces it (a module that is imported twice, a reloaded one)."""
         with self._lock:
             self._tasks[name] = task
+            self._options[name] = options
 
     def get(self, name: str) -> Any | None:
         """The task, or None."""
         return self._tasks.get(name)
+
+    def options(self, name: str) -> Any | None:
+        """What was registered with the task, or None."""
+        return self._options.get(name)
 
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""

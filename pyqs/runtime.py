@@ -26,6 +26,7 @@ STATUSES = (
     "refused",  # content type not accepted
     "unsupported",  # needs a feature that is not there yet
     "timed-out",
+    "exhausted",  # received more often than its task allows: not run any more
 )
 
 
@@ -79,6 +80,11 @@ class Prepared(Protocol):
         ...
 
     @property
+    def soft_limit_error(self) -> type[BaseException]:
+        """Raised in the task, in the main thread, when its soft limit has passed."""
+        ...
+
+    @property
     def ack_early(self) -> bool:
         """True if the message is to be deleted when the task starts."""
         ...
@@ -105,9 +111,6 @@ class Prepared(Protocol):
 
 class TaskRuntime(Protocol):
     """Loads tasks and turns deliveries into outcomes. Made in the executor as ``Class(RuntimeConfig)``."""
-
-    #: Raised in the task's main thread when its soft limit has passed.
-    soft_limit_error: type[BaseException]
 
     def boot(self) -> BootReport:
         """Import the app and the tasks. Raises ConfigError or whatever the import raises; called once, maybe before a fork."""

@@ -20,6 +20,7 @@ from pyqs.message import OutgoingMessage
 from pyqs.producer import check_delay, check_guards, default_producer
 from pyqs.queues import default_queue_name
 from pyqs.registry import registry
+from pyqs.task_options import RetryBackoff, TaskOptions
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,14 @@ def task(queue: Callable[P, R]) -> TaskFunction[P, R]: ...
 
 @overload
 def task(
-    queue: str | None = None, delay_seconds: float | None = None, custom_function_path: str | None = None
+    queue: str | None = None,
+    delay_seconds: float | None = None,
+    custom_function_path: str | None = None,
+    *,
+    retry_backoff: RetryBackoff | None = None,
+    max_deliveries: int | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
 
 
@@ -72,6 +80,11 @@ def task(
     queue: str | Callable[..., Any] | None = None,
     delay_seconds: float | None = None,
     custom_function_path: str | None = None,
+    *,
+    retry_backoff: RetryBackoff | None = None,
+    max_deliveries: int | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
 ) -> Any:
     """Make a function a task; with or without parentheses.
 
@@ -79,21 +92,32 @@ def task(
         queue: the queue's name (mapped to a legal one), URL or ARN; without one the function's path is the name.
         delay_seconds: seconds, 0-900, for every call that gives no ``_delay_seconds``.
         custom_function_path: the name in the message instead of ``module.function``.
+        retry_backoff: how long a failed task waits for its next try: seconds of the first pause (doubled each time, to an
+            hour), a pair (first, longest), or a function of SQS's receive count that answers seconds, called in the
+            executor, also before the task runs [default: (10, 3600)]. Half of a pause is random, but for a function's.
+        max_deliveries: after so many receives the task is not run again: its message goes to the queue's dead-letter queue,
+            or, without one, is hidden for the longest pause each time [default: no bound]. SQS counts receives, so what a
+            stopping worker gave back unstarted counts, too.
+        time_limit: seconds after which the task is killed and counts as failed [default: none].
+        soft_time_limit: seconds after which ``pyqs.SoftTimeLimitExceeded`` is raised in the task [default: none].
 
     Raises:
-        ConfigError: an ``async def`` function, or no function at all.
+        ConfigError: an ``async def`` function, no function at all, or an option that cannot be meant.
         BadMessageOption: an impossible delay.
     """
+    options = (retry_backoff, max_deliveries, time_limit, soft_time_limit)
     if queue is not None and not isinstance(queue, str):
-        return _make(queue, None, None, None)
+        return _make(queue, None, None, None, options)
 
     def decorate(function: Callable[P, R]) -> TaskFunction[P, R]:
-        return cast("TaskFunction[P, R]", _make(function, queue, delay_seconds, custom_function_path))
+        return cast("TaskFunction[P, R]", _make(function, queue, delay_seconds, custom_function_path, options))
 
     return decorate
 
 
-def _make(function: Callable[..., Any], queue: str | None, delay_seconds: float | None, path: str | None) -> Any:
+def _make(
+    function: Callable[..., Any], queue: str | None, delay_seconds: float | None, path: str | None, given: tuple[object, ...]
+) -> Any:
     if not callable(function) or not hasattr(function, "__name__"):
         raise ConfigError(f"@task is for functions, not for a {type(function).__name__}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -103,6 +127,7 @@ def _make(function: Callable[..., Any], queue: str | None, delay_seconds: float 
         )
     name = path or f"{_module_of(function)}.{function.__name__}"
     usual = _seconds(delay_seconds, name)
+    options = TaskOptions.checked(name, *given)
     if queue:
         check_delay(usual, queue)
 
@@ -119,7 +144,7 @@ def _make(function: Callable[..., Any], queue: str | None, delay_seconds: float 
         function.delay = delay  # type: ignore[attr-defined]
     except (AttributeError, TypeError):
         raise ConfigError(f"@task is for Python functions; {function!r} takes no attribute") from None
-    registry.register(name, function)
+    registry.register(name, function, options)
     return function
 
 

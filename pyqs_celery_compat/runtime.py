@@ -75,8 +75,6 @@ class CeleryRuntime:
         config: what to load; without ``app`` the tasks are those of the included modules, or importable by name.
     """
 
-    soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
-
     def __init__(self, config: RuntimeConfig) -> None:
         self.config = config
         self.native = NativeRuntime(config)
@@ -231,6 +229,11 @@ class CeleryPrepared:
     def soft_time_limit(self) -> float | None:
         """The call's soft limit, else the task's; seconds."""
         return self.call.soft_time_limit or self.celery_task.soft_time_limit or None
+
+    @property
+    def soft_limit_error(self) -> type[BaseException]:
+        """Celery's."""
+        return SoftTimeLimitExceeded
 
     @property
     def ack_early(self) -> bool:

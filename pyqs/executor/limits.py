@@ -24,6 +24,7 @@ class _Armed:
     """One run with a limit. Compared by identity: a signal that comes late finds another run, or none."""
 
     deadline: float
+    error: type[BaseException]
     fired: bool = False
     raised: bool = False
 
@@ -32,20 +33,18 @@ class SoftLimit:
     """The soft limit of the run in hand. Made in the main thread, once per executor.
 
     Parameters:
-        error: raised in the main thread, without arguments.
         clock: seconds, as ``boottime``.
     """
 
-    def __init__(self, error: type[BaseException], clock: Callable[[], float] = boottime) -> None:
-        self._error = error
+    def __init__(self, clock: Callable[[], float] = boottime) -> None:
         self._clock = clock
         self._armed: _Armed | None = None
         self._main = threading.get_ident()
         signal.signal(SOFT_LIMIT_SIGNAL, self._raise)
 
-    def arm(self, seconds: float | None) -> None:
-        """Raise the error in this thread once ``seconds`` have passed, unless ``disarm`` comes first. None arms nothing."""
-        self._armed = None if seconds is None else _Armed(self._clock() + seconds)
+    def arm(self, seconds: float | None, error: type[BaseException]) -> None:
+        """Raise ``error()`` in this thread once ``seconds`` have passed, unless ``disarm`` comes first. None arms nothing."""
+        self._armed = None if seconds is None else _Armed(self._clock() + seconds, error)
 
     def disarm(self) -> None:
         """Nothing is raised after this returns."""
@@ -67,4 +66,4 @@ class SoftLimit:
         armed = self._armed
         if armed is not None and armed.fired and not armed.raised:
             armed.raised = True
-            raise self._error
+            raise armed.error

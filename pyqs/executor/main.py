@@ -122,7 +122,7 @@ class Executor:
         self._pipe = pipe
         self._runtime = runtime
         self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
-        self._limit = SoftLimit(runtime.soft_limit_error)
+        self._limit = SoftLimit()
         self._pid = os.getpid()
 
     def serve(self, ready: Ready) -> None:
@@ -170,7 +170,7 @@ class Executor:
         outcome: Outcome | None = None
         try:
             self._pipe.send(_started(delivery.id, prepared))
-            self._limit.arm(prepared.soft_time_limit)
+            self._limit.arm(prepared.soft_time_limit, prepared.soft_limit_error)
             try:
                 outcome = prepared.run()
             finally:

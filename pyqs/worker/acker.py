@@ -319,13 +319,17 @@ class Acker:
             url = None if target is None else self._sqs.locate(target)
         except PyQSError as exc:
             url, why = None, str(exc)
+        news = self._said.add(f"bury {one.delivery.message.message_id}")
         if url is None:
-            if self._said.add(f"bury {one.delivery.message.message_id}"):
-                log.error("%s stays on its queue instead of going to a dead-letter queue: %s", one.delivery, why)
+            if news:
+                log.error("%s stays on its queue instead of going to a dead-letter queue (%s): %s", one.delivery, why,
+                          verdict.reason)  # fmt: skip
             one.verdict = Hide(verdict.otherwise)
         elif not self._leases.holds(one.delivery):
             one.verdict = Leave()
         else:
+            if news:
+                log.warning("%s goes to the dead-letter queue %s: %s", one.delivery, Lane("send", url), verdict.reason)
             one.verdict, one.instead, one.unsent = Delete(), verdict.otherwise, 1
             self._batches.put(Lane("send", url), (one, dead_letter(one.delivery, verdict.reason)))
             return

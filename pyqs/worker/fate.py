@@ -51,9 +51,12 @@ def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False)
         log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
         return Resend(0) if last_life else Hide(0)
     settled = None if started is None else started.if_timed_out if slot.timed_out else started.if_lost
-    if settled is not None:
+    if settled is not None and not isinstance(settled, Hide):
         log.error("%s: %s has failed for good by its ack settings: %s", delivery, task, why)
         return settled
-    seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
+    if settled is not None:
+        seconds = settled.seconds
+    else:
+        seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
     log.error("%s: %s while it held %s; it is run again in %d s", delivery, why, task, seconds)
     return Hide(seconds)

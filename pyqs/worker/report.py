@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict
 
-from pyqs.message import Delivery
+from pyqs.message import DeadLetter, Delivery
 from pyqs.wire import Done
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ class Journal:
     def done(self, delivery: Delivery, frame: Done) -> None:
         """A delivery ended with a verdict."""
         self._totals.ended(frame.status)
+        if isinstance(frame.verdict, DeadLetter):
+            return  # the acker says whether there is a dead-letter queue, once per message
         if frame.status in LEFT:
             if self._told.add(delivery.message.message_id):
                 log.error(

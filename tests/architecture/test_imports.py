@@ -18,6 +18,7 @@ LAYERS = [
     {"pyqs.errors", "pyqs.clock"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.events", "pyqs.logs"},
+    {"pyqs.interruption", "pyqs.task_options"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},
     {"pyqs.producer"},

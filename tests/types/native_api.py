@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyqs import events, task
+from pyqs import SoftTimeLimitExceeded, events, task
 
 
 @task
@@ -20,6 +20,30 @@ def with_queue(address: str, *, subject: str = "") -> int:
     return len(address + subject)
 
 
+def pause(receive_count: int) -> float:
+    return 2.0 * receive_count
+
+
+@task(queue="email", retry_backoff=pause, max_deliveries=5, time_limit=60, soft_time_limit=50.5)
+def with_policies(number: int) -> bool:
+    try:
+        return number > 0
+    except SoftTimeLimitExceeded:
+        return False
+
+
+@task(retry_backoff=(5, 600))
+def with_pair(number: int) -> None: ...
+
+
+@task(retry_backoff=30)
+def with_seconds(number: int) -> None: ...
+
+
+truth: bool = with_policies(1)
+with_policies.delay(number=1)
+with_pair.delay(1)
+with_seconds.delay(1)
 text: str = bare(1)
 text = called(number=2)
 length: int = with_queue("a@b.c", subject="hello")

@@ -30,19 +30,19 @@ def clock() -> Clock:
 @pytest.fixture
 def limit(clock: Clock) -> Iterator[SoftLimit]:
     before = signal.getsignal(SOFT_LIMIT_SIGNAL)
-    yield SoftLimit(Late, clock)
+    yield SoftLimit(clock)
     signal.signal(SOFT_LIMIT_SIGNAL, before or signal.SIG_DFL)
 
 
 def test_nothing_is_armed_at_first_and_without_a_limit(limit: SoftLimit) -> None:
     assert limit.remaining() is None
-    limit.arm(None)
+    limit.arm(None, Late)
     assert limit.remaining() is None
     limit.fire()
 
 
 def test_it_counts_down_and_is_not_raised_early(limit: SoftLimit, clock: Clock) -> None:
-    limit.arm(10.0)
+    limit.arm(10.0, Late)
     assert limit.remaining() == 10.0
     clock.now += 9.9
     limit.fire()
@@ -52,7 +52,7 @@ def test_it_counts_down_and_is_not_raised_early(limit: SoftLimit, clock: Clock) 
 
 
 def test_it_is_raised_once(limit: SoftLimit, clock: Clock) -> None:
-    limit.arm(1.0)
+    limit.arm(1.0, Late)
     clock.now += 1
     with pytest.raises(Late):
         limit.fire()
@@ -62,7 +62,7 @@ def test_it_is_raised_once(limit: SoftLimit, clock: Clock) -> None:
 
 
 def test_a_run_that_has_ended_is_left_alone(limit: SoftLimit, clock: Clock) -> None:
-    limit.arm(1.0)
+    limit.arm(1.0, Late)
     limit.disarm()
     clock.now += 2
     limit.fire()
@@ -70,13 +70,13 @@ def test_a_run_that_has_ended_is_left_alone(limit: SoftLimit, clock: Clock) -> N
 
 
 def test_a_signal_that_comes_late_does_not_hit_the_next_run(limit: SoftLimit, clock: Clock) -> None:
-    limit.arm(1.0)
+    limit.arm(1.0, Late)
     clock.now += 1
     signal.pthread_sigmask(signal.SIG_BLOCK, {SOFT_LIMIT_SIGNAL})
     try:
         limit.fire()  # sent, and not delivered yet
         limit.disarm()
-        limit.arm(1000.0)
+        limit.arm(1000.0, Late)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SOFT_LIMIT_SIGNAL})
     time.sleep(0)  # the handler has run by now

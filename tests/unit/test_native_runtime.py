@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from pyqs import events
+from pyqs import SoftTimeLimitExceeded, events
 from pyqs.clock import boottime
 from pyqs.config import ConnectionConfig, RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed
-from pyqs.message import Delete, Delivery, Hide, ReceivedMessage
+from pyqs.message import DeadLetter, Delete, Delivery, Hide, ReceivedMessage
 from pyqs.native import NativeCall, NativeRuntime, left
 from pyqs.registry import Registry
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
+from pyqs.task_options import TaskOptions
 
 KEYS = {
     "message_id", "task_name", "args", "kwargs", "full_task_path", "fetch_time", "queue_url", "timeout", "receipt_handle",
@@ -49,7 +50,7 @@ def delivery(body: Any, count: int = 1, held: float = 0.0) -> Delivery:
     return Delivery(1, "email", "http://sqs/1/email", message, boottime() - held, 1234.5, 120)
 
 
-def prepared(runtime: NativeRuntime, name: str = "shop.send", *args: Any, count: int = 1, **kwargs: Any) -> NativeCall:
+def prepared(runtime: TaskRuntime, name: str = "shop.send", *args: Any, count: int = 1, **kwargs: Any) -> NativeCall:
     call = runtime.prepare(delivery({"task": name, "args": args, "kwargs": kwargs}, count))
     assert isinstance(call, NativeCall)
     return call
@@ -58,8 +59,8 @@ def prepared(runtime: NativeRuntime, name: str = "shop.send", *args: Any, count:
 def test_it_is_a_task_runtime(runtime: NativeRuntime, tasks: Registry) -> None:
     tasks.register("shop.send", lambda: None)
     as_runtime: TaskRuntime = runtime
-    as_prepared: Prepared = prepared(runtime)
-    assert as_runtime.soft_limit_error
+    as_prepared: Prepared = prepared(as_runtime)
+    assert as_prepared.soft_limit_error is SoftTimeLimitExceeded
     assert (as_prepared.task, as_prepared.call_id, as_prepared.ack_early) == ("shop.send", "m-1", False)
     assert as_prepared.start_at is as_prepared.time_limit is as_prepared.soft_time_limit is as_prepared.rate_key is None
 
@@ -232,3 +233,36 @@ def test_after_fork_sets_what_a_tasks_own_delay_uses(monkeypatch: pytest.MonkeyP
     NativeRuntime(RuntimeConfig(connection=connection, create_queues=False)).after_fork()
     assert process_defaults.connection == connection
     assert process_defaults.create_queues is False
+
+
+def test_a_task_says_how_long_its_failures_wait(runtime: NativeRuntime, tasks: Registry) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    tasks.register("shop.send", fail, TaskOptions(retry_backoff=lambda count: 7 * count))
+    call = prepared(runtime, count=3)
+    assert call.run().verdict == Hide(21)
+    assert (call.if_timed_out, call.if_lost) == (Hide(21), Hide(21))
+    tasks.register("shop.send", fail, TaskOptions(retry_backoff=(2.0, 4.0)))
+    verdict = prepared(runtime, count=30).run().verdict
+    assert isinstance(verdict, Hide)
+    assert 2 <= verdict.seconds <= 4
+
+
+def test_the_worker_decides_for_a_task_without_a_backoff_of_its_own(runtime: NativeRuntime, tasks: Registry) -> None:
+    tasks.register("shop.send", lambda: None, TaskOptions(time_limit=5.0, soft_time_limit=4.0))
+    call = prepared(runtime)
+    assert (call.time_limit, call.soft_time_limit) == (5.0, 4.0)
+    assert (call.if_timed_out, call.if_lost) == (None, None)
+
+
+def test_above_max_deliveries_it_is_not_run(runtime: NativeRuntime, tasks: Registry) -> None:
+    ran: list[int] = []
+    tasks.register("shop.send", lambda: ran.append(1), TaskOptions(max_deliveries=3, retry_backoff=(5.0, 600.0)))
+    assert prepared(runtime, count=3).run().status == "succeeded"
+    outcome = runtime.prepare(delivery({"task": "shop.send"}, 4))
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "exhausted"
+    assert outcome.verdict == DeadLetter(outcome.reason, otherwise=600)
+    assert "4 times" in outcome.reason
+    assert ran == [1]

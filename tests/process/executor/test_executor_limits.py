@@ -44,15 +44,15 @@ TASKS = """
 RUNTIME = """
     from dataclasses import replace
     from pyqs.native import NativeRuntime
+    from pyqs.task_options import TaskOptions
 
     class Late(Exception): ...
 
     class Runtime(NativeRuntime):
-        soft_limit_error = Late
-
         def prepare(self, delivery):
             call = super().prepare(delivery)
-            return replace(call, soft_time_limit=call.call.kwargs["limit"])
+            options = TaskOptions(soft_time_limit=call.call.kwargs["limit"])
+            return replace(call, options=options, soft_limit_error=Late)
 """
 
 
