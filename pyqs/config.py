@@ -26,6 +26,8 @@ DEFAULT_SHUTDOWN_TIMEOUT = 25.0
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
 MAX_BATCH = 10
+#: What may become of a task that runs for twelve hours, SQS's limit on holding a message.
+CEILING_POLICIES = ("keep", "delete", "kill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class WorkerConfig:
         queue_prefix: bounds every glob (an app's queue_name_prefix).
         predefined_queues: (name, URL) pairs that replace discovery.
         refresh: seconds between looks for new queues (jittered).
+        on_ceiling: what becomes of a task that runs for SQS's twelve hours: "keep", "delete" or "kill".
     """
 
     queues: tuple[str, ...]
@@ -130,8 +133,11 @@ class WorkerConfig:
     predefined_queues: tuple[tuple[str, str], ...] = ()
     refresh: float = 50.0
     progress: bool = False
+    on_ceiling: str = "keep"
 
     def __post_init__(self) -> None:
+        if self.on_ceiling not in CEILING_POLICIES:
+            raise ConfigError(f"--on-ceiling must be {', '.join(CEILING_POLICIES)}, not {self.on_ceiling!r}")
         if self.concurrency < 1:
             raise ConfigError(f"--concurrency must be at least 1, not {self.concurrency}")
         if not 0 <= self.wait <= DEFAULT_WAIT:

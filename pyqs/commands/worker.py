@@ -19,7 +19,15 @@ import click
 from pyqs import cli, events, logs
 from pyqs.commands import options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
-from pyqs.config import DEFAULT_LEASE, DEFAULT_SHUTDOWN_TIMEOUT, MAX_VISIBILITY, ConnectionConfig, RuntimeConfig, WorkerConfig
+from pyqs.config import (
+    CEILING_POLICIES,
+    DEFAULT_LEASE,
+    DEFAULT_SHUTDOWN_TIMEOUT,
+    MAX_VISIBILITY,
+    ConnectionConfig,
+    RuntimeConfig,
+    WorkerConfig,
+)
 from pyqs.errors import ConfigError
 from pyqs.queues import compile_patterns
 
@@ -46,6 +54,7 @@ class WorkerOptions:
     create_queues: bool | None = None
     lease: int = DEFAULT_LEASE
     shutdown_timeout: float | None = None
+    on_ceiling: str = CEILING_POLICIES[0]
     preload: bool = True
     log_level: str = "INFO"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
@@ -120,6 +129,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         batch_size=chosen.batch_size,
         prefetch_bound=concurrency * app.prefetch_multiplier if app.prefetch_multiplier else chosen.prefetch_bound,
         shutdown_timeout=_shutdown_timeout(chosen, app),
+        on_ceiling=chosen.on_ceiling,
         preload=chosen.preload,
         queue_prefix=app.queue_prefix,
         predefined_queues=app.predefined_queues,
@@ -195,6 +205,15 @@ def start(chosen: WorkerOptions) -> int:
     type=options.Seconds(),
     help="From SIGTERM until running tasks are killed and released [default: 25; with an app none, or its "
     "worker_soft_shutdown_timeout].",
+)
+@options.option(
+    "--on-ceiling",
+    env="ON_CEILING",
+    type=click.Choice(CEILING_POLICIES),
+    default=CEILING_POLICIES[0],
+    show_default=True,
+    help="A task that runs for twelve hours, SQS's limit on hiding a message: keep it while the message is handed out again, "
+    "delete the message now (lost if the task then fails), or kill it and release the message.",
 )
 @options.option("--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there.")
 @options.connection_options

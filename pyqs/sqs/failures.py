@@ -93,6 +93,8 @@ _HOPELESS = frozenset(
     }
 )
 _BY_STATUS: dict[int, type[SqsError]] = {403: AccessDenied, 429: Throttled, 408: Unreachable}
+#: What botocore takes for the code of an answer that has none: the HTTP status.
+_NO_CODE = re.compile(r"\d*\Z")
 
 # SQS answers "Value <handle> for parameter ReceiptHandle is invalid. Reason: ..." with the code InvalidParameterValue.
 _ABOUT_HANDLE = re.compile(r"receipt ?handle", re.IGNORECASE)
@@ -118,6 +120,9 @@ def error_from_code(code: str, message: str, *, queue: str = "", status: int | N
         kind = LeaseLost
     if kind is None and status is not None:
         kind = _BY_STATUS.get(status, Unreachable if status >= 500 else None)
+    if kind is AccessDenied and _NO_CODE.match(short):
+        # SQS's own refusals have a code: this one is a proxy's or a firewall's, and says nothing about permissions.
+        kind, message = Unreachable, "refused without an SQS error code; a proxy or a firewall on the way?"
     retryable = True if short in _PASSING else False if short in _HOPELESS else None
     kind = kind or SqsError
     if kind is LeaseLost:

@@ -172,7 +172,7 @@ class Fetcher(Service):
             raise
         finally:
             self.polling_since = None
-            deliveries = [self._delivery(message, begun) for message in messages]
+            deliveries = [self._delivery(message, begun, visibility) for message in messages]
             tools.leases.hold(deliveries)
             # Held before the claim is given back, offered after: nobody sees the worker empty in between.
             tools.credit.received(grant, count)
@@ -208,7 +208,7 @@ class Fetcher(Service):
         self._tools.on_failure(self.state.name, exc)
         self.stopping.wait(self._backoff.failed())
 
-    def _delivery(self, message: ReceivedMessage, begun: float) -> Delivery:
-        leases = self._tools.leases
+    def _delivery(self, message: ReceivedMessage, begun: float, asked: int | None) -> Delivery:
         name = self.state.name
-        return Delivery(next(self._tools.ids), name, self.state.url, message, begun, time.time(), leases.length(name))
+        length = self._tools.leases.length(name, asked)
+        return Delivery(next(self._tools.ids), name, self.state.url, message, begun, time.time(), length)

@@ -10,15 +10,17 @@ moment after that, and the process may have been stopped in between. So a lease 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyqs.backoff import clamp_visibility
 from pyqs.clock import boottime
-from pyqs.config import MAX_BATCH
+from pyqs.config import MAX_BATCH, MAX_VISIBILITY
 from pyqs.errors import AccessDenied, LeaseLost, SqsError
 from pyqs.message import Delivery
+from pyqs.worker.refusals import ASK_AGAIN, Refusals
 from pyqs.worker.report import Totals
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,10 @@ _AHEAD_PART = 1 / 10
 _SHORTEST = 10
 #: Seconds that an end waits for a renewal under way, so that the renewal does not overwrite what comes after it.
 _RENEWAL_PATIENCE = 35.0
+#: Seconds since the receive at which SQS's twelve hours are near: the first time it is said, the second it is acted on,
+#: while there is a minute left for that before the last renewal that SQS takes runs out.
+CEILING_NEAR = MAX_VISIBILITY - 1800.0
+CEILING = MAX_VISIBILITY - 120.0
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +48,11 @@ class Lease:
     renew_at: float
     renewing: bool = False
     lost: bool = False
+    #: Boot-time second from which it is to be told that the ceiling is near, then that it is there.
+    ceiling_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.ceiling_at = self.delivery.received_at + CEILING_NEAR
 
 
 class Leases:
@@ -50,6 +61,8 @@ class Leases:
     Parameters:
         seconds: of VisibilityTimeout asked for on each receive and renewal.
         on_lost: told, outside the lock, of each delivery whose lease is gone.
+        on_ceiling: told, outside the lock, of each delivery that is held for nearly twelve hours: once at half an hour
+            before, with False, once shortly before, with True.
     """
 
     def __init__(
@@ -58,15 +71,17 @@ class Leases:
         totals: Totals,
         *,
         on_lost: Callable[[Delivery], None] = lambda _: None,
+        on_ceiling: Callable[[Delivery, bool], None] = lambda *_: None,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self.seconds = seconds
         self.on_lost = on_lost
+        self.on_ceiling = on_ceiling
         self._totals = totals
         self._clock = clock
         self._changed = threading.Condition()
         self._leases: dict[int, Lease] = {}
-        self._refused: dict[str, int] = {}
+        self._refusals = Refusals()
         self._failing: set[str] = set()
 
     def __len__(self) -> int:
@@ -77,22 +92,22 @@ class Leases:
 
     def visibility(self, queue: str) -> int | None:
         """What a receive asks for: seconds, or None for the queue's own where we may not change it later."""
-        return None if queue in self._refused else self.seconds
+        return None if queue in self._refusals else self.seconds
 
-    def length(self, queue: str) -> int:
-        """Seconds that a lease on this queue lasts."""
-        return self._refused.get(queue, self.seconds)
+    def length(self, queue: str, asked: int | None) -> int:
+        """Seconds that a lease lasts for which a receive has ``asked`` so."""
+        return self._refusals.own_seconds(queue, self.seconds) if asked is None else asked
 
     def hold(self, deliveries: Sequence[Delivery]) -> None:
         """These were received just now."""
         with self._changed:
             for one in deliveries:
-                renew_at = float("inf") if one.queue in self._refused else one.received_at + one.visibility / 2
+                renew_at = float("inf") if one.queue in self._refusals else one.received_at + one.visibility / 2
                 self._leases[one.id] = Lease(one, one.received_at + one.visibility, renew_at)
 
     def start_before(self, delivery: Delivery) -> float | None:
         """The boot-time second before which it must have started; None when it is too late."""
-        margin = min(5.0, self.length(delivery.queue) / 10)
+        margin = min(5.0, delivery.visibility / 10)
         with self._changed:
             lease = self._leases.get(delivery.id)
             if lease is None or lease.lost or lease.deadline - margin <= self._clock():
@@ -133,6 +148,8 @@ class Leases:
             expired = [lease for lease in self._leases.values() if not lease.lost and lease.deadline <= now]
             for lease in expired:
                 lease.lost = True
+            old = self._take_old(now)
+            self._ask_again(now)
             due = None
             batch: list[Lease] = []
             for lease in sorted(self._leases.values(), key=lambda one: one.renew_at):
@@ -150,19 +167,45 @@ class Leases:
                         break
         for lease in expired:
             self._tell_lost(lease, "it ran out before it could be renewed")
+        for delivery, reached in old:
+            self.on_ceiling(delivery, reached)
         return batch
 
+    def _take_old(self, now: float) -> list[tuple[Delivery, bool]]:
+        """Those of which the ceiling must be told now, and whether it is reached."""
+        old = []
+        for lease in self._leases.values():
+            if lease.ceiling_at <= now and not lease.lost:
+                reached = now >= lease.delivery.received_at + CEILING
+                lease.ceiling_at = float("inf") if reached else lease.delivery.received_at + CEILING
+                old.append((lease.delivery, reached))
+        return old
+
+    def _ask_again(self, now: float) -> None:
+        """Let one batch of a queue that refused a while ago be due."""
+        for queue in self._refusals.due(now):
+            held = [one for one in self._leases.values() if one.delivery.queue == queue and not one.lost and not one.renewing]
+            if held:
+                self._refusals.asked(queue, now)
+            for lease in held[:MAX_BATCH]:
+                lease.renew_at = now
+
     def length_of_renewal(self, lease: Lease) -> int:
-        """Seconds to ask for, within SQS's twelve hours since the receive; 0 when they are over."""
-        held = self._clock() - lease.delivery.received_at
-        seconds = clamp_visibility(self.seconds, held=held)
+        """Seconds to ask for, never less than it has, within SQS's twelve hours since the receive; 0 when they are over."""
+        now = self._clock()
+        wanted = max(self.seconds, math.ceil(lease.deadline - now)) if self.is_refused(lease.delivery.queue) else self.seconds
+        seconds = clamp_visibility(wanted, held=now - lease.delivery.received_at)
         return seconds if seconds >= _SHORTEST else 0
 
     def renewed(self, batch: Sequence[tuple[Lease, int]], answers: Sequence[SqsError | None], sent_at: float) -> bool:
-        """Take in the answers to renewals begun at ``sent_at``; True when the queue refuses them for good (IAM)."""
+        """Take in the answers to renewals begun at ``sent_at``; True when the queue keeps refusing them (IAM)."""
         lost: list[Lease] = []
-        refused = False
+        queue = batch[0][0].delivery.queue
         with self._changed:
+            refused = self._refusals.answered(queue, answers)
+            again = any(answer is None for answer in answers) and self._refusals.end(queue)
+            if again:
+                self._resume(queue)
             for (lease, seconds), answer in zip(batch, answers, strict=True):
                 lease.renewing = False
                 if answer is None:
@@ -172,43 +215,52 @@ class Leases:
                     if not lease.lost and self._leases.get(lease.delivery.id) is lease:
                         lease.lost = True
                         lost.append(lease)
-                elif isinstance(answer, AccessDenied):
+                elif isinstance(answer, AccessDenied) and (refused or queue in self._refusals):
                     lease.renew_at = float("inf")
-                    refused = True
                 else:
                     lease.renew_at = self._clock() + self.seconds * _RETRY_PART
             self._changed.notify_all()
-        self._tell_state(batch[0][0].delivery.queue, answers)
+        if again:
+            log.info("queue %s: leases may be renewed again", queue)
+        self._tell_state(queue, answers)
         for lease in lost:
             self._tell_lost(lease, "SQS says it is not ours any more")
         return refused
 
+    def _resume(self, queue: str) -> None:
+        """What is held of a queue that refused is renewed from now on, each at half of what it has left."""
+        now = self._clock()
+        for lease in self._leases.values():
+            if lease.delivery.queue == queue and lease.renew_at == float("inf"):
+                lease.renew_at = now + max(0.0, lease.deadline - now) / 2
+
     def give_up(self, leases: Sequence[Lease]) -> None:
-        """These have reached SQS's twelve hours: they run out by themselves."""
+        """These have reached SQS's twelve hours, which was told: they run out by themselves."""
         with self._changed:
             for lease in leases:
                 lease.renewing = False
                 lease.renew_at = float("inf")
             self._changed.notify_all()
-        for lease in leases:
-            log.error("%s: held for twelve hours, SQS's limit; it will be handed out again", lease.delivery)
 
     def refuse(self, queue: str, own_seconds: int) -> None:
         """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``."""
         with self._changed:
-            if queue in self._refused:
+            if not self._refusals.add(queue, own_seconds, self._clock()):
                 return
-            self._refused[queue] = own_seconds
+            for lease in self._leases.values():
+                if lease.delivery.queue == queue:
+                    lease.renew_at = float("inf")
         log.warning(
             "queue %s: leases cannot be renewed, sqs:ChangeMessageVisibility is not allowed; they last as long as the queue's "
-            "own timeout (%d s), and a task that takes longer will be handed out again",
+            "own timeout (%d s), and a task that takes longer will be handed out again; it is tried again every %.0f min",
             queue,
             own_seconds,
+            ASK_AGAIN / 60,
         )
 
     def is_refused(self, queue: str) -> bool:
         """Whether this queue's leases cannot be changed."""
-        return queue in self._refused
+        return queue in self._refusals
 
     def _tell_state(self, queue: str, answers: Sequence[SqsError | None]) -> None:
         broken = [one for one in answers if one is not None and not isinstance(one, (LeaseLost, AccessDenied))]

@@ -20,6 +20,7 @@ from pyqs.message import Delivery
 from pyqs.wire import Done, Frame, HandedBack, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import NOT_LOADED, Boot
+from pyqs.worker.ceiling import Ceiling
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.custody import Custody
 from pyqs.worker.facts import Facts
@@ -71,6 +72,7 @@ class Pool(Service):
     ) -> None:
         super().__init__("pool", on_crash)
         self._config = config
+        self._ceiling = Ceiling(config.on_ceiling, acker)
         self._boot = Boot(
             spawner,
             config.concurrency,
@@ -107,6 +109,11 @@ class Pool(Service):
     def forget(self, delivery: Delivery) -> None:
         """Its lease is gone: it must not start any more."""
         self._note(lambda: self._custody.drop(delivery))
+
+    def held_long(self, delivery: Delivery, reached: bool) -> None:
+        """It is held for nearly twelve hours, or, ``reached``, for as long as SQS allows."""
+        tell = self._ceiling.reached if reached else self._ceiling.near
+        self._note(lambda: tell(delivery, self._runner(delivery)))
 
     def drain(self) -> None:
         """Start nothing new: release what waits and let executors finish what runs.
@@ -228,6 +235,11 @@ class Pool(Service):
                     if start_before is not None:
                         slot.give(delivery, start_before, cost or SOON)
                         self._dirty.add(slot)
+
+    def _runner(self, delivery: Delivery) -> Slot | None:
+        """The executor that runs it."""
+        running = ((slot, slot.running) for slot in self._slots.values())
+        return next((slot for slot, one in running if one is not None and one.id == delivery.id), None)
 
     def _write(self) -> None:
         for slot in self._dirty:

@@ -166,7 +166,7 @@ class Worker:
         spawner = self._given_spawner or self._own_spawner
         assert spawner is not None
         self._sqs = self._given_sqs or connect(config.connection)
-        self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost)
+        self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost, on_ceiling=self._on_ceiling)
         self._facts = Facts(self._sqs, self._on_crash)
         self._acker = Acker(
             self._sqs,
@@ -337,6 +337,9 @@ class Worker:
 
     def _on_lost(self, delivery: Delivery) -> None:
         self._pool.forget(delivery)
+
+    def _on_ceiling(self, delivery: Delivery, reached: bool) -> None:
+        self._pool.held_long(delivery, reached)
 
     def _on_settled(self) -> None:
         if self.config.burst:

@@ -78,10 +78,14 @@ def test_without_permission_the_queues_own_timeout_holds(leases: Leases, clock: 
     leases.hold([one])
     clock.now = 1030
     batch = leases.take_due()
-    assert leases.renewed([(batch[0], 60)], [AccessDenied("no")], sent_at=1030)
+    assert not leases.renewed([(batch[0], 60)], [AccessDenied("no")], sent_at=1030)
+    clock.now = 1036
+    batch = leases.take_due()
+    assert leases.renewed([(batch[0], 60)], [AccessDenied("no")], sent_at=1036)
     leases.refuse("jobs", 300)
     assert leases.visibility("jobs") is None
-    assert leases.length("jobs") == 300
+    assert leases.length("jobs", None) == 300
+    assert leases.length("jobs", 60) == 60, "this receive was begun before the refusal"
     assert leases.visibility("other") == 60
 
 

@@ -34,6 +34,8 @@ HANDLE = "AQEB" + "wJnKyrHigUMZj6rYigCgxlaS3SLy0a" * 5 + "=="
         ("AccessDeniedException", 400, AccessDenied, False),
         ("KMS.AccessDeniedException", 400, AccessDenied, False),
         ("SomethingNew", 403, AccessDenied, False),
+        ("", 403, Unreachable, True),
+        ("403", 403, Unreachable, True),
         ("ExpiredToken", 403, CredentialsError, True),
         ("ExpiredTokenException", 400, CredentialsError, True),
         ("InvalidClientTokenId", 403, CredentialsError, False),

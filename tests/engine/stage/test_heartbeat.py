@@ -13,6 +13,7 @@ from pyqs.errors import AccessDenied, SqsError, Unreachable
 from pyqs.message import Delivery
 from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.leases import Leases
+from pyqs.worker.refusals import Refusals
 from pyqs.worker.report import Totals
 
 Deliver = Callable[..., Delivery]
@@ -105,17 +106,94 @@ def test_a_process_that_was_stopped_for_longer_than_the_lease_believes_nothing(s
     assert scene.leases.end([one], settle=True) == [False]
 
 
-def test_a_refusal_asks_for_the_queues_own_timeout(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
-    scene.leases.hold([deliver(at=1000.0), deliver(at=1000.0)])
+def refused(scene: Scene) -> None:
+    """Two whole batches are refused, the second soon after the first."""
     scene.sqs.answer = AccessDenied("no")
-    scene.clock.now = 1060
-    scene.beat()
+    scene.clock.now += 60
+    assert scene.beat()
+    scene.clock.now += 10
+    assert scene.beat()
+
+
+def test_refusals_in_a_row_ask_for_the_queues_own_timeout(
+    scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.leases.hold([deliver(at=1000.0), deliver(at=1000.0)])
+    refused(scene)
     assert caplog.text.count("cannot be renewed") == 1
-    later = deliver(at=1060.0, visibility=scene.leases.length("jobs"))
+    assert scene.leases.visibility("jobs") is None
+    later = deliver(at=1070.0, visibility=scene.leases.length("jobs", None))
     scene.leases.hold([later])
-    assert scene.leases.start_before(later) == 1060 + 45 - 4.5
-    scene.clock.now = 1100
+    assert scene.leases.start_before(later) == 1070 + 45 - 4.5
+    scene.clock.now = 1110
     assert scene.beat() == 0
+
+
+def test_one_refusal_is_no_policy(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    for _ in range(5):
+        scene.sqs.answer = AccessDenied("no")
+        scene.clock.now += 60
+        assert scene.beat() == 1
+        scene.sqs.answer = None
+        scene.clock.now += 10
+        assert scene.beat() == 1
+    assert scene.leases.visibility("jobs") == 120
+    assert "cannot be renewed" not in caplog.text
+    assert not scene.lost
+
+
+def test_only_whole_batches_in_a_row_count() -> None:
+    refusals, no = Refusals(), AccessDenied("no")
+    assert not refusals.answered("jobs", [no, no])
+    assert not refusals.answered("jobs", [no, None])
+    assert not refusals.answered("jobs", [no])
+    assert not refusals.answered("other", [no])
+    assert not refusals.answered("jobs", [Unreachable("no network")]), "it says nothing either way"
+    assert refusals.answered("jobs", [no])
+
+
+def test_a_queue_that_refused_is_asked_again_and_renewed_again(
+    scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scene.leases.hold([deliver(at=1000.0)])
+    refused(scene)
+    long, longer = deliver(at=1100.0, visibility=3600), deliver(at=1100.0, visibility=3600)
+    scene.leases.hold([long, longer])
+    calls = len(scene.sqs.calls)
+    for _ in range(590):
+        scene.clock.now += 1
+        assert scene.beat() == 0
+    scene.clock.now += 15
+    assert scene.beat() == 2
+    assert [seconds for _, seconds in scene.sqs.calls[-1][1]] == [3600 - 575] * 2, "asking must not shorten what we have"
+    assert scene.beat() == 0
+    assert len(scene.sqs.calls) == calls + 1
+    scene.sqs.answer = None
+    scene.clock.now += 600
+    assert scene.beat() == 2
+    assert scene.leases.visibility("jobs") == 120
+    assert caplog.text.count("cannot be renewed") == 1
+    assert caplog.text.count("leases may be renewed again") == 1
+    assert scene.leases.length("jobs", None) == 45, "a receive may still be under way that asked for nothing"
+
+
+def test_an_end_of_the_refusal_brings_back_every_renewal(scene: Scene, deliver: Deliver) -> None:
+    scene.leases.hold([deliver(at=1000.0)])
+    refused(scene)
+    many = [deliver(at=1070.0, visibility=1000) for _ in range(25)]
+    scene.leases.hold(many)
+    scene.sqs.answer = None
+    scene.clock.now += 600
+    assert scene.beat() == 10
+    assert scene.beat() == 0
+    for _ in range(300):
+        scene.clock.now += 20
+        while scene.beat():
+            pass
+    assert all(scene.leases.holds(one) for one in many)
 
 
 def test_an_end_waits_for_a_renewal_under_way(scene: Scene, deliver: Deliver) -> None:
@@ -138,6 +216,15 @@ def test_an_end_waits_for_a_renewal_under_way(scene: Scene, deliver: Deliver) ->
 
 def test_twelve_hours_are_the_end(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
     one = deliver(at=1000.0)
+    told: list[tuple[Delivery, bool]] = []
+
+    def on_ceiling(delivery: Delivery, reached: bool) -> None:
+        held = scene.clock.now - 1000
+        assert held >= (MAX_VISIBILITY - 125 if reached else MAX_VISIBILITY - 1800)
+        assert scene.leases.holds(delivery), "there must be time to act"
+        told.append((delivery, reached))
+
+    scene.leases.on_ceiling = on_ceiling
     scene.leases.hold([one])
     asked = []
     while scene.clock.now < 1000 + MAX_VISIBILITY - 62:
@@ -147,4 +234,5 @@ def test_twelve_hours_are_the_end(scene: Scene, deliver: Deliver, caplog: pytest
             assert scene.clock.now - 1000 + asked[-1] <= MAX_VISIBILITY, "SQS would refuse it"
     assert asked[0] == 120
     assert 0 not in asked, "that would release a running task's message"
-    assert "twelve hours" in caplog.text
+    assert told == [(one, False), (one, True)]
+    assert "twelve hours" not in caplog.text, "the one who is told says it"
