@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from pyqs.errors import ConfigError
 
@@ -28,6 +29,11 @@ MAX_DELAY = 900
 MAX_BATCH = 10
 #: What may become of a task that runs for twelve hours, SQS's limit on holding a message.
 CEILING_POLICIES = ("keep", "delete", "kill")
+
+#: What becomes of a message that cannot be run here: it stays, hidden for longer each time; it goes to its queue's dead-letter
+#: queue; it is deleted.
+Policy = Literal["leave", "dlq", "delete"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class WorkerConfig:
         predefined_queues: (name, URL) pairs that replace discovery.
         refresh: seconds between looks for new queues (jittered).
         on_ceiling: what becomes of a task that runs for SQS's twelve hours: "keep", "delete" or "kill".
+        on_undecodable, on_unknown, on_refused: what becomes of messages that cannot be read, that name no task of this
+            worker, or whose content type is not accepted.
     """
 
     queues: tuple[str, ...]
@@ -134,6 +142,9 @@ class WorkerConfig:
     refresh: float = 50.0
     progress: bool = False
     on_ceiling: str = "keep"
+    on_undecodable: Policy = "leave"
+    on_unknown: Policy = "leave"
+    on_refused: Policy = "leave"
 
     def __post_init__(self) -> None:
         if self.on_ceiling not in CEILING_POLICIES:
@@ -150,6 +161,9 @@ class WorkerConfig:
             raise ConfigError(f"at least one fetcher per queue is needed, not {self.fetchers_per_queue}")
         if self.shutdown_timeout is not None and self.shutdown_timeout < 0:
             raise ConfigError(f"--shutdown-timeout must not be negative: {self.shutdown_timeout}")
+        for kind in ("undecodable", "unknown", "refused"):
+            if (policy := getattr(self, f"on_{kind}")) not in POLICIES:
+                raise ConfigError(f"--on-{kind} is one of {', '.join(POLICIES)}, not {policy!r}")
 
 
 class _ProcessDefaults:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pyqs import logs
-from pyqs.config import ENV_PREFIX, ConnectionConfig
+from pyqs.config import ENV_PREFIX, POLICIES, ConnectionConfig
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -133,6 +133,25 @@ def log_level_option(*names: str, default: str = "INFO") -> Callable[[F], F]:
         show_default=True,
         help="debug, info, warning, error or critical.",
     )
+
+
+def policy_options(command: F) -> F:
+    """``--on-undecodable`` and its kin."""
+    for kind, what in (
+        ("refused", "whose content type is not accepted"),
+        ("unknown", "that names no task of this worker"),
+        ("undecodable", "that cannot be read"),
+    ):
+        command = option(
+            f"--on-{kind}",
+            env=f"ON_{kind.upper()}",
+            type=click.Choice(POLICIES),
+            default="leave",
+            show_default=True,
+            help=f"A message {what}: left on its queue, hidden for longer each time, moved to its dead-letter queue, or "
+            "deleted.",
+        )(command)
+    return command
 
 
 queue_options_help = "A queue: name, glob ('email.*', quoted), URL or ARN. Repeatable; commas separate."

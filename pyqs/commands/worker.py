@@ -25,6 +25,7 @@ from pyqs.config import (
     DEFAULT_SHUTDOWN_TIMEOUT,
     MAX_VISIBILITY,
     ConnectionConfig,
+    Policy,
     RuntimeConfig,
     WorkerConfig,
 )
@@ -62,6 +63,9 @@ class WorkerOptions:
     batch_size: int = 10
     prefetch_bound: int | None = None
     working_directory: str | None = None
+    on_undecodable: Policy = "leave"
+    on_unknown: Policy = "leave"
+    on_refused: Policy = "leave"
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -134,6 +138,9 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         queue_prefix=app.queue_prefix,
         predefined_queues=app.predefined_queues,
         progress=progress,
+        on_undecodable=chosen.on_undecodable,
+        on_unknown=chosen.on_unknown,
+        on_refused=chosen.on_refused,
     )
 
 
@@ -215,6 +222,7 @@ def start(chosen: WorkerOptions) -> int:
     help="A task that runs for twelve hours, SQS's limit on hiding a message: keep it while the message is handed out again, "
     "delete the message now (lost if the task then fails), or kill it and release the message.",
 )
+@options.policy_options
 @options.option("--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there.")
 @options.connection_options
 @options.log_level_option()

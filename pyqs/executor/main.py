@@ -164,7 +164,7 @@ class Executor:
             return self._runtime.prepare(delivery)
         except BaseException as exc:
             log.exception("%s: cannot be prepared", delivery)
-            return _broken(delivery, "undecodable", exc)
+            return _broken(delivery, "failed", exc)  # a fault of ours is no fact about the message
 
     def _call(self, delivery: Delivery, prepared: Prepared) -> Outcome:
         outcome: Outcome | None = None

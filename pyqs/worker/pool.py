@@ -27,6 +27,7 @@ from pyqs.worker.facts import Facts
 from pyqs.worker.fate import decide, divide
 from pyqs.worker.leases import Leases
 from pyqs.worker.placement import choose
+from pyqs.worker.policy import applied
 from pyqs.worker.report import Journal, Totals
 from pyqs.worker.service import Bell, OnCrash, Service
 from pyqs.worker.slot import HANGS, Slot
@@ -301,6 +302,7 @@ class Pool(Service):
         if delivery is None:
             return
         slot.slow = False
+        frame = applied(self._config, frame)
         self._journal.done(delivery, frame)
         self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
         if slot.stopping:

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict
 
-from pyqs.message import DeadLetter, Delivery
+from pyqs.message import DeadLetter, Delete, Delivery
 from pyqs.wire import Done
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,9 @@ class Journal:
             return  # the acker says whether there is a dead-letter queue, once per message
         if frame.status in LEFT:
             if self._told.add(delivery.message.message_id):
+                what = "deleted" if isinstance(frame.verdict, Delete) else "left there"
                 log.error(
-                    "message %s on queue %s is left there (%s): %s", delivery.message.message_id, delivery.queue, frame.status,
+                    "message %s on queue %s is %s (%s): %s", delivery.message.message_id, delivery.queue, what, frame.status,
                     frame.reason,
                 )  # fmt: skip
             return
