@@ -121,6 +121,26 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Real workers, killed, stopped and cut off; what ran is in a ledger outside them. ``-- --short`` is CI's form."""
+    args = list(session.posargs)
+    short = "--short" in args
+    session.install(".[test]", "pytest-xdist>=3.5")
+    results = ROOT / "chaos-results.jsonl"
+    results.unlink(missing_ok=True)
+    env = {"PYQS_CHAOS_RESULTS": str(results)}
+    if short:
+        args.remove("--short")
+        args = ["-n", "4", *args]  # most of a row's time is waiting
+        env["PYQS_CHAOS_SHORT"] = "1"
+    else:
+        args = ["-s", *args]
+        celery = peer(session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0")
+        env |= {"PYQS_INTEROP_CELERY57": celery} if celery else {}
+    session.run("pytest", "tests/chaos", *args, env=env)
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
     session.install(".[test]", "moto[server]>=5.2", "ministack>=1.5")

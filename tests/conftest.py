@@ -7,7 +7,7 @@ import os
 import pytest
 
 #: Variables that steer the tests themselves.
-OURS = ("PYQS_TEST_", "PYQS_INTEROP_", "PYQS_CONTRACT_")
+OURS = ("PYQS_TEST_", "PYQS_INTEROP_", "PYQS_CONTRACT_", "PYQS_CHAOS_")
 
 
 def pytest_configure(config: pytest.Config) -> None:

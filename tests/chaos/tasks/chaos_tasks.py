@@ -1,0 +1,140 @@
+"""The tasks of the chaos suite, one source for native pyqs, the compat package and real Celery (``CHAOS_FACE``).
+
+Each start and each end is one record of ``CHAOS_LEDGER``: JSON, padded to 128 bytes and appended by one write, so that no
+record crosses a page and a SIGKILL cannot cut one. Numbers name tasks, because a message's id changes when it hops.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import time
+
+RECORD = 128
+FACE = os.environ["CHAOS_FACE"]
+
+if FACE == "native":
+    from pyqs import task
+
+    def chaos_task(name):
+        return task(queue="chaos", custom_function_path=name)
+
+else:
+    if FACE.startswith("celery"):
+        from celery import Celery
+    else:
+        from pyqs_celery_compat import Celery
+
+    app = Celery("chaos", broker="sqs://test:test@" + os.environ["CHAOS_BROKER"])
+    app.conf.update(
+        broker_transport_options={"region": "us-east-1", "visibility_timeout": int(os.environ["CHAOS_LEASE"])},
+        task_default_queue="chaos",
+        task_acks_late=FACE.endswith("late"),
+        task_reject_on_worker_lost=FACE.endswith("late"),
+        task_ignore_result=True,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+    )
+
+    def chaos_task(name):
+        return app.task(name=name)
+
+
+_fd = os.open(os.environ["CHAOS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+
+def note(number, event, **more):
+    """Append one record."""
+    record = {"n": number, "e": event, "pid": os.getpid(), "w": os.environ["CHAOS_WORKER"], "wall": round(time.time(), 3)}
+    record["t"] = time.clock_gettime(time.CLOCK_BOOTTIME)
+    record.update(more)
+    os.write(_fd, json.dumps(record, separators=(",", ":")).encode().ljust(RECORD - 1) + b"\n")
+
+
+def first_time(number):
+    """Whether nobody has asked this for this task before, in any process."""
+    try:
+        os.close(os.open(os.environ["CHAOS_LEDGER"] + ".once." + str(number), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+@chaos_task("chaos.work")
+def work(number, seconds):
+    """Takes so long."""
+    note(number, "start")
+    time.sleep(seconds)
+    note(number, "end")
+
+
+@chaos_task("chaos.grip")
+def grip(number, seconds):
+    """Takes so long, in C, with the GIL held."""
+    note(number, "start")
+    ctypes.PyDLL(None).usleep(ctypes.c_uint(int(seconds * 1_000_000)))
+    note(number, "end")
+
+
+@chaos_task("chaos.fail")
+def fail(number, seconds, times=1):
+    """Fails the first ``times`` times (one file each), then ends well."""
+    note(number, "start")
+    time.sleep(seconds)
+    if any(first_time("%s.%s" % (number, one)) for one in range(times)):  # noqa: UP031
+        note(number, "fail")
+        raise ValueError("on purpose")
+    note(number, "end")
+
+
+@chaos_task("chaos.die")
+def die(number, seconds, how):
+    """Takes its process down the first time it runs, and ends well after that."""
+    note(number, "start")
+    time.sleep(seconds)
+    if first_time(number):
+        note(number, "die")
+        DEATHS[how]()
+    note(number, "end")
+
+
+def by_kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def by_segfault():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+def by_exit():
+    os._exit(3)
+
+
+def by_memory():
+    """As the kernel's OOM killer does it: memory grows until somebody outside sends SIGKILL.
+
+    The outsider is a forked process with a limit of its own, as no test may bring the whole machine out of memory.
+    """
+    limit = _resident(os.getpid()) + 128 * 1024 * 1024
+    victim = os.getpid()
+    if os.fork() == 0:
+        while _resident(victim) < limit:
+            time.sleep(0.002)
+        os.kill(victim, signal.SIGKILL)
+        os._exit(0)
+    balloon = []
+    while len(balloon) < 2048:
+        balloon.append(b"x" * (1024 * 1024))
+        time.sleep(0.001)
+
+
+def _resident(pid):
+    """Bytes of a process in memory."""
+    with open("/proc/%d/statm" % pid) as statm:  # noqa: UP031
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+DEATHS = {"kill": by_kill, "segfault": by_segfault, "exit": by_exit, "memory": by_memory}
