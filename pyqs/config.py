@@ -86,6 +86,8 @@ class RuntimeConfig:
         hooks: (event name, dotted path of a function) registered before the worker was started.
         connection: for tasks that themselves call ``.delay()``.
         working_directory: put first on sys.path; tasks under it may be imported.
+        max_tasks_per_child: tasks after which an executor is replaced, None for no end.
+        max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -98,6 +100,14 @@ class RuntimeConfig:
     create_queues: bool = True
     working_directory: str = "."
     log_level: str = "INFO"
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_tasks_per_child", "max_memory_per_child"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
 
 
 @dataclass(frozen=True, slots=True)

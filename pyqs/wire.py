@@ -7,7 +7,7 @@ threads of an executor. Never does I/O. Every frame about a delivery names it by
 ::
 
     worker -> executor    Run  Recall  Stop
-    executor -> worker    Ready | NotReady, then Started  HandedBack  Done
+    executor -> worker    Ready | NotReady, then Started  HandedBack  Done  Leaving
 """
 
 from __future__ import annotations
@@ -128,7 +128,14 @@ class Done:
     seconds: float = 0.0
 
 
-Frame = Run | Recall | Stop | Ready | NotReady | Started | HandedBack | Done
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The executor has served long enough: nothing starts there any more, and it ends when it is told to stop."""
+
+    reason: str
+
+
+Frame = Run | Recall | Stop | Ready | NotReady | Started | HandedBack | Done | Leaving
 
 
 def encode(frame: Frame) -> bytes:
@@ -198,6 +205,8 @@ def _to_primitive(frame: Frame) -> list[object]:
             ]  # fmt: skip
         case HandedBack():
             return ["back", list(frame.delivery_ids)]
+        case Leaving():
+            return ["leaving", frame.reason]
         case Done():
             return [
                 "done", frame.delivery_id, verdict_out(frame.verdict), [follow_up_out(f) for f in frame.follow_ups],
@@ -245,6 +254,11 @@ def _read_started(
     return Started(delivery_id, task, call_id, hard, soft, ack_early, rate_key, *fates)
 
 
+def _read_leaving(reason: str) -> Leaving:
+    _check_words(0, reason)
+    return Leaving(reason)
+
+
 _READERS: Mapping[str, object] = {
     "run": _read_run,
     "recall": Recall,
@@ -254,6 +268,7 @@ _READERS: Mapping[str, object] = {
     "started": _read_started,
     "back": lambda ids: HandedBack(tuple(map(_check_words, ids))),
     "done": _read_done,
+    "leaving": _read_leaving,
 }
 
 

@@ -44,8 +44,7 @@ _ONLY_DEFAULT = {
 }
 #: Settings of Celery that a worker would notice, not built yet.
 _NOT_KEPT_YET = (
-    "worker_max_tasks_per_child", "worker_max_memory_per_child", "worker_deduplicate_successful_tasks", "worker_direct",
-    "task_retry_on_worker_lost", "worker_enable_soft_shutdown_on_idle",
+    "worker_deduplicate_successful_tasks", "worker_direct", "task_retry_on_worker_lost", "worker_enable_soft_shutdown_on_idle",
 )  # fmt: skip
 #: kombu's region where neither the options nor the AWS configuration name one.
 DEFAULT_REGION = "us-east-1"
@@ -102,6 +101,8 @@ class WorkerSettings:
         concurrency: worker_concurrency, or None.
         prefetch_bound: deliveries per executor to hold at most; None for no bound.
         shutdown_timeout: worker_soft_shutdown_timeout in seconds, or None.
+        max_tasks_per_child: worker_max_tasks_per_child, or None.
+        max_memory_per_child: worker_max_memory_per_child in KiB, or None.
         notes: lines to log once at start.
     """
 
@@ -115,6 +116,8 @@ class WorkerSettings:
     concurrency: int | None = None
     prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -328,8 +331,21 @@ def worker_settings(app: Celery) -> WorkerSettings:
         concurrency=1 if pool_is_solo else None if concurrency in (None, "", "auto") else int(concurrency),
         prefetch_multiplier=multiplier,
         shutdown_timeout=float(conf.worker_soft_shutdown_timeout) or None,
+        max_tasks_per_child=_per_child(conf, "worker_max_tasks_per_child"),
+        max_memory_per_child=_per_child(conf, "worker_max_memory_per_child"),
         notes=notes,
     )
+
+
+def _per_child(conf: Settings, name: str) -> int | None:
+    """A limit of one executor; 0 and None mean none, as in Celery."""
+    try:
+        number = int(conf.get(name) or 0)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise ImproperlyConfigured(f"{name} must be a number of at least 0, or None, not {conf.get(name)!r}")
+    return number or None
 
 
 def worker_settings_from_primitives(values: dict[str, Any]) -> WorkerSettings:

@@ -29,6 +29,8 @@ class AppSettings:
         concurrency: ``worker_concurrency``, or None.
         prefetch_multiplier: ``worker_prefetch_multiplier`` where the app sets it, or None.
         shutdown_timeout: ``worker_soft_shutdown_timeout`` in seconds, or None for no limit.
+        max_tasks_per_child: ``worker_max_tasks_per_child``, or None.
+        max_memory_per_child: ``worker_max_memory_per_child`` in KiB, or None.
         notes: lines to log once.
     """
 
@@ -41,6 +43,8 @@ class AppSettings:
     concurrency: int | None = None
     prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -56,6 +60,8 @@ class _Answer(Protocol):
     concurrency: int | None
     prefetch_multiplier: int | None
     shutdown_timeout: float | None
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
     notes: tuple[str, ...]
 
 
@@ -79,6 +85,8 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> App
         concurrency=answer.concurrency,
         prefetch_multiplier=answer.prefetch_multiplier,
         shutdown_timeout=answer.shutdown_timeout,
+        max_tasks_per_child=answer.max_tasks_per_child,
+        max_memory_per_child=answer.max_memory_per_child,
         notes=answer.notes,
     )
 

@@ -57,6 +57,8 @@ class WorkerOptions:
     shutdown_timeout: float | None = None
     on_ceiling: str = CEILING_POLICIES[0]
     preload: bool = True
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     log_level: str = "INFO"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     flags: ConnectionConfig = field(default_factory=ConnectionConfig)
@@ -118,6 +120,8 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         create_queues=chosen.create_queues is not False,
         working_directory=directory,
         log_level=chosen.log_level,
+        max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
+        max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
     )
     return WorkerConfig(
         queues=queues,
@@ -223,6 +227,21 @@ def start(chosen: WorkerOptions) -> int:
     "delete the message now (lost if the task then fails), or kill it and release the message.",
 )
 @options.policy_options
+@options.option(
+    "--max-tasks-per-child",
+    env="MAX_TASKS_PER_CHILD",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace an executor after so many tasks [default: no end; with an app its worker_max_tasks_per_child].",
+)
+@options.option(
+    "--max-memory-per-child",
+    env="MAX_MEMORY_PER_CHILD",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace an executor that uses more memory after a task [default: no limit; with an app its "
+    "worker_max_memory_per_child].",
+)
 @options.option("--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there.")
 @options.connection_options
 @options.log_level_option()

@@ -46,13 +46,14 @@ class Inbox:
         self._started = False
         self._withdrawn = False
         self._stopping = False
+        self._closed = False
 
     # -- reader thread ------------------------------------------------------------------------------------------------
 
     def put(self, run: Run) -> None:
         """Hold one more; behind a long one it goes back at once."""
         with self._changed:
-            held = not self._stopping and not self._long()
+            held = not (self._stopping or self._closed) and not self._long()
             if held:
                 self._held.append(run)
                 self._changed.notify()
@@ -130,6 +131,13 @@ class Inbox:
         """The delivery in hand has ended. Called before the worker is told, so that what it sends then is held."""
         with self._changed:
             self._current = None
+
+    def close(self) -> None:
+        """Nothing is taken any more: what waits here goes back, what comes too, until ``stop``."""
+        with self._changed:
+            self._closed = True
+            back = self._empty()
+        self._return(back)
 
     # -- with the lock held -------------------------------------------------------------------------------------------
 

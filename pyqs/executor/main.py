@@ -26,9 +26,10 @@ from pyqs.errors import app_traceback
 from pyqs.executor import lifeline, preload
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit
+from pyqs.executor.retirement import Retirement
 from pyqs.message import Delivery, Hide
 from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
-from pyqs.wire import Done, Frame, FrameReader, HandedBack, NotReady, Ready, Recall, Run, Started, Stop, encode
+from pyqs.wire import Done, Frame, FrameReader, HandedBack, Leaving, NotReady, Ready, Recall, Run, Started, Stop, encode
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +55,15 @@ def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig)
     booted = _boot(config)
     if isinstance(booted, NotReady):
         _leave(pipe, booted, 1)
-    runtime, report = booted
+    runtime, report, retirement = booted
     own = preload.preloaded is None
     ready = Ready(os.getpid(), os.getppid(), report.tasks, report.at_most_once, report.notes, preloaded=not own)
-    Executor(pipe, runtime).serve(ready)
+    Executor(pipe, runtime, retirement).serve(ready)
     # Not a return: threads that a task has left behind must not keep the process.
     _leave(pipe, None, 0)
 
 
-def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport] | NotReady:
+def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport, Retirement] | NotReady:
     """The runtime from the forkserver, or loaded here; or what to report instead."""
     server = os.getppid()
     booted = preload.preloaded
@@ -81,9 +82,10 @@ def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport] | NotReady:
         secrets = (config.connection.secret_access_key, config.connection.session_token)
         logs.configure(config.log_level, secrets=secrets)
         booted.runtime.after_fork()
+        retirement = Retirement(config)
     except BaseException as exc:
         return NotReady(preload.reason_of(exc), app_traceback(exc), server)
-    return booted.runtime, booted.report
+    return booted.runtime, booted.report, retirement
 
 
 class Pipe:
@@ -116,11 +118,13 @@ class Executor:
     Parameters:
         pipe: to the worker.
         runtime: booted.
+        retirement: says when it is time to leave.
     """
 
-    def __init__(self, pipe: Pipe, runtime: TaskRuntime) -> None:
+    def __init__(self, pipe: Pipe, runtime: TaskRuntime, retirement: Retirement) -> None:
         self._pipe = pipe
         self._runtime = runtime
+        self._retirement = retirement
         self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
         self._limit = SoftLimit()
         self._pid = os.getpid()
@@ -131,6 +135,10 @@ class Executor:
         threading.Thread(target=_guarded, args=(self._read,), name="pyqs-reader", daemon=True).start()
         while (run := self._inbox.take()) is not None:
             self._handle(run)
+            reason = self._retirement.due()
+            if reason is not None:
+                self._pipe.send(Leaving(reason))
+                self._inbox.close()  # what the worker sends until it hears of it goes back, too
         try:
             self._runtime.close()
         except BaseException:
@@ -148,6 +156,7 @@ class Executor:
             began = boottime()
             outcome = self._call(delivery, prepared)
             seconds = boottime() - began
+            self._retirement.task_ended()
         else:
             return
         _flush()

@@ -7,6 +7,7 @@ note and ring. Never decodes a body and never talks to SQS: verdicts go to the a
 
 from __future__ import annotations
 
+import itertools
 import logging
 import selectors
 import threading
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.message import Delivery
-from pyqs.wire import Done, Frame, HandedBack, NotReady, Ready, Recall, Started, Stop
+from pyqs.wire import Done, Frame, HandedBack, Leaving, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import NOT_LOADED, Boot
 from pyqs.worker.ceiling import Ceiling
@@ -92,6 +93,8 @@ class Pool(Service):
         self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._slots: dict[int, Slot] = {}
+        #: Places beside the others, for executors that leave: a replacement has theirs.
+        self._aside = itertools.count(config.concurrency)
         self._dirty: set[Slot] = set()
         self._lock = threading.Lock()
         #: Nothing more will be offered.
@@ -277,6 +280,8 @@ class Pool(Service):
                 slot.slow = bool(slot.held)
                 if slot.stopping:
                     self._say_goodbye(slot)
+            case Leaving():
+                self._leave(slot, frame)
             case Ready():
                 self._ready(slot, frame)
             case NotReady():
@@ -290,6 +295,8 @@ class Pool(Service):
             return
         slot.started, slot.started_at = frame, boottime()
         self._totals.add("started")
+        if slot.tasks_left is not None:
+            slot.tasks_left -= 1
         if frame.time_limit is not None:
             slot.kill_at = slot.started_at + frame.time_limit
             slot.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
@@ -313,6 +320,7 @@ class Pool(Service):
     def _arrived(self, slot: Slot) -> None:
         self._boot.came()
         self._slots[slot.number] = slot
+        slot.tasks_left = self._config.runtime.max_tasks_per_child
         self._selector.register(slot.channel, selectors.EVENT_READ, slot)
         if slot.pidfd is not None:
             self._selector.register(slot.pidfd, selectors.EVENT_READ, slot)
@@ -327,10 +335,25 @@ class Pool(Service):
     def _ready(self, slot: Slot, frame: Ready) -> None:
         slot.ready = True
         self._boot.succeeded()
-        self._credit.executors(sum(one.ready for one in self._slots.values()))
+        self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
         self._on_ready(frame)
         if self._custody.draining:
             self._stop(slot)
+
+    def _leave(self, slot: Slot, frame: Leaving) -> None:
+        """It has served long enough: its replacement is being started while it says goodbye."""
+        if slot.stopping:
+            return
+        log.info("%s is replaced: %s", slot, frame.reason)
+        slot.leaving = True
+        for one in reversed(slot.take_back()):
+            self._custody.give_back(one)
+        self._stop(slot)
+        if not self._custody.draining:
+            number = slot.number
+            slot.number = next(self._aside)
+            self._slots[slot.number] = self._slots.pop(number)
+            self._boot.request(number)
 
     def _bury(self, slot: Slot) -> None:
         """An executor has ended, or can no longer be heard."""
@@ -342,8 +365,8 @@ class Pool(Service):
         how = slot.describe_end()
         self._settle_estate(slot, how)
         slot.close()
-        self._credit.executors(sum(one.ready for one in self._slots.values()))
-        if self._custody.draining:
+        self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
+        if self._custody.draining or slot.leaving:
             return
         if slot.ready or slot.killed == NOT_LOADED:
             self._boot.request(slot.number)

@@ -68,6 +68,10 @@ class Slot:
     #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
     killed: str = ""
     dismissed: bool = False
+    #: It has served long enough and hands back what it holds; its replacement is on its way.
+    leaving: bool = False
+    #: How many more tasks it will start, None for no end.
+    tasks_left: int | None = None
     #: It has handed back what waited behind a long task, which still runs.
     slow: bool = False
     #: It is being filled up with short tasks; once full, it is left alone until half of them are done.
@@ -102,12 +106,16 @@ class Slot:
     @property
     def idle(self) -> bool:
         """Ready, and nothing to do."""
-        return self.ready and not self.held and not self.stopping and not self.silent
+        return self.ready and not self.held and not (self.stopping or self.silent) and self._has_room
 
     @property
     def takes_more(self) -> bool:
         """Whether short tasks may be put behind what it holds."""
-        return self.ready and not (self.stopping or self.slow or self.silent or self.clogged)
+        return self.ready and not (self.stopping or self.slow or self.silent or self.clogged) and self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return self.tasks_left is None or self.unstarted < self.tasks_left
 
     @property
     def running(self) -> Delivery | None:

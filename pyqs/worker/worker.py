@@ -328,7 +328,8 @@ class Worker:
             if note not in self._said:
                 self._said.add(note)
                 log.warning("%s", note)
-        self._executors.append(frame)
+        if not self._announced:
+            self._executors.append(frame)
         self._bell.ring()
 
     def _on_found(self, found: Found) -> None:

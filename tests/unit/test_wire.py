@@ -31,6 +31,7 @@ from pyqs.wire import (
     Frame,
     FrameReader,
     HandedBack,
+    Leaving,
     NotReady,
     Ready,
     Recall,
@@ -77,6 +78,7 @@ frames = (
     | st.builds(
         Started, numbers, texts, texts, limits, limits, flags, st.none() | texts, st.none() | verdicts, st.none() | verdicts
     )
+    | st.builds(Leaving, texts)
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
     | st.builds(Done, numbers, verdicts, follow_ups, st.sampled_from(STATUSES), texts, texts, texts, seconds)
 )

@@ -118,9 +118,9 @@ def test_worker_settings_left_open(make_app: Callable[..., Celery]) -> None:
 
 
 def test_settings_that_are_not_kept_yet_are_named(make_app: Callable[..., Celery]) -> None:
-    notes = worker_settings(make_app(worker_max_tasks_per_child=5, task_send_sent_event=True, task_always_eager=True)).notes
+    notes = worker_settings(make_app(worker_direct=True, task_send_sent_event=True, task_always_eager=True)).notes
     text = "\n".join(notes)
-    assert "worker_max_tasks_per_child is not kept yet" in text
+    assert "worker_direct is not kept yet" in text
     assert "task_send_sent_event" in text
     assert "task_always_eager" in text
     assert worker_settings(make_app()).notes == ()
@@ -278,3 +278,13 @@ def test_allow_native_lets_it_pass(make_app: Callable[..., Celery], monkeypatch:
     app.conf.allow_native = False
     other.delay()
     assert sent == ["mail", "elsewhere"]
+
+
+def test_limits_of_a_child_are_taken_over(make_app: Callable[..., Celery]) -> None:
+    settings = worker_settings(make_app(worker_max_tasks_per_child=5, worker_max_memory_per_child=200_000))
+    assert (settings.max_tasks_per_child, settings.max_memory_per_child) == (5, 200_000)
+    assert settings.notes == ()
+    settings = worker_settings(make_app(worker_max_tasks_per_child=0))
+    assert settings.max_tasks_per_child is settings.max_memory_per_child is None
+    with pytest.raises(ImproperlyConfigured, match="worker_max_memory_per_child must be a number"):
+        worker_settings(make_app(worker_max_memory_per_child="much"))

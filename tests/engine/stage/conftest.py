@@ -161,8 +161,8 @@ def start(sqs: InProcessSqs, stage: Stage) -> Iterator[Callable[..., Running]]:
     everyone: list[Running] = []
 
     def start(*queues: str, wait_ready: bool = True, **settings: Any) -> Running:
-        settings = {"wait": 1, "concurrency": 1, "shutdown_timeout": 5.0, **settings}
-        config = WorkerConfig(queues or ("jobs",), runtime=RuntimeConfig(), **settings)
+        settings = {"runtime": RuntimeConfig(), "wait": 1, "concurrency": 1, "shutdown_timeout": 5.0, **settings}
+        config = WorkerConfig(queues or ("jobs",), **settings)
         worker = Worker(config, sqs, spawner=stage)
         codes: list[int] = []
         thread = threading.Thread(target=lambda: codes.append(worker.run()), daemon=True)
