@@ -18,7 +18,7 @@ from pyqs.codec import encode_call
 from pyqs.errors import BadMessageOption, ConfigError
 from pyqs.message import OutgoingMessage
 from pyqs.producer import check_delay, check_guards, default_producer
-from pyqs.queues import default_queue_name
+from pyqs.queues import FIFO, default_queue_name
 from pyqs.registry import registry
 from pyqs.task_options import RetryBackoff, TaskOptions
 
@@ -29,6 +29,9 @@ R = TypeVar("R", covariant=True)
 
 #: "The call did not say"; None means no delay, as in PyQS.
 _UNSAID: Literal["unsaid"] = "unsaid"
+#: Text, or a function of the call's arguments that answers it (a number will do).
+CallId = str | Callable[..., Any]
+_LONGEST_ID = 128
 
 
 class TaskFunction(Protocol[P, R]):
@@ -42,13 +45,21 @@ class TaskFunction(Protocol[P, R]):
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
 
     @overload
-    def delay(self, *args: Any, _delay_seconds: float | None, **kwargs: Any) -> None: ...
+    def delay(
+        self,
+        *args: Any,
+        _delay_seconds: float | None = None,
+        _group_id: str | None = None,
+        _dedup_id: str | None = None,
+        **kwargs: Any,
+    ) -> None: ...
 
     def delay(self, *args: Any, **kwargs: Any) -> None:
         """Send the call to the task's queue.
 
         Parameters:
             _delay_seconds: seconds, 0-900, before SQS hands the message out, parts of one rounded up; not on a FIFO queue.
+            _group_id, _dedup_id: for this call instead of what ``@task`` says.
 
         Raises:
             NotSerializable: an argument that JSON cannot hold.
@@ -73,6 +84,8 @@ def task(
     max_deliveries: int | None = None,
     time_limit: float | None = None,
     soft_time_limit: float | None = None,
+    group_id: CallId | None = None,
+    dedup_id: CallId | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
 
 
@@ -85,6 +98,8 @@ def task(
     max_deliveries: int | None = None,
     time_limit: float | None = None,
     soft_time_limit: float | None = None,
+    group_id: CallId | None = None,
+    dedup_id: CallId | None = None,
 ) -> Any:
     """Make a function a task; with or without parentheses.
 
@@ -100,6 +115,10 @@ def task(
             stopping worker gave back unstarted counts, too.
         time_limit: seconds after which the task is killed and counts as failed [default: none].
         soft_time_limit: seconds after which ``pyqs.SoftTimeLimitExceeded`` is raised in the task [default: none].
+        group_id: the message group of each call: text, or a function that gets the call's own arguments. On a FIFO queue a
+            group runs in order [default there: one group for all]; on a standard queue SQS shares out fairly between groups.
+        dedup_id: the deduplication id, FIFO only, in the same way; of two calls with one id within five minutes SQS keeps
+            the first [default: every call is its own].
 
     Raises:
         ConfigError: an ``async def`` function, no function at all, or an option that cannot be meant.
@@ -107,16 +126,23 @@ def task(
     """
     options = (retry_backoff, max_deliveries, time_limit, soft_time_limit)
     if queue is not None and not isinstance(queue, str):
-        return _make(queue, None, None, None, options)
+        return _make(queue, None, None, None, None, None, options)
 
     def decorate(function: Callable[P, R]) -> TaskFunction[P, R]:
-        return cast("TaskFunction[P, R]", _make(function, queue, delay_seconds, custom_function_path, options))
+        made = _make(function, queue, delay_seconds, custom_function_path, group_id, dedup_id, options)
+        return cast("TaskFunction[P, R]", made)
 
     return decorate
 
 
 def _make(
-    function: Callable[..., Any], queue: str | None, delay_seconds: float | None, path: str | None, given: tuple[object, ...]
+    function: Callable[..., Any],
+    queue: str | None,
+    delay_seconds: float | None,
+    path: str | None,
+    group_id: CallId | None,
+    dedup_id: CallId | None,
+    given: tuple[object, ...],
 ) -> Any:
     if not callable(function) or not hasattr(function, "__name__"):
         raise ConfigError(f"@task is for functions, not for a {type(function).__name__}")
@@ -130,12 +156,22 @@ def _make(
     options = TaskOptions.checked(name, *given)
     if queue:
         check_delay(usual, queue)
+    if dedup_id is not None and not (queue or "").endswith(FIFO):
+        raise ConfigError(f"@task {name}: dedup_id is for FIFO queues, whose names end in {FIFO}")
 
-    def delay(*args: Any, _delay_seconds: Any = _UNSAID, **kwargs: Any) -> None:
+    def delay(
+        *args: Any, _delay_seconds: Any = _UNSAID, _group_id: str | None = None, _dedup_id: str | None = None, **kwargs: Any
+    ) -> None:
         target = queue or default_queue_name(name)
         check_guards(target)
         seconds = usual if _delay_seconds is _UNSAID else _seconds(_delay_seconds, name)
-        message = OutgoingMessage(encode_call(name, args, kwargs), check_delay(seconds, target))
+        group = _call_id("group_id", name, _group_id or group_id, args, kwargs)
+        dedup = _call_id("dedup_id", name, _dedup_id or dedup_id, args, kwargs)
+        if group is None and target.endswith(FIFO) and target not in _one_group:
+            _one_group.add(target)
+            log.warning("queue %s: task %s gives no group_id: its calls are one group, run one after the other", target, name)
+        body = encode_call(name, args, kwargs)
+        message = OutgoingMessage(body, check_delay(seconds, target), group_id=group, dedup_id=dedup)
         sent = default_producer().send(target, message, task=name)
         log.debug("sent task %s to queue %s as message %s", name, target, sent.message_id)
 
@@ -146,6 +182,23 @@ def _make(
         raise ConfigError(f"@task is for Python functions; {function!r} takes no attribute") from None
     registry.register(name, function, options)
     return function
+
+
+#: FIFO queues to which calls without a group were sent, said once each.
+_one_group: set[str] = set()
+
+
+def _call_id(option: str, name: str, given: CallId | None, args: Any, kwargs: Any) -> str | None:
+    """A group or deduplication id as SQS takes it (API: SendMessage): up to 128 letters, digits and punctuation."""
+    value = given(*args, **kwargs) if callable(given) else given
+    if value is None:
+        return None
+    text = str(value)
+    if not 1 <= len(text) <= _LONGEST_ID or not all("!" <= character <= "~" for character in text):
+        raise BadMessageOption(
+            f"task {name}: a {option} is 1 to {_LONGEST_ID} letters, digits or punctuation without spaces, not {text!r:.60}"
+        )
+    return text
 
 
 def _seconds(delay: Any, name: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyqs import SoftTimeLimitExceeded, events, task
+from pyqs import RawMessage, SoftTimeLimitExceeded, events, raw_task, task
 
 
 @task
@@ -50,6 +50,19 @@ length: int = with_queue("a@b.c", subject="hello")
 bare.delay(1)
 called.delay(number=2)
 with_queue.delay("a@b.c", subject="hello", _delay_seconds=3)
+with_queue.delay("a@b.c", _group_id="g", _dedup_id="d")
+
+
+@task(queue="orders.fifo", group_id=lambda order: order, dedup_id="once")
+def in_groups(order: int) -> None: ...
+
+
+in_groups.delay(1)
+
+
+@raw_task(queue="events", unwrap=("sns", "s3"))
+def on_event(message: RawMessage) -> None:
+    print(message.payload, message.attributes["ApproximateReceiveCount"])
 
 
 def hook(context: dict[str, object]) -> None:

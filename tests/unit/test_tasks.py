@@ -213,3 +213,45 @@ def test_the_import_is_light() -> None:
     code = "import sys, pyqs; print(*sorted({m.partition('.')[0] for m in sys.modules}), pyqs.__version__)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"boto3", "botocore", "kombu", "multiprocessing", "click", "rich", "asyncio"} & set(out.split())
+
+
+def test_groups_and_deduplication_come_from_the_task_or_the_call(sqs: FakeSqs, caplog: pytest.LogCaptureFixture) -> None:
+    @task(queue="orders.fifo", group_id=lambda order, **_: order, dedup_id=lambda order, step=0: f"{order}-{step}")
+    def ship(order: int, step: int = 0) -> None: ...
+
+    ship.delay(7, step=2)
+    assert (sqs.sent[-1][1].group_id, sqs.sent[-1][1].dedup_id) == ("7", "7-2")
+    ship.delay(7, _group_id="g", _dedup_id="d")
+    assert (sqs.sent[-1][1].group_id, sqs.sent[-1][1].dedup_id) == ("g", "d")
+
+    @task(queue="fair", group_id="tenant")
+    def fair() -> None: ...
+
+    fair.delay()
+    assert sqs.sent[-1][1].group_id == "tenant", "a standard queue shares out fairly between groups"
+    assert not caplog.messages
+
+    @task(queue="plain.fifo")
+    def plain() -> None: ...
+
+    plain.delay()
+    plain.delay()
+    assert sqs.sent[-1][1].group_id == "default"
+    assert len([line for line in caplog.messages if "one group" in line]) == 1
+
+
+@pytest.mark.parametrize("bad", ["", "with space", "x" * 129, "\n", "ü"])
+def test_a_group_that_sqs_would_refuse_is_refused_before(sqs: FakeSqs, bad: str) -> None:
+    @task(queue="orders.fifo", group_id=lambda: bad)
+    def ship() -> None: ...
+
+    with pytest.raises(BadMessageOption, match="group_id is 1 to 128"):
+        ship.delay()
+    assert not sqs.sent
+
+
+def test_deduplication_is_for_fifo_queues() -> None:
+    with pytest.raises(ConfigError, match="dedup_id is for FIFO queues"):
+
+        @task(queue="orders", dedup_id="x")
+        def ship() -> None: ...
