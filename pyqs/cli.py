@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyqs.config import WorkerConfig
+    from pyqs.worker.health import Health
 
 #: The runtime of every ``pyqs worker``: it runs Celery's messages and native ones. Imported by executors only.
 COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
@@ -77,8 +78,11 @@ def report(error: Exception) -> int:
     return EXIT_CRASHED
 
 
-def run_worker(config: WorkerConfig) -> int:
+def run_worker(config: WorkerConfig, *, health: Health | None = None) -> int:
     """Run a worker in this process until it has drained (``--burst``) or been told to stop; its exit code.
+
+    Parameters:
+        health: what answers probes, started by the caller.
 
     Raises:
         ConfigError: on Windows, where tasks can be sent but not run.
@@ -89,4 +93,4 @@ def run_worker(config: WorkerConfig) -> int:
         raise ConfigError("a worker does not run on Windows (tasks can be sent from there); use Linux, a container or WSL")
     from pyqs.worker.worker import Worker
 
-    return Worker(config).run()
+    return Worker(config, health=health).run()

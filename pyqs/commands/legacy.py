@@ -16,6 +16,7 @@ import click
 
 from pyqs import logs
 from pyqs.commands import options, worker
+from pyqs.commands.worker_options import WorkerOptions, options_from
 from pyqs.config import ENV_PREFIX, MAX_BATCH, ConnectionConfig
 from pyqs.errors import ConfigError
 from pyqs.registry import registry
@@ -26,13 +27,13 @@ DEFAULT_LOG_LEVEL = "WARNING"
 
 
 def translate(
-    chosen: worker.WorkerOptions,
+    chosen: WorkerOptions,
     *,
     interval: float | None = None,
     batchsize: int | None = None,
     prefetch_multiplier: int | None = None,
     simple_worker: bool = False,
-) -> tuple[worker.WorkerOptions, list[str]]:
+) -> tuple[WorkerOptions, list[str]]:
     """PyQS's options folded into a worker's, and one line for each that no longer means what it did.
 
     Parameters:
@@ -88,7 +89,7 @@ def start(
         level = logs.level_name(log_level)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    chosen = worker.WorkerOptions(
+    chosen = WorkerOptions(
         queues=queues,
         concurrency=concurrency,
         log_level=level,
@@ -130,7 +131,7 @@ def _program_directory() -> str:
 def command(**values: Any) -> int:
     """Consume QUEUES (names, globs, URLs, ARNs; commas separate), with PyQS's options and those of `pyqs worker`."""
     pyqs = {name: values.pop(name) for name in ("interval", "batchsize", "prefetch_multiplier", "simple_worker")}
-    chosen, notes = translate(worker.options_from(values), **pyqs)
+    chosen, notes = translate(options_from(values), **pyqs)
     tell(notes)
     return worker.start(chosen)
 

@@ -18,8 +18,12 @@ from pyqs.config import ENV_PREFIX, POLICIES, ConnectionConfig
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
     _NumberType = click.ParamType[float]
+    _AddressType = click.ParamType[tuple[str, int]]
 else:  # generic from click 8.2 on
-    _TextType = _NumberType = click.ParamType
+    _TextType = _NumberType = _AddressType = click.ParamType
+
+#: Where servers listen unless told otherwise.
+LOOPBACK = "127.0.0.1"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +33,17 @@ def option(*names: str, env: str, **settings: Any) -> Callable[[F], F]:
     if settings.get("multiple"):
         settings.setdefault("type", Whole())
     return click.option(*names, envvar=ENV_PREFIX + env, show_envvar=True, **settings)
+
+
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(command: F) -> F:
+        for one in reversed(decorators):
+            command = one(command)
+        return command
+
+    return decorate
 
 
 class LogLevel(_TextType):
@@ -60,6 +75,22 @@ class Seconds(_NumberType):
         if not 0 <= seconds < math.inf:
             self.fail(f"{value!r} is neither a number of seconds (0 or more) nor 'none'", param, ctx)
         return seconds
+
+
+class HostPort(_AddressType):
+    """``8080``, ``0.0.0.0:8080``, ``[::]:8080``: where to listen; this machine alone unless a host is named."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = str(value).strip().rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        bare = host[1:-1] if bracketed else host
+        wrong = (":" in host and not bracketed) or (bracketed and not bare) or (not host and ":" in str(value))
+        if wrong or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+            self.fail(f"{value!r} is not [HOST:]PORT, such as 8080, 0.0.0.0:8080 or [::]:8080", param, ctx)
+        return bare or LOOPBACK, int(port)
 
 
 class Whole(_TextType):

@@ -1,6 +1,6 @@
 """``pyqs worker``: from options to a running worker.
 
-Owns: the options of the worker, their defaults, and how an app's own settings fill what the command line leaves open.
+Owns: the defaults of the worker's options, and how an app's own settings fill what the command line leaves open.
 Runs in the main thread of the worker's process, before the worker exists. Never imports the app: its settings are read
 in a process of their own.
 """
@@ -11,71 +11,22 @@ import logging
 import math
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pyqs import cli, events, logs
-from pyqs.commands import options
+from pyqs.commands import options, worker_options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
-from pyqs.config import (
-    CEILING_POLICIES,
-    DEFAULT_LEASE,
-    DEFAULT_SHUTDOWN_TIMEOUT,
-    MAX_VISIBILITY,
-    ConnectionConfig,
-    Policy,
-    RuntimeConfig,
-    WorkerConfig,
-)
+from pyqs.commands.worker_options import WorkerOptions
+from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
 from pyqs.queues import compile_patterns
 
+if TYPE_CHECKING:
+    from pyqs.worker.health import Health
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What the command line of a worker said; None is "did not say".
-
-    ``shutdown_timeout`` is seconds or ``math.inf`` for no limit; ``flags`` is the part of ``connection`` that was typed, the
-    rest came from variables. ``working_directory`` is where tasks may be imported from, None for the current one.
-    """
-
-    queues: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    app: str | None = None
-    include: tuple[str, ...] = ()
-    concurrency: int | None = None
-    accept: tuple[str, ...] = ()
-    pickle_allow: tuple[str, ...] = ()
-    burst: bool = False
-    strict: bool = False
-    create_queues: bool | None = None
-    lease: int = DEFAULT_LEASE
-    shutdown_timeout: float | None = None
-    on_ceiling: str = CEILING_POLICIES[0]
-    preload: bool = True
-    max_tasks_per_child: int | None = None
-    max_memory_per_child: int | None = None
-    log_level: str = "INFO"
-    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
-    flags: ConnectionConfig = field(default_factory=ConnectionConfig)
-    batch_size: int = 10
-    prefetch_bound: int | None = None
-    working_directory: str | None = None
-    on_undecodable: Policy = "leave"
-    on_unknown: Policy = "leave"
-    on_refused: Policy = "leave"
-
-
-def options_from(values: dict[str, Any]) -> WorkerOptions:
-    """The command's parsed values as ``WorkerOptions``; raises ConfigError for half a key pair or a bad endpoint."""
-    connection, flags = options.take_connection(values)
-    for name in ("include", "accept", "pickle_allow"):
-        values[name] = options.items(values[name])
-    return WorkerOptions(connection=connection, flags=flags, **values)
 
 
 def available_cpus() -> int:
@@ -166,83 +117,37 @@ def start(chosen: WorkerOptions) -> int:
     """Set up logging, run the worker, answer its exit code."""
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
     logs.configure(chosen.log_level, secrets=secrets)
-    config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
-    return cli.run_worker(config)
+    health = _health(chosen)
+    try:
+        config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
+        return cli.run_worker(config, health=health)
+    finally:
+        if health is not None:
+            health.end()
+
+
+def _health(chosen: WorkerOptions) -> Health | None:
+    """What answers probes, from before the app is imported, which may take long; None when nobody asked for it."""
+    if chosen.health is None and chosen.heartbeat_file is None:
+        return None
+    if sys.platform == "win32":
+        return None  # the worker itself says that it does not run here
+    from pyqs.worker.health import Health
+
+    health = Health(chosen.health, chosen.heartbeat_file)
+    health.start()
+    return health
 
 
 @click.command("worker", short_help="Consume queues and run their tasks.")
 @options.queue_options
 @options.app_options
 @options.option("-c", "--concurrency", env="CONCURRENCY", type=click.IntRange(min=1), help="Executors [default: CPU count].")
-@options.option(
-    "--accept",
-    env="ACCEPT",
-    multiple=True,
-    metavar="TYPES",
-    help="Content types to read: json, yaml, msgpack, pickle-safe, pickle [default: the app's accept_content; without an "
-    "app json, yaml, msgpack, pickle-safe]. 'pickle' lets whoever can write to the queue run code here.",
-)
-@options.option(
-    "--pickle-allow",
-    env="PICKLE_ALLOW",
-    multiple=True,
-    metavar="PATTERN",
-    help="Classes that pickle-safe may load too: 'myapp.models.*'. Repeatable.",
-)
-@options.option(
-    "--burst", env="BURST", is_flag=True, help="Drain what is there, then exit 0; 2 when a named queue does not exist."
-)
-@options.option(
-    "--strict", env="STRICT", is_flag=True, help="Exit 2 when a named queue does not exist, instead of waiting for it."
-)
-@options.option(
-    "--create-queues/--no-create-queues",
-    env="CREATE_QUEUES",
-    default=None,
-    help="Create named queues that are missing [default: as the app says, but not with --strict or --burst; else no].",
-)
-@options.option(
-    "--lease",
-    env="LEASE",
-    type=click.IntRange(10, MAX_VISIBILITY),
-    default=DEFAULT_LEASE,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long a message stays hidden if this worker vanishes; renewed while a task runs.",
-)
-@options.option(
-    "--shutdown-timeout",
-    env="SHUTDOWN_TIMEOUT",
-    type=options.Seconds(),
-    help="From SIGTERM until running tasks are killed and released [default: 25; with an app none, or its "
-    "worker_soft_shutdown_timeout].",
-)
-@options.option(
-    "--on-ceiling",
-    env="ON_CEILING",
-    type=click.Choice(CEILING_POLICIES),
-    default=CEILING_POLICIES[0],
-    show_default=True,
-    help="A task that runs for twelve hours, SQS's limit on hiding a message: keep it while the message is handed out again, "
-    "delete the message now (lost if the task then fails), or kill it and release the message.",
-)
+@worker_options.message_options
+@worker_options.life_options
 @options.policy_options
-@options.option(
-    "--max-tasks-per-child",
-    env="MAX_TASKS_PER_CHILD",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Replace an executor after so many tasks [default: no end; with an app its worker_max_tasks_per_child].",
-)
-@options.option(
-    "--max-memory-per-child",
-    env="MAX_MEMORY_PER_CHILD",
-    type=click.IntRange(min=1),
-    metavar="KIB",
-    help="Replace an executor that uses more memory after a task [default: no limit; with an app its "
-    "worker_max_memory_per_child].",
-)
-@options.option("--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there.")
+@worker_options.executor_options
+@worker_options.probe_options
 @options.connection_options
 @options.log_level_option()
 def command(**values: Any) -> int:
@@ -256,4 +161,4 @@ def command(**values: Any) -> int:
     SIGTERM and Ctrl-C stop it in order; a second one hurries. Exit codes: 0 stopped or drained, 1 a part of the worker
     crashed, 2 usage, configuration, or an app that does not load.
     """
-    return start(options_from(values))
+    return start(worker_options.options_from(values))

@@ -131,6 +131,10 @@ class Acker:
         with self._lock:
             return self._pending.total()
 
+    def failing(self) -> Counter[str]:
+        """On how many queues each kind of call fails now."""
+        return Counter(lane.kind for lane in self._batches.failures())
+
     def pending_on(self, queue: str) -> int:
         """The same for the deliveries of one queue."""
         return self._pending.get(queue, 0)
@@ -356,6 +360,9 @@ class Acker:
                 self._unsendable(one, lane, answer)
             elif one.instead is not None:
                 self.copies.settled(one.delivery)
+                self._totals.add("hops" if lane.queue == one.delivery.queue_url else "dead_letters")
+            else:
+                self._totals.add("follow_ups")
             self._sent(one)
         return again
 

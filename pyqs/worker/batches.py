@@ -75,6 +75,11 @@ class Batches(Generic[Lane, Entry]):
             waiting = self._lanes.get(lane)
             return waiting is not None and waiting.backoff.failures > 0
 
+    def failures(self) -> list[Lane]:
+        """Every lane whose last try failed."""
+        with self._changed:
+            return [lane for lane, waiting in self._lanes.items() if waiting.backoff.failures]
+
     def take(self) -> tuple[Lane, list[Entry]] | None:
         """Wait for a batch; None when there is nothing more to do."""
         with self._changed:

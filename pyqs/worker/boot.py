@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pyqs.errors import BootFailed
 from pyqs.wire import NotReady
+from pyqs.worker.service import Pulse
 from pyqs.worker.slot import Slot
 from pyqs.worker.spawner import Spawner
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Executors that die before they are ready, in a row, before the worker gives up.
 MOST_FAILURES = 3
+#: Seconds for which there may be no executor at all, once there was one: a forkserver may have to import the app again.
+NO_EXECUTOR = 300.0
 #: Why an executor that reported NotReady ends.
 NOT_LOADED = "it could not load the tasks"
 
@@ -49,6 +52,13 @@ class Boot:
         self._retries = 0
         self._hopeless = False
         self.expected = 0
+        #: Beats while any executor lives; silent before the first one, however long an import takes.
+        self.pulse = Pulse("executors", NO_EXECUTOR, lacking="none alive")
+
+    def look(self, *, alive: bool) -> None:
+        """Now and then: whether any executor lives."""
+        if alive:
+            self.pulse.beat()
 
     def request(self, number: int) -> None:
         """Have an executor made for this slot; nothing once the worker has given up."""

@@ -19,12 +19,13 @@ from typing import Protocol
 from pyqs.backoff import NetworkBackoff
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.errors import QueueNotFound, SqsError, Unreachable
+from pyqs.errors import QueueFull, QueueNotFound, SqsError, Unreachable
 from pyqs.message import Delivery, ReceivedMessage
 from pyqs.sqs import Sqs
 from pyqs.worker.acker import Acker
 from pyqs.worker.credit import Credit, Grant
 from pyqs.worker.facts import Facts
+from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Totals
 from pyqs.worker.service import OnCrash, Service
@@ -58,6 +59,7 @@ class Tools:
     credit: Credit
     leases: Leases
     facts: Facts
+    in_flight: InFlight
     acker: Acker
     totals: Totals
     line: Line
@@ -77,6 +79,8 @@ class QueueState:
 
     name: str
     url: str
+    #: Boot-time second of the last answer.
+    answered_at: float | None = None
     failing_since: float | None = None
     failure: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -159,7 +163,8 @@ class Fetcher(Service):
             messages = tools.sqs.receive(
                 self.state.url,
                 max_messages=grant.count,
-                wait=min(self._wait, 1) if self._extra else self._wait,
+                # Whether a queue answers at all is known soon: the first poll is a short one.
+                wait=min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait,
                 visibility=visibility,
                 attempt_id=self._attempt,
             )
@@ -186,7 +191,8 @@ class Fetcher(Service):
             since, self.state.failing_since, self.state.failure = self.state.failing_since, None, ""
         if since is not None:
             log.info("queue %s: receiving again after %.0f s", self.state.name, boottime() - since)
-        tools.totals.add("received", len(deliveries))
+        self.state.answered_at = boottime()
+        tools.totals.count_received(self.state.name, len(deliveries))
         if self.abandoned:
             for one in deliveries:
                 tools.acker.release(one)
@@ -196,6 +202,8 @@ class Fetcher(Service):
             if not self.stopping.is_set() and boottime() - begun < _AT_ONCE and tools.credit.hungry(self.state.name):
                 self._grow()
         tools.on_answer(self.state.name, begun, len(deliveries))
+        if not self._extra and not self.stopping.is_set():
+            tools.in_flight.answered(self.state.name, self.state.url, len(deliveries))
 
     def _failed(self, exc: SqsError) -> None:
         kind = type(exc).__name__
@@ -205,6 +213,8 @@ class Fetcher(Service):
             self.state.failing_since = self.state.failing_since or boottime()
         if news:
             log.warning("queue %s: receiving fails and is tried again until it works: %s", self.state.name, exc)
+        if isinstance(exc, QueueFull):
+            self._tools.in_flight.refused(self.state.name)
         self._tools.on_failure(self.state.name, exc)
         self.stopping.wait(self._backoff.failed())
 

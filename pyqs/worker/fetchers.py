@@ -46,6 +46,12 @@ class Fetchers:
         self._awake_since = float("-inf")
 
     @property
+    def states(self) -> list[QueueState]:
+        """What is known of each queue that is received from."""
+        with self._lock:
+            return [group.state for _, group in sorted(self._groups.items())]
+
+    @property
     def queues(self) -> list[str]:
         """Names of the queues that are received from."""
         with self._lock:
@@ -134,6 +140,7 @@ class Fetchers:
 
     def _end(self, name: str) -> None:
         group = self._groups.pop(name)
+        self._tools.in_flight.forget(name)
         for one in group.fetchers:
             one.stop()
         self._leaving = [one for one in self._leaving if one.alive] + group.fetchers

@@ -16,6 +16,8 @@ from pyqs.worker.service import OnCrash, Service
 
 #: SQS's default VisibilityTimeout (CreateQueue), assumed where the queue's own may not be read.
 DEFAULT_VISIBILITY = 30
+#: Seconds that one round may take: calls that are tried three times against an SQS that does not answer.
+TOLERANCE = 180.0
 
 
 class Heartbeat(Service):
@@ -24,7 +26,7 @@ class Heartbeat(Service):
     def __init__(
         self, number: int, sqs: Sqs, leases: Leases, on_crash: OnCrash, *, clock: Callable[[], float] = boottime
     ) -> None:
-        super().__init__(f"heartbeat-{number}", on_crash)
+        super().__init__(f"heartbeat-{number}", on_crash, tolerance=TOLERANCE)
         self._sqs = sqs
         self._leases = leases
         self._clock = clock
@@ -33,6 +35,7 @@ class Heartbeat(Service):
     def run(self) -> None:
         """Look, renew, sleep a moment."""
         while not self.stopping.is_set():
+            self.beat()
             batch = self._leases.take_due()
             if batch:
                 self.renew(batch)

@@ -262,6 +262,11 @@ class Leases:
         """Whether this queue's leases cannot be changed."""
         return queue in self._refusals
 
+    @property
+    def failing(self) -> int:
+        """On how many queues renewals fail now."""
+        return len(self._failing)
+
     def _tell_state(self, queue: str, answers: Sequence[SqsError | None]) -> None:
         broken = [one for one in answers if one is not None and not isinstance(one, (LeaseLost, AccessDenied))]
         if broken and queue not in self._failing:

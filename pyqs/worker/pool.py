@@ -30,7 +30,7 @@ from pyqs.worker.leases import Leases
 from pyqs.worker.placement import choose
 from pyqs.worker.policy import applied
 from pyqs.worker.report import Journal, Totals
-from pyqs.worker.service import Bell, OnCrash, Service
+from pyqs.worker.service import Bell, OnCrash, Pulse, Service
 from pyqs.worker.slot import HANGS, Slot
 from pyqs.worker.spawner import Spawner
 
@@ -46,8 +46,8 @@ _STOPPED = "the worker stops"
 PREPARE_LIMIT = 60.0
 #: Seconds that an executor which has begun nothing has left to speak, once that is noticed: we may have been the frozen one.
 LAST_WORD = 2.0
-#: Seconds that an executor with nothing left to run has for its own goodbye.
-GOODBYE = 5.0
+#: Seconds without a round of this thread, which never waits for anybody longer than TICK, after which it counts as hung.
+TOLERANCE = 30.0
 
 
 class Pool(Service):
@@ -72,7 +72,7 @@ class Pool(Service):
         on_failed: Callable[[Exception], None],
         on_crash: OnCrash,
     ) -> None:
-        super().__init__("pool", on_crash)
+        super().__init__("pool", on_crash, tolerance=TOLERANCE)
         self._config = config
         self._ceiling = Ceiling(config.on_ceiling, acker)
         self._boot = Boot(
@@ -135,13 +135,23 @@ class Pool(Service):
         self._note(lambda: self._kill(acked_early, reason))
 
     @property
-    def executors(self) -> list[int]:
-        """Pids of the executors, by slot."""
-        return [slot.pid for _, slot in sorted(self._slots.items()) if slot.pid is not None]
+    def slots(self) -> list[Slot]:
+        """The executors as they are at this moment, to be looked at only."""
+        return [slot for _, slot in sorted(self._slots.items())]
+
+    @property
+    def pulses(self) -> tuple[Pulse | None, ...]:
+        """Of the thread, and of the executors together."""
+        return self.pulse, self._boot.pulse
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that no executor has yet."""
+        return len(self._custody)
 
     def end_all(self) -> None:
         """Kill every executor without ceremony, for the case that this thread has crashed."""
-        for slot in list(self._slots.values()):
+        for slot in self.slots:
             slot.kill("the pool has crashed")
 
     def _take_arrival(self, slot: Slot) -> None:
@@ -182,6 +192,7 @@ class Pool(Service):
                 self._let_go()
             self._write()
         self._selector.close()
+        self._boot.pulse.rest()
         with self._lock:
             self._ended = True
         while self._notes:
@@ -204,6 +215,8 @@ class Pool(Service):
                 slot.kill(slot.kill_reason)
         if now >= self._next_look:
             self._next_look = now + TICK
+            self.beat()
+            self._boot.look(alive=bool(self._slots))
             for slot in self._slots.values():
                 self._look_at(slot, now)
             self._custody.release_overdue(now)
@@ -279,7 +292,7 @@ class Pool(Service):
                         self._custody.give_back(delivery)
                 slot.slow = bool(slot.held)
                 if slot.stopping:
-                    self._say_goodbye(slot)
+                    slot.expect_goodbye()
             case Leaving():
                 self._leave(slot, frame)
             case Ready():
@@ -294,7 +307,7 @@ class Pool(Service):
         if delivery is None:
             return
         slot.started, slot.started_at = frame, boottime()
-        self._totals.add("started")
+        self._totals.count_started(delivery.queue)
         if slot.tasks_left is not None:
             slot.tasks_left -= 1
         if frame.time_limit is not None:
@@ -310,10 +323,10 @@ class Pool(Service):
             return
         slot.slow = False
         frame = applied(self._config, frame)
-        self._journal.done(delivery, frame)
+        self._journal.done(delivery, frame, ran=ran)
         self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
         if slot.stopping:
-            self._say_goodbye(slot)
+            slot.expect_goodbye()
 
     # -- executors come and go ------------------------------------------------------------------------------------
 
@@ -350,6 +363,7 @@ class Pool(Service):
             self._custody.give_back(one)
         self._stop(slot)
         if not self._custody.draining:
+            self._totals.add("recycled")
             number = slot.number
             slot.number = next(self._aside)
             self._slots[slot.number] = self._slots.pop(number)
@@ -368,6 +382,7 @@ class Pool(Service):
         self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
         if self._custody.draining or slot.leaving:
             return
+        self._totals.add("restarts", int(slot.ready))
         if slot.ready or slot.killed == NOT_LOADED:
             self._boot.request(slot.number)
         else:
@@ -424,12 +439,7 @@ class Pool(Service):
         slot.stopping = True
         slot.send(Stop())
         self._dirty.add(slot)
-        self._say_goodbye(slot)
-
-    def _say_goodbye(self, slot: Slot) -> None:
-        if not slot.held:
-            slot.kill_at = boottime() + GOODBYE
-            slot.kill_reason = "it has nothing left to run and does not leave"
+        slot.expect_goodbye()
 
     def _kill(self, acked_early: bool, reason: str) -> None:
         self._custody.over = True

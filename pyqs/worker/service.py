@@ -1,7 +1,8 @@
 """Threads that cannot die in silence, and what wakes them.
 
-Owns: ``Service`` (one named thread: start, stop, join; a crash is reported) and ``Bell`` (wakes a selector from any
-thread or signal handler). Used by every thread of the worker. Never swallows what ends a thread.
+Owns: ``Service`` (one named thread: start, stop, join; a crash is reported), ``Pulse`` (the sign of life of a thread that
+loops) and ``Bell`` (wakes a selector from any thread or signal handler). Used by every thread of the worker. Never swallows
+what ends a thread.
 """
 
 from __future__ import annotations
@@ -12,10 +13,37 @@ import socket
 import threading
 from collections.abc import Callable
 
+from pyqs.clock import boottime
+
 log = logging.getLogger(__name__)
 
 #: Told the service's name and what ended it.
 OnCrash = Callable[[str, BaseException], None]
+
+
+class Pulse:
+    """The sign of life of one thread that loops. The thread beats, others look how long ago; no lock is needed.
+
+    Parameters:
+        name: what beats.
+        tolerance: seconds without a beat after which it counts as hung.
+        lacking: what a missing beat means, for people.
+    """
+
+    def __init__(self, name: str, tolerance: float, *, lacking: str = "no round") -> None:
+        self.name = name
+        self.lacking = lacking
+        self.tolerance = tolerance
+        #: Boot-time second of the last beat; None before the first one and while it rests.
+        self.beaten_at: float | None = None
+
+    def beat(self) -> None:
+        """It loops."""
+        self.beaten_at = boottime()
+
+    def rest(self) -> None:
+        """Nothing is expected of it until its next beat: it has ended, or waits for what may take any time."""
+        self.beaten_at = None
 
 
 class Service:
@@ -24,10 +52,13 @@ class Service:
     Parameters:
         name: of the thread, for logs and debuggers.
         on_crash: called in the thread when ``run`` raises.
+        tolerance: seconds without a ``beat`` of the running thread after which it counts as hung; None for one that may
+            wait for ever, whose end is all there is to notice.
     """
 
-    def __init__(self, name: str, on_crash: OnCrash) -> None:
+    def __init__(self, name: str, on_crash: OnCrash, *, tolerance: float | None = None) -> None:
         self.name = name
+        self.pulse = None if tolerance is None else Pulse(name, tolerance)
         self.stopping = threading.Event()
         self._on_crash = on_crash
         self._thread: threading.Thread | None = None
@@ -58,12 +89,21 @@ class Service:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    def beat(self) -> None:
+        """The thread's own word that it loops; only for a service with a tolerance."""
+        if self.pulse is not None:
+            self.pulse.beat()
+
     def _main(self) -> None:
         try:
+            self.beat()
             self.run()
         except BaseException as exc:
             log.critical("%s crashed; the worker drains and exits", self.name, exc_info=True)
             self._on_crash(self.name, exc)
+        finally:
+            if self.pulse is not None:
+                self.pulse.rest()
 
 
 class Bell:

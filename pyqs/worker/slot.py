@@ -24,6 +24,8 @@ from pyqs.wire import Frame, FrameReader, Run, Started, encode
 log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
+#: Seconds that an executor with nothing left to run has for its own goodbye.
+GOODBYE = 5.0
 #: Seconds beyond its ``start_before`` in which an executor hands a delivery back.
 OVERDUE = 2.0
 #: Why an executor that begins nothing is killed: its first delivery is to blame.
@@ -254,6 +256,12 @@ class Slot:
                 return
 
     # -- its end --------------------------------------------------------------------------------------------------
+
+    def expect_goodbye(self) -> None:
+        """It was told to leave: once it has nothing left to run, it has a little time for that."""
+        if not self.held:
+            self.kill_at = boottime() + GOODBYE
+            self.kill_reason = "it has nothing left to run and does not leave"
 
     def kill(self, reason: str, *, dismissed: bool = False) -> None:
         """SIGKILL the executor and all that its task has started in its process group."""

@@ -27,13 +27,15 @@ from pyqs.worker.discovery import Discovery
 from pyqs.worker.facts import Facts
 from pyqs.worker.fetcher import Tools
 from pyqs.worker.fetchers import Fetchers
+from pyqs.worker.health import Health, Watched
 from pyqs.worker.heartbeat import Heartbeat
+from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
 from pyqs.worker.reaper import reap_orphans
 from pyqs.worker.report import Totals
-from pyqs.worker.service import Bell
+from pyqs.worker.service import Bell, Pulse
 from pyqs.worker.shutdown import Parts, Shutdown
 from pyqs.worker.spawner import ForkserverSpawner, Spawner
 
@@ -45,6 +47,8 @@ EXIT_CONFIG = 2
 
 #: Seconds between looks of the main thread at what nobody rings for.
 TICK = 1.0
+#: Seconds without a look after which this thread counts as hung.
+TOLERANCE = 30.0
 PROGRESS_TICK = 0.1
 #: The same while it stops: threads end without a word.
 SHUTDOWN_TICK = 0.02
@@ -66,13 +70,23 @@ class Worker:
         config: all settings.
         sqs: the client; None connects as the settings say.
         spawner: makes executors; None uses a forkserver.
+        health: answers probes; started and ended by whoever made it.
     """
 
-    def __init__(self, config: WorkerConfig, sqs: Sqs | None = None, *, spawner: Spawner | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        sqs: Sqs | None = None,
+        *,
+        spawner: Spawner | None = None,
+        health: Health | None = None,
+    ) -> None:
         self.config = config
         self.totals = Totals()
         self._given_sqs = sqs
         self._given_spawner = spawner
+        self._health = health
+        self._pulse = Pulse("main", TOLERANCE)
         self._bell = Bell()
         self._orders: deque[str] = deque()
         self._ready = threading.Event()
@@ -111,7 +125,7 @@ class Worker:
     @property
     def executors(self) -> list[int]:
         """Pids of the executors."""
-        return self._pool.executors
+        return [slot.pid for slot in self._pool.slots if slot.pid is not None]
 
     @property
     def leases(self) -> Leases:
@@ -168,6 +182,7 @@ class Worker:
         self._sqs = self._given_sqs or connect(config.connection)
         self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost, on_ceiling=self._on_ceiling)
         self._facts = Facts(self._sqs, self._on_crash)
+        self._in_flight = InFlight(self._facts)
         self._acker = Acker(
             self._sqs,
             self._leases,
@@ -196,6 +211,7 @@ class Worker:
             self._credit,
             self._leases,
             self._facts,
+            self._in_flight,
             self._acker,
             self.totals,
             self._pool,
@@ -211,6 +227,25 @@ class Worker:
         self._heartbeats = [Heartbeat(number, self._sqs, self._leases, self._on_crash) for number in range(HEARTBEATS)]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
         self._shutdown = Shutdown(parts)
+        if self._health is not None:
+            self._health.attach(self._watched())
+
+    def _watched(self) -> Watched:
+        """What probes look at."""
+        return Watched(
+            self.config,
+            self.totals,
+            self._pool,
+            self._fetchers,
+            self._acker,
+            self._credit,
+            self._leases,
+            self._in_flight,
+            pulses=(self._pulse, *(heartbeat.pulse for heartbeat in self._heartbeats)),
+            found=lambda: self._found is not None,
+            stopping=lambda: self._shutdown.begun,
+            on_crash=self._on_crash,
+        )
 
     def _start(self) -> None:
         if self._own_spawner is not None:
@@ -228,6 +263,7 @@ class Worker:
             pause = PROGRESS_TICK if progress.enabled else TICK
             if self._shutdown.begun:
                 pause = min(pause, SHUTDOWN_TICK)
+            self._pulse.beat()
             self._bell.wait(pause)
             while self._orders:
                 self._obey(self._orders.popleft())
@@ -245,7 +281,7 @@ class Worker:
         why = self._fetchers.watch()
         if why is not None:
             log.critical("%s; the worker drains and exits", why)
-            self._crashed = True
+            self._note_crash(why)
             self._shutdown.begin("polls without answers")
         elif self.config.burst and self._found is not None and self._announced:
             holds_nothing = not self._credit.held and not self._acker.pending
@@ -292,6 +328,7 @@ class Worker:
                 deadline = min(deadline, now + FLUSH_GRACE)
             if boottime() >= deadline:
                 break
+            self._pulse.beat()
             self._bell.wait(SHUTDOWN_TICK)
             while self._orders:
                 self._obey(self._orders.popleft())
@@ -300,6 +337,7 @@ class Worker:
     def _finish(self) -> None:
         """Steps 4 and 5: flush, then the heartbeat; then the rest."""
         self._flush()
+        self._pulse.rest()
         self._facts.stop()
         for heartbeat in self._heartbeats:
             heartbeat.stop()
@@ -316,8 +354,13 @@ class Worker:
     # -- told by services, in their threads -----------------------------------------------------------------------
 
     def _on_crash(self, name: str, exc: BaseException) -> None:
-        self._crashed = True
+        self._note_crash(f"{name} crashed")
         self._order("crash")
+
+    def _note_crash(self, what: str) -> None:
+        self._crashed = True
+        if self._health is not None:
+            self._health.liveness.fail(what)
 
     def _on_failed(self, exc: Exception) -> None:
         self._error = self._error or exc

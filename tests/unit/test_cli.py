@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyqs import cli, logs
-from pyqs.commands import app, group, legacy, options, worker
+from pyqs.commands import app, group, legacy, options, worker, worker_options
 from pyqs.config import ConnectionConfig, WorkerConfig
 from pyqs.errors import BootFailed, ConfigError, PyQSError
 
@@ -24,7 +24,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """The settings of each worker that a command line would have run."""
     configs: Started = []
 
-    def run_worker(config: WorkerConfig) -> int:
+    def run_worker(config: WorkerConfig, **_: object) -> int:
         configs.append(config)
         return 0
 
@@ -375,7 +375,7 @@ def test_a_bug_can_be_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_before_the_worker_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(config: WorkerConfig) -> int:
+    def interrupted(config: WorkerConfig, **_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "run_worker", interrupted)
@@ -403,7 +403,7 @@ def test_items() -> None:
 
 
 def test_translate_keeps_what_was_not_pyqs() -> None:
-    chosen, notes = legacy.translate(worker.WorkerOptions(queues=("email",), burst=True))
+    chosen, notes = legacy.translate(worker_options.WorkerOptions(queues=("email",), burst=True))
     assert (chosen.queues, chosen.burst, chosen.concurrency, notes) == (("email",), True, 1, [])
 
 

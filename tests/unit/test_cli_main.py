@@ -21,7 +21,7 @@ PYQS_PARAMETERS = [
 def started(monkeypatch: pytest.MonkeyPatch) -> list[WorkerConfig]:
     configs: list[WorkerConfig] = []
 
-    def run_worker(config: WorkerConfig) -> int:
+    def run_worker(config: WorkerConfig, **_: object) -> int:
         configs.append(config)
         return 0
 
@@ -79,7 +79,7 @@ def test_a_mistake_is_one_line_and_exit_2(
 
 
 def test_a_crash_is_exit_1(monkeypatch: pytest.MonkeyPatch, started: list[WorkerConfig]) -> None:
-    monkeypatch.setattr(cli, "run_worker", lambda config: 1)
+    monkeypatch.setattr(cli, "run_worker", lambda config, **_: 1)
     with pytest.raises(SystemExit) as stop:
         main._main(["email"])
     assert stop.value.code == 1

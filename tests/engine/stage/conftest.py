@@ -20,6 +20,7 @@ from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import Delete, Delivery, OutgoingMessage, ReceivedMessage, Verdict
 from pyqs.wire import Done, Frame, FrameReader, HandedBack, Ready, Run, Started, Stop, encode
+from pyqs.worker.health import Health
 from pyqs.worker.slot import Slot
 from pyqs.worker.worker import Worker
 
@@ -160,10 +161,10 @@ def start(sqs: InProcessSqs, stage: Stage) -> Iterator[Callable[..., Running]]:
     """Start a worker on ``jobs`` (or other queues) with played executors."""
     everyone: list[Running] = []
 
-    def start(*queues: str, wait_ready: bool = True, **settings: Any) -> Running:
+    def start(*queues: str, wait_ready: bool = True, health: Health | None = None, **settings: Any) -> Running:
         settings = {"runtime": RuntimeConfig(), "wait": 1, "concurrency": 1, "shutdown_timeout": 5.0, **settings}
         config = WorkerConfig(queues or ("jobs",), **settings)
-        worker = Worker(config, sqs, spawner=stage)
+        worker = Worker(config, sqs, spawner=stage, health=health)
         codes: list[int] = []
         thread = threading.Thread(target=lambda: codes.append(worker.run()), daemon=True)
         running = Running(worker, thread, codes)

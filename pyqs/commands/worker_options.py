@@ -1,0 +1,166 @@
+"""The options of ``pyqs worker``, in groups, and what a command line said.
+
+Owns: ``WorkerOptions``, the groups of options and their help. Pure parsing: runs before anything is connected or started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from pyqs.commands import options
+from pyqs.config import CEILING_POLICIES, DEFAULT_LEASE, MAX_VISIBILITY, ConnectionConfig, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the command line of a worker said; None is "did not say".
+
+    ``shutdown_timeout`` is seconds or ``math.inf`` for no limit; ``flags`` is the part of ``connection`` that was typed, the
+    rest came from variables. ``working_directory`` is where tasks may be imported from, None for the current one.
+    """
+
+    queues: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    app: str | None = None
+    include: tuple[str, ...] = ()
+    concurrency: int | None = None
+    accept: tuple[str, ...] = ()
+    pickle_allow: tuple[str, ...] = ()
+    burst: bool = False
+    strict: bool = False
+    create_queues: bool | None = None
+    lease: int = DEFAULT_LEASE
+    shutdown_timeout: float | None = None
+    on_ceiling: str = CEILING_POLICIES[0]
+    preload: bool = True
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    log_level: str = "INFO"
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    flags: ConnectionConfig = field(default_factory=ConnectionConfig)
+    batch_size: int = 10
+    prefetch_bound: int | None = None
+    working_directory: str | None = None
+    on_undecodable: Policy = "leave"
+    on_unknown: Policy = "leave"
+    on_refused: Policy = "leave"
+    health: tuple[str, int] | None = None
+    heartbeat_file: str | None = None
+
+
+def options_from(values: dict[str, Any]) -> WorkerOptions:
+    """The command's parsed values as ``WorkerOptions``; raises ConfigError for half a key pair or a bad endpoint."""
+    connection, flags = options.take_connection(values)
+    for name in ("include", "accept", "pickle_allow"):
+        values[name] = options.items(values[name])
+    return WorkerOptions(connection=connection, flags=flags, **values)
+
+
+def message_options(command: options.F) -> options.F:
+    """What may be read out of a message."""
+    return options.together(
+        options.option(
+            "--accept",
+            env="ACCEPT",
+            multiple=True,
+            metavar="TYPES",
+            help="Content types to read: json, yaml, msgpack, pickle-safe, pickle [default: the app's accept_content; without "
+            "an app json, yaml, msgpack, pickle-safe]. 'pickle' lets whoever can write to the queue run code here.",
+        ),
+        options.option(
+            "--pickle-allow",
+            env="PICKLE_ALLOW",
+            multiple=True,
+            metavar="PATTERN",
+            help="Classes that pickle-safe may load too: 'myapp.models.*'. Repeatable.",
+        ),
+    )(command)
+
+
+def life_options(command: options.F) -> options.F:
+    """From the start to the end of a worker, and of what it holds."""
+    return options.together(
+        options.option(
+            "--burst", env="BURST", is_flag=True, help="Drain what is there, then exit 0; 2 when a named queue does not exist."
+        ),
+        options.option(
+            "--strict", env="STRICT", is_flag=True, help="Exit 2 when a named queue does not exist, instead of waiting for it."
+        ),
+        options.option(
+            "--create-queues/--no-create-queues",
+            env="CREATE_QUEUES",
+            default=None,
+            help="Create named queues that are missing [default: as the app says, but not with --strict or --burst; else no].",
+        ),
+        options.option(
+            "--lease",
+            env="LEASE",
+            type=click.IntRange(10, MAX_VISIBILITY),
+            default=DEFAULT_LEASE,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long a message stays hidden if this worker vanishes; renewed while a task runs.",
+        ),
+        options.option(
+            "--shutdown-timeout",
+            env="SHUTDOWN_TIMEOUT",
+            type=options.Seconds(),
+            help="From SIGTERM until running tasks are killed and released [default: 25; with an app none, or its "
+            "worker_soft_shutdown_timeout].",
+        ),
+        options.option(
+            "--on-ceiling",
+            env="ON_CEILING",
+            type=click.Choice(CEILING_POLICIES),
+            default=CEILING_POLICIES[0],
+            show_default=True,
+            help="A task that runs for twelve hours, SQS's limit on hiding a message: keep it while the message is handed out "
+            "again, delete the message now (lost if the task then fails), or kill it and release the message.",
+        ),
+    )(command)
+
+
+def executor_options(command: options.F) -> options.F:
+    """How executors begin and when they are replaced."""
+    return options.together(
+        options.option(
+            "--max-tasks-per-child",
+            env="MAX_TASKS_PER_CHILD",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Replace an executor after so many tasks [default: no end; with an app its worker_max_tasks_per_child].",
+        ),
+        options.option(
+            "--max-memory-per-child",
+            env="MAX_MEMORY_PER_CHILD",
+            type=click.IntRange(min=1),
+            metavar="KIB",
+            help="Replace an executor that uses more memory after a task [default: no limit; with an app its "
+            "worker_max_memory_per_child].",
+        ),
+        options.option(
+            "--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there."
+        ),
+    )(command)
+
+
+def probe_options(command: options.F) -> options.F:
+    """For whoever looks after the process."""
+    return options.together(
+        options.option(
+            "--health",
+            env="HEALTH",
+            type=options.HostPort(),
+            metavar="[HOST:]PORT",
+            help="Answer /healthz, /readyz and /metrics (Prometheus) over HTTP [default host: 127.0.0.1].",
+        ),
+        options.option(
+            "--heartbeat-file",
+            env="HEARTBEAT_FILE",
+            metavar="PATH",
+            help="A file renewed every 5 seconds while the worker is alive, for probes that are a command.",
+        ),
+    )(command)
