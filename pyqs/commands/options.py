@@ -185,7 +185,10 @@ def policy_options(command: F) -> F:
     return command
 
 
-queue_options_help = "A queue: name, glob ('email.*', quoted), URL or ARN. Repeatable; commas separate."
+queue_options_help = (
+    "A queue: name, glob ('email.*', quoted), URL or ARN. Repeatable; commas separate. Behind it, 'email.*:weight=3' for "
+    "three times a share of the executors' time, 'reports:max=2' for at most two that run; the first pattern that matches says."
+)
 
 
 def queue_options(command: F) -> F:

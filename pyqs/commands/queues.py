@@ -28,8 +28,8 @@ from pyqs.queues import Found, Pattern, compile_patterns, discover
 def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, **values: Any) -> int:
     """Print the queues that a worker with the same -Q, -X and -A would consume, then stop.
 
-    One line per queue: its name, what matched it, its URL. Exit code 2 when a queue named literally does not exist, or
-    nothing at all is matched.
+    One line per queue: its name, what matched it, its URL, its options (weight, max). Exit code 2 when a queue named
+    literally does not exist, or nothing at all is matched.
     """
     connection, flags = options.take_connection(values)
     logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
@@ -49,30 +49,32 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
         found = discover(
             sqs,
             patterns,
-            exclude=compile_patterns(exclude),
+            exclude=compile_patterns(exclude, excluding=True),
             prefix_bound=settings.queue_prefix,
             predefined=dict(settings.predefined_queues) or None,
         )
     finally:
         sqs.close()
-    _print(rows(found, patterns, settings.queue_prefix))
+    _print(rows(found))
     for line in complaints(found, patterns):
         print(f"pyqs: {line}", file=sys.stderr)
     return cli.EXIT_USAGE if found.missing or not found.queues else cli.EXIT_OK
 
 
-def rows(found: Found, patterns: Sequence[Pattern], prefix: str = "") -> list[tuple[str, str, str]]:
-    """(queue, the patterns that took it, URL), by name."""
+def rows(found: Found) -> list[tuple[str, str, str, str]]:
+    """(queue, the patterns that took it, URL, its options as ``weight=3 max=2``), by name."""
+    options = found.options()
     listed = []
     for name, url in sorted(found.queues.items()):
-        matched = [pattern.text for pattern in patterns if pattern.matches(name, prefix)]
-        listed.append((name, ", ".join(matched), url))
+        matched = ", ".join(pattern.text for pattern in found.taken_by[name])
+        listed.append((name, matched, url, str(options[name]).replace(":", " ").strip()))
     return listed
 
 
 def complaints(found: Found, patterns: Sequence[Pattern]) -> list[str]:
     """One line for each thing that was asked for and is not consumed, and why."""
     lines = [f"{name}: left alone, {reason}" for name, reason in sorted(found.skipped.items())]
+    lines += [f"{name}: {reason}" for name, reason in sorted(found.overruled().items())]
     for text, near in found.missing.items():
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         lines.append(f"queue {text!r} does not exist{hint}")
@@ -81,7 +83,7 @@ def complaints(found: Found, patterns: Sequence[Pattern]) -> list[str]:
     return lines
 
 
-def _print(listed: Sequence[tuple[str, str, str]]) -> None:
+def _print(listed: Sequence[tuple[str, str, str, str]]) -> None:
     if not sys.stdout.isatty():
         for row in listed:
             print("\t".join(row))
@@ -90,7 +92,7 @@ def _print(listed: Sequence[tuple[str, str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("queue", "matched by", "URL", box=None, header_style="bold", pad_edge=False)
+    table = Table("queue", "matched by", "URL", "options", box=None, header_style="bold", pad_edge=False)
     for row in listed:
         table.add_row(*row)
     Console().print(table)

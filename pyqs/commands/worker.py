@@ -43,8 +43,8 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         ConfigError: no queue and no app to name one, a malformed value.
         BootFailed: the app does not load.
     """
-    patterns = tuple(pattern.text for pattern in compile_patterns(chosen.queues)) if chosen.queues else ()
-    excluded = tuple(pattern.text for pattern in compile_patterns(chosen.exclude)) if chosen.exclude else ()
+    patterns = tuple(str(pattern) for pattern in compile_patterns(chosen.queues)) if chosen.queues else ()
+    excluded = tuple(pattern.text for pattern in compile_patterns(chosen.exclude, excluding=True))
     if not patterns and not chosen.app:
         raise ConfigError(
             "no queue to consume: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names its queues"

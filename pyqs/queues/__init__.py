@@ -1,6 +1,6 @@
 """Queues by name: what a name maps to, what ``-Q`` means, which queues exist.
 
-Owns: the public names of its three modules: ``names`` and ``patterns`` are pure, ``discovery`` asks an ``Sqs``.
+Owns: the public names of its modules: ``names``, ``patterns`` and ``queue_options`` are pure, ``discovery`` asks an ``Sqs``.
 Runs in the parent and in whoever publishes. Never creates a queue.
 """
 
@@ -20,14 +20,17 @@ from pyqs.queues.names import (
     parse_url,
 )
 from pyqs.queues.patterns import Pattern, compile_patterns
+from pyqs.queues.queue_options import PLAIN, QueueOptions
 
 __all__ = [
     "FIFO",
     "MAX_NAME",
+    "PLAIN",
     "DeadLetters",
     "Found",
     "Pattern",
     "QueueAddress",
+    "QueueOptions",
     "canonical_name",
     "check_name",
     "compile_patterns",

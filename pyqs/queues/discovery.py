@@ -20,6 +20,7 @@ from pyqs.clock import boottime
 from pyqs.errors import AccessDenied, ConfigError, QueueNotFound, SqsError
 from pyqs.queues.names import FIFO, canonical_name, name_from_url
 from pyqs.queues.patterns import Pattern
+from pyqs.queues.queue_options import PLAIN, QueueOptions
 
 if TYPE_CHECKING:
     from pyqs.sqs import Sqs
@@ -48,11 +49,26 @@ class Found:
         queues: SQS queue name -> URL.
         missing: each literal (as given) that does not exist -> near matches, best first.
         skipped: each queue that a glob matched and left alone -> why.
+        taken_by: each queue -> the patterns that took it, in the order given; the first one's options are the queue's.
     """
 
     queues: Mapping[str, str]
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    taken_by: Mapping[str, tuple[Pattern, ...]] = field(default_factory=dict)
+
+    def options(self) -> dict[str, QueueOptions]:
+        """Each queue's options."""
+        return {name: self.taken_by[name][0].options if self.taken_by.get(name) else PLAIN for name in self.queues}
+
+    def overruled(self) -> dict[str, str]:
+        """Each queue of which a later pattern says something else than the first -> one line about it."""
+        found = {}
+        for name, (first, *others) in self.taken_by.items():
+            for other in others:
+                if other.options not in (first.options, PLAIN):
+                    found[name] = f"'{other}' does not count for it, because '{first}' is given first"
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +171,10 @@ def discover(
             look.literal(pattern)
     look.globs([pattern for pattern in patterns if pattern.is_glob])
     near = look.near_matches() if suggest and look.missing else {}
-    return Found(look.queues, {text: near.get(text, ()) for text in look.missing}, look.skipped)
+    taken_by = {
+        name: tuple(one for one in patterns if one in look.taken_by.get(name, ())) for name in look.queues
+    }  # fmt: skip
+    return Found(look.queues, {text: near.get(text, ()) for text in look.missing}, look.skipped, taken_by)
 
 
 class _Look:
@@ -177,6 +196,7 @@ class _Look:
         self.queues: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
+        self.taken_by: dict[str, set[Pattern]] = {}
 
     def literal(self, pattern: Pattern) -> None:
         """One name, URL or ARN."""
@@ -186,29 +206,32 @@ class _Look:
         elif self._excluded(name_from_url(url)):
             self.skipped[name_from_url(url)] = "excluded by -X"
         else:
-            self._take(url)
+            self._take(url, (pattern,))
 
     def globs(self, globs: Sequence[Pattern]) -> None:
         """All globs at once: list, match, leave out what no glob takes."""
         candidates: dict[str, str] = {}
+        takers: dict[str, list[Pattern]] = {}
         for logical, url in self._listed(globs) if globs else ():
             name = name_from_url(url)
             matching = [glob for glob in globs if glob.matches(name, self._prefix) or (logical and glob.matches(logical))]
-            if not matching or name in self.queues:
+            reason = self._left_alone(name, matching) if matching else None
+            if not matching or (name in self.queues and reason):
                 continue
-            reason = self._left_alone(name, matching)
             if reason:
                 self.skipped[name] = reason
-            else:
+                continue
+            takers[name] = matching
+            if name not in self.queues:
                 candidates[name] = url
         dead: set[str] = set()
         if candidates and self._predefined is None:
             dead = self._dead_letters.among(self._sqs, {**self.queues, **candidates})
-        for name, url in candidates.items():
-            if name in dead:
+        for name, matching in takers.items():
+            if name not in dead:
+                self._take(candidates.get(name) or self.queues[name], matching)
+            elif name in candidates:
                 self.skipped[name] = "the dead-letter queue of another queue; name it literally to consume it"
-            else:
-                self._take(url)
 
     def near_matches(self) -> dict[str, tuple[str, ...]]:
         """For each missing literal the most similar names; nothing where ListQueues is not allowed."""
@@ -271,8 +294,9 @@ class _Look:
             return "a dead-letter queue by its name; name it literally to consume it"
         return None
 
-    def _take(self, url: str) -> None:
+    def _take(self, url: str, patterns: Iterable[Pattern]) -> None:
         name = name_from_url(url)
+        self.taken_by.setdefault(name, set()).update(patterns)
         if self.queues.setdefault(name, url) != url:
             raise ConfigError(f"two queues are called {name!r}: {self.queues[name]} and {url}; one worker takes one of them")
 

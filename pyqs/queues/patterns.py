@@ -1,7 +1,7 @@
-"""``-Q`` and ``-X`` items: literal names, globs, URLs, ARNs.
+"""``-Q`` and ``-X`` items: literal names, globs, URLs, ARNs, with options behind them.
 
-Owns: ``Pattern`` and the reading of its text. Pure; runs where the command line is read and in the parent's discovery.
-Makes no call to SQS.
+Owns: ``Pattern`` and the reading of its text; what may stand behind it is read in ``queue_options``. Pure; runs where the
+command line is read and in the parent's discovery. Makes no call to SQS.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from functools import lru_cache
 
 from pyqs.errors import ConfigError
 from pyqs.queues.names import CANONICAL, FIFO, QueueAddress, canonical_name, check_name, is_arn, is_url, parse_arn, parse_url
+from pyqs.queues.queue_options import PLAIN, QueueOptions, take_options
 
 _GLOB_CHARACTER = re.compile(r"[*?\[\]]")
-# A colon is no legal character of a name, so what follows one is an option: -Q 'email.*:weight=3:max=2'.
-_OPTION = re.compile(r":(?P<key>[A-Za-z_]+)=(?P<value>[^:]*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,18 @@ class Pattern:
 
     A glob knows ``*``, ``?``, ``[abc]``, ``[a-z]`` and ``[!a]``, matches whole names, and is tried against a queue's
     name as written and as mapped: ``email.*`` matches ``email.send`` and ``email-send``.
+
+    Parameters:
+        text: without options.
+        options: what was written behind it; each queue that it finds has its own.
     """
 
     text: str
+    options: QueueOptions = PLAIN
+
+    def __str__(self) -> str:
+        """As it is given: ``email.*:weight=3``."""
+        return f"{self.text}{self.options}"
 
     @property
     def is_glob(self) -> bool:
@@ -76,16 +84,26 @@ class Pattern:
         return sorted(one for one in found if not any(one != other and one.startswith(other) for other in found))
 
 
-def compile_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
-    """``-Q``/``-X`` values to patterns: comma lists split, spaces around items stripped, doubles dropped, order kept.
+def compile_patterns(texts: Iterable[str], *, excluding: bool = False) -> tuple[Pattern, ...]:
+    """``-Q`` values to patterns: comma lists split, spaces around items stripped, doubles dropped, order kept.
+
+    Parameters:
+        excluding: these are ``-X`` values, which have no options.
 
     Raises:
-        ConfigError: an item is malformed; says which and how.
+        ConfigError: an item is malformed, or is given twice with different options; says which and how.
     """
     found: dict[str, Pattern] = {}
     for text in texts:
         for item in _split(text):
-            found.setdefault(item, _checked(item, text))
+            pattern = _checked(item, text)
+            if excluding and pattern.options != PLAIN:
+                raise ConfigError(f"queue pattern {item!r}: what is excluded has no options; leave {pattern.options} out")
+            first = found.setdefault(pattern.text, pattern)
+            if first.options != pattern.options:
+                raise ConfigError(
+                    f"queue pattern {pattern.text!r} is given twice with different options: {first} and {pattern}"
+                )
     return tuple(found.values())
 
 
@@ -105,23 +123,21 @@ def _split(text: str) -> list[str]:
 def _checked(item: str, given: str) -> Pattern:
     if not item:
         raise ConfigError(f"queue pattern {given!r} has an empty item" if given.strip() else "a queue pattern is empty")
-    pattern = Pattern(item)
+    text, options = take_options(item)
+    pattern = Pattern(text, options)
+    if not text:
+        raise ConfigError(f"queue pattern {item!r} has options and no queue in front of them")
     if pattern.is_address:
         pattern.address()
         return pattern
-    option = _OPTION.search(item)
-    if option:
-        if option["key"] not in {"weight", "min", "max"}:
-            raise ConfigError(f"queue pattern {item!r}: there is no option {option['key']!r} (weight, min, max)")
-        raise ConfigError(f"queue pattern {item!r}: {option['key']}= is not available yet in this version; leave it out")
-    if any(char.isspace() for char in item):
+    if any(char.isspace() for char in text):
         raise ConfigError(f"queue pattern {item!r} has a space in it; separate names by commas or give -Q again")
     if pattern.is_glob:
-        problem = _glob_problem(item)
+        problem = _glob_problem(text)
         if problem:
             raise ConfigError(f"queue pattern {item!r} is malformed: {problem}")
     else:
-        check_name(canonical_name(item))
+        check_name(canonical_name(text))
     return pattern
 
 

@@ -1,15 +1,16 @@
 """Deliveries that wait in the worker for an executor, fair between queues, in order within a FIFO group.
 
-Owns: the waiting deliveries per queue and the groups that may not start another. Used by the pool thread only. Never
-talks to SQS or to an executor.
+Owns: the waiting deliveries per queue and the groups that may not start another; ``Shares`` says whose turn it is. Used by the
+pool thread only. Never talks to SQS or to an executor.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from pyqs.message import Delivery
+from pyqs.worker.shares import Shares
 
 
 def group_of(delivery: Delivery) -> tuple[str, str] | None:
@@ -18,11 +19,11 @@ def group_of(delivery: Delivery) -> tuple[str, str] | None:
 
 
 class Buffer:
-    """What waits. ``next`` proposes, ``take`` removes, ``gone`` says that an executor no longer holds it."""
+    """What waits. ``candidates`` proposes, ``take`` removes, ``gone`` says that an executor no longer holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: Shares | None = None) -> None:
+        self._shares = Shares() if shares is None else shares
         self._queues: dict[str, deque[Delivery]] = {}
-        self._in_executors: Counter[str] = Counter()
         self._turns: dict[str, int] = {}
         self._turn = 0
         #: Groups of which one delivery runs, or whose last verdict is not carried out yet.
@@ -38,40 +39,54 @@ class Buffer:
     def add(self, deliveries: Iterable[Delivery]) -> None:
         """New ones, behind the others of their queue."""
         for one in deliveries:
-            self._queues.setdefault(one.queue, deque()).append(one)
+            self._waiting(one.queue).append(one)
 
     def put_back(self, deliveries: Iterable[Delivery]) -> None:
         """Ones that were out already: they come first, in the order given."""
         for one in reversed(list(deliveries)):
-            self._queues.setdefault(one.queue, deque()).appendleft(one)
+            self._waiting(one.queue).appendleft(one)
+
+    def _waiting(self, queue: str) -> deque[Delivery]:
+        waiting = self._queues.get(queue)
+        if waiting is None:
+            waiting = self._queues[queue] = deque()
+            if not self._shares.out(queue):
+                self._shares.join(queue)
+        return waiting
 
     def candidates(self) -> Iterator[Delivery]:
-        """The next delivery of each queue, the queue that has least in the executors first."""
+        """The next delivery of each queue that may start another, the queue first that has had least of its share."""
         if len(self._queues) > 1:
-            order = sorted(self._queues, key=lambda queue: (self._in_executors[queue], self._turns.get(queue, 0)))
+            order = sorted(self._queues, key=lambda queue: (self._shares.clock(queue), self._turns.get(queue, 0)))
         else:
             order = list(self._queues)
         for queue in order:
+            if not self._shares.may_start(queue):
+                continue
             for one in self._queues[queue]:
                 if group_of(one) not in self._busy:
                     yield one
                     break
 
-    def take(self, delivery: Delivery) -> None:
-        """It goes to an executor."""
+    def take(self, delivery: Delivery, seconds: float | None = None) -> None:
+        """It goes to an executor, where it is thought to take so long."""
         self.remove(delivery)
-        self._in_executors[delivery.queue] += 1
+        self._shares.begin(delivery, seconds)
         self._turn += 1
         self._turns[delivery.queue] = self._turn
         group = group_of(delivery)
         if group is not None:
             self._busy.add(group)
 
-    def gone(self, delivery: Delivery) -> None:
-        """No executor holds it any more. Its FIFO group stays busy until ``free``."""
-        self._in_executors[delivery.queue] -= 1
-        if not self._in_executors[delivery.queue]:
-            del self._in_executors[delivery.queue]
+    def gone(self, delivery: Delivery, seconds: float | None = None) -> None:
+        """No executor holds it any more, after so many seconds. Its FIFO group stays busy until ``free``."""
+        self._shares.end(delivery, seconds)
+
+    def blocked(self, queue: str) -> int:
+        """How many of a FIFO queue wait for an earlier one of their group."""
+        waiting = self._queues.get(queue, ())
+        groups = {group_of(one) for one in waiting}
+        return len(waiting) - len(groups - self._busy)
 
     def free(self, delivery: Delivery) -> None:
         """The next of its group may start."""

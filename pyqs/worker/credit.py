@@ -4,18 +4,25 @@ Owns: what each queue's tasks take (a moving average), what is held and what is 
 Fetchers wait in ``acquire``; the pool reports ends. For any thread. Never talks to SQS and never looks at a message.
 
 The unit is an executor's time. A delivery whose queue's tasks take ``d`` seconds weighs ``1 / (1 + 0.1 / d)``, so that an
-executor and its share of the buffer hold one delivery while tasks are long, and about 100 ms of work while they are short.
+executor and its share of the buffer hold one delivery while tasks are long, and about 100 ms of work while they are short. One
+that turns out to be long weighs a whole executor while it runs.
+
+There may be a thousand queues, and a task may end a thousand times a second: what is held is summed up as it changes, and the
+waiting queues are gone through only when there is room for the least demanding of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pyqs.clock import boottime
 from pyqs.config import MAX_BATCH
+from pyqs.queues import QueueOptions
+from pyqs.worker.shares import UNKNOWN, Shares
 
 #: Seconds of work that may wait beside what runs (design decision 4).
 SOON = 0.1
@@ -27,6 +34,10 @@ SHORTEST = 0.001
 CLAIM = 0.25
 #: Deliveries of one queue whose verdicts may wait for SQS before nothing more is received from it.
 BACKLOG = 2000
+#: Seconds after which is looked again whether those have become fewer: nobody says so.
+RECHECK = 0.1
+_NEVER = float("inf")
+_ROUNDING = 1e-9
 
 
 @dataclass(eq=False, slots=True)
@@ -36,23 +47,36 @@ class Grant:
     queue: str
     count: int
     at: float
+    #: It counts as if it would bring all it asked for.
+    fresh: bool = True
 
 
 @dataclass(eq=False, slots=True)
 class _Queue:
+    name: str
     held: int = 0
+    #: Of those: run for long already; cannot start, because an earlier one of their FIFO group runs here.
+    long: int = 0
+    blocked: int = 0
+    #: Messages that fresh grants, and all open grants, may bring.
+    claimed: int = 0
+    asked: int = 0
     duration: float | None = None
     #: Failing heads of FIFO groups: message id -> boot-time second until which one message is received at a time.
     narrow: dict[str, float] = field(default_factory=dict)
+    #: What it adds to the whole load, as last summed up.
+    load: float = 0.0
+    waiters: deque[_Waiter] = field(default_factory=deque)
 
     @property
-    def weight(self) -> float:
+    def unit(self) -> float:
+        """What one delivery weighs."""
         return 1.0 if self.duration is None else 1.0 / (1.0 + SOON / self.duration)
 
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    queue: str
+    queue: _Queue
     most: int
     turn: int
     condition: threading.Condition
@@ -70,15 +94,24 @@ class Credit:
     def __init__(
         self, *, bound: int | None = None, backlog: Callable[[str], int] = lambda _: 0, clock: Callable[[], float] = boottime
     ) -> None:
+        self.shares = Shares()
         self._bound = bound
         self._backlog = backlog
         self._clock = clock
         self._lock = threading.Lock()
         self._queues: dict[str, _Queue] = {}
-        self._grants: set[Grant] = set()
-        self._waiters: list[_Waiter] = []
+        #: Grants that were fresh when last looked at, oldest first.
+        self._fresh: deque[Grant] = deque()
+        #: All waiters, longest waiting first; the first keeps the time for all.
+        self._line: OrderedDict[int, _Waiter] = OrderedDict()
+        self._waiting: dict[str, _Queue] = {}
         self._turns = itertools.count()
         self._executors = 0
+        self._load = 0.0
+        self._held = 0
+        self._claimed = 0
+        #: With less room than this no waiting queue can be given anything.
+        self._least_room = 0.0
 
     # -- fetchers -------------------------------------------------------------------------------------------------
 
@@ -86,37 +119,58 @@ class Credit:
         """Wait for leave to receive up to ``most`` messages; None after ``timeout`` seconds or when stopping."""
         deadline = self._clock() + timeout
         with self._lock:
-            waiter = _Waiter(queue, most, next(self._turns), threading.Condition(self._lock))
-            self._waiters.append(waiter)
-            self._hand_out()
+            state = self._queue(queue)
+            waiter = _Waiter(state, most, next(self._turns), threading.Condition(self._lock))
+            self._line[waiter.turn] = waiter
+            state.waiters.append(waiter)
+            self._waiting[queue] = state
+            self._hand_out(state)
             while waiter.grant is None:
                 now = self._clock()
                 if stopping.is_set() or now >= deadline:
-                    self._waiters.remove(waiter)
+                    self._leave(waiter)
                     return None
-                claims = [grant.at + CLAIM for grant in self._grants if grant.at + CLAIM > now]
-                waiter.condition.wait(min([deadline, *claims]) - now)
+                waiter.condition.wait(self._next_look(waiter, deadline) - now)
                 if waiter.grant is None:
-                    self._hand_out()
+                    self._hand_out(state)
             return waiter.grant
 
     def received(self, grant: Grant, count: int) -> None:
         """The receive has answered, with ``count`` deliveries that are held from now on."""
         with self._lock:
-            self._grants.discard(grant)
-            self._queue(grant.queue).held += count
-            self._hand_out()
+            state = self._queue(grant.queue)
+            self._stale(grant, state)
+            state.asked -= grant.count
+            state.held += count
+            self._held += count
+            self._weigh(state)
+            self._hand_out(state)
 
     def hungry(self, queue: str) -> bool:
         """Whether one more receive at the same time would be of use."""
         with self._lock:
-            return self._available(queue) >= self._least(queue)
+            self._expire()
+            state = self._queue(queue)
+            return self._available(state) >= self._least(state)
+
+    def polls(self, queue: str) -> bool:
+        """Whether a receive of this queue is open: what is released now may come back at once."""
+        with self._lock:
+            return self._queue(queue).asked > 0
 
     def wake(self) -> None:
         """Let every waiter look whether it should stop."""
         with self._lock:
-            for waiter in self._waiters:
+            for waiter in self._line.values():
                 waiter.condition.notify()
+
+    # -- discovery ------------------------------------------------------------------------------------------------
+
+    def learn(self, options: Mapping[str, QueueOptions]) -> None:
+        """These are the queues and their options now."""
+        with self._lock:
+            self.shares.learn(options)
+            self._hand_out(None)
 
     # -- the pool -------------------------------------------------------------------------------------------------
 
@@ -124,17 +178,39 @@ class Credit:
         """So many executors are ready now."""
         with self._lock:
             self._executors = count
-            self._hand_out()
+            self._hand_out(None)
 
-    def ended(self, queue: str, seconds: float | None = None) -> None:
-        """One delivery is no longer held; its task ran ``seconds``, None if it did not run to an end."""
+    def ended(self, queue: str, seconds: float | None = None, *, long: bool = False) -> None:
+        """One delivery is no longer held; its task ran ``seconds``, None if it did not run to an end.
+
+        ``long``: ``lasts`` was told of it.
+        """
         with self._lock:
             state = self._queue(queue)
             state.held -= 1
+            self._held -= 1
+            state.long -= long
             if seconds is not None:
                 sample = max(seconds, SHORTEST)
                 state.duration = sample if state.duration is None else state.duration + ALPHA * (sample - state.duration)
-            self._hand_out()
+            self._weigh(state)
+            self._hand_out(state)
+
+    def lasts(self, queue: str) -> None:
+        """The task of one delivery, whatever its queue's average says, runs for long: it takes up a whole executor."""
+        with self._lock:
+            state = self._queue(queue)
+            state.long += 1
+            self._weigh(state)
+
+    def blocked(self, queue: str, count: int) -> None:
+        """So many deliveries of this FIFO queue wait for earlier ones of their groups: they need no executor now."""
+        with self._lock:
+            state = self._queue(queue)
+            if state.blocked != count:
+                state.blocked = count
+                self._weigh(state)
+                self._hand_out(state)
 
     def duration(self, queue: str) -> float | None:
         """Seconds that this queue's tasks take, None while nothing was measured."""
@@ -155,61 +231,145 @@ class Credit:
     def held(self) -> int:
         """Deliveries held in all."""
         with self._lock:
-            return sum(state.held for state in self._queues.values())
+            return self._held
 
-    # -- with the lock held ---------------------------------------------------------------------------------------
+    # -- with the lock held: sums ---------------------------------------------------------------------------------
 
     def _queue(self, name: str) -> _Queue:
-        return self._queues.setdefault(name, _Queue())
+        state = self._queues.get(name)
+        if state is None:
+            state = self._queues[name] = _Queue(name)
+        return state
 
-    def _claimed(self) -> dict[str, int]:
+    def _weigh(self, state: _Queue) -> None:
+        """Sum up anew what this queue's deliveries and claims weigh."""
+        load = state.long + max(0, state.held - state.long - state.blocked + state.claimed) * state.unit
+        self._load += load - state.load
+        state.load = load
+        if not self._held and not self._claimed:
+            self._load = 0.0  # what rounding has left
+
+    def _stale(self, grant: Grant, state: _Queue) -> None:
+        """It counts as a claim no longer."""
+        if grant.fresh:
+            grant.fresh = False
+            state.claimed -= grant.count
+            self._claimed -= grant.count
+
+    def _expire(self) -> None:
         now = self._clock()
-        claimed: dict[str, int] = {}
-        for grant in self._grants:
-            if now - grant.at < CLAIM:
-                claimed[grant.queue] = claimed.get(grant.queue, 0) + grant.count
-        return claimed
+        while self._fresh and (not self._fresh[0].fresh or self._fresh[0].at + CLAIM <= now):
+            grant = self._fresh.popleft()
+            if grant.fresh:
+                state = self._queue(grant.queue)
+                self._stale(grant, state)
+                self._weigh(state)
+                self._look_at(state)
 
-    def _available(self, queue: str) -> int:
+    def _available(self, state: _Queue) -> int:
         """How many more deliveries of this queue may be asked for."""
-        if self._backlog(queue) >= BACKLOG:
+        if self._backlog(state.name) >= BACKLOG:
             return 0
-        claimed = self._claimed()
-        load = sum(state.held * state.weight for state in self._queues.values() if state.held)
-        load += sum(count * self._queue(name).weight for name, count in claimed.items())
-        state = self._queue(queue)
-        count = int((self._executors - load) / state.weight + 1e-9)
+        unit = state.unit
+        count = int((self._executors - self._load - state.blocked * unit) / unit + _ROUNDING)
+        most = self.shares.options(state.name).max
+        if most is not None:
+            count = min(count, int(min(most, self._executors) / unit + _ROUNDING) - state.held - state.asked)
         if self._bound is not None:
-            held = sum(one.held for one in self._queues.values()) + sum(claimed.values())
-            count = min(count, self._bound - held)
+            count = min(count, self._bound - self._held - self._claimed)
         if state.narrow:
             now = self._clock()
             state.narrow = {head: until for head, until in state.narrow.items() if until > now}
             count = min(count, 1) if state.narrow else count
         return count
 
-    def _least(self, queue: str) -> int:
+    def _least(self, state: _Queue) -> int:
         """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait."""
-        state = self._queue(queue)
-        whole = int(self._executors / state.weight)
+        if not state.held or state.narrow:
+            return 1
+        most = self.shares.options(state.name).max
+        executors = self._executors if most is None else min(self._executors, most)
+        whole = int(executors / state.unit)
         if self._bound is not None:
             whole = min(whole, self._bound)
-        waiting = whole - self._executors
-        return max(1, min(MAX_BATCH, waiting // 2)) if state.held and not state.narrow else 1
+        return max(1, min(MAX_BATCH, (whole - executors) // 2))
 
-    def _hand_out(self) -> None:
-        """Give what there is to whoever holds least, then to whoever has waited longest."""
-        while self._waiters:
-            queues = {waiter.queue for waiter in self._waiters}
-            able = {queue: count for queue in queues if (count := self._available(queue)) >= self._least(queue)}
+    # -- with the lock held: the waiters --------------------------------------------------------------------------
+
+    def _next_look(self, waiter: _Waiter, deadline: float) -> float:
+        """When it looks by itself; the first in line when claims run out, too, and whether a backlog has gone down."""
+        if next(iter(self._line.values())) is not waiter:
+            return deadline
+        self._expire()
+        moments = [deadline]
+        if self._fresh:
+            moments.append(self._fresh[0].at + CLAIM)
+        if any(self._backlog(name) >= BACKLOG for name in self._waiting):
+            moments.append(self._clock() + RECHECK)
+            self._least_room = 0.0
+        return min(moments)
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """It waits no longer. Who is first in line now keeps the time."""
+        del self._line[waiter.turn]
+        state = waiter.queue
+        state.waiters.remove(waiter)
+        if not state.waiters:
+            del self._waiting[state.name]
+        if self._line:
+            next(iter(self._line.values())).condition.notify()
+
+    def _room(self, state: _Queue) -> float:
+        """What must be free before this queue can be given anything."""
+        return (self._least(state) + state.blocked) * state.unit
+
+    def _look_at(self, state: _Queue) -> None:
+        """It may be its turn, as soon as there is room."""
+        if state.waiters:
+            self._least_room = min(self._least_room, self._room(state))
+
+    def _hand_out(self, changed: _Queue | None) -> None:
+        """Give what there is to whoever has had least, then to whoever has waited longest.
+
+        Parameters:
+            changed: the one queue of which anything but the whole load is new; None when all may want to be looked at.
+        """
+        self._expire()
+        if changed is None or self._bound is not None:  # the bound is common to all
+            self._least_room = 0.0
+        else:
+            self._look_at(changed)
+        while self._waiting and self._executors - self._load + _ROUNDING >= self._least_room:
+            able = {name: count for name, one in self._waiting.items() if (count := self._available(one)) >= self._least(one)}
             if not able:
+                room = self._executors - self._load
+                # Where there is room enough, something else is in the way, and its end is reported with the queue's name.
+                rooms = {name: self._room(one) for name, one in self._waiting.items()}
+                self._least_room = min((need for need in rooms.values() if need > room + _ROUNDING), default=_NEVER)
+                if any(self._backlog(name) >= BACKLOG for name, need in rooms.items() if need <= room + _ROUNDING):
+                    next(iter(self._line.values())).condition.notify()  # but this one nobody reports: it keeps the time
                 return
+            state = self._queues[min(able, key=self._place)]
             # Several queues want some: none takes it all.
-            share = len(able)
-            candidates = [waiter for waiter in self._waiters if waiter.queue in able]
-            waiter = min(candidates, key=lambda one: (self._queue(one.queue).held, one.turn))
-            count = max(1, min(waiter.most, -(-able[waiter.queue] // share)))
-            waiter.grant = Grant(waiter.queue, count, self._clock())
-            self._grants.add(waiter.grant)
-            self._waiters.remove(waiter)
-            waiter.condition.notify()
+            weights = sum(map(self.shares.weight, able)) / self.shares.weight(state.name)
+            waiter = state.waiters[0]
+            count = max(1, min(waiter.most, -int(-able[state.name] // weights)))
+            self._grant(waiter, count)
+
+    def _place(self, name: str) -> tuple[float, int]:
+        """Its place among the queues that want some: by what it has had, and will have with what waits for it here."""
+        state = self._queues[name]
+        ahead = max(0, state.held - self.shares.out(name)) + state.claimed
+        cost = UNKNOWN if state.duration is None else state.duration
+        return self.shares.clock(name) + ahead * cost / self.shares.weight(name), state.waiters[0].turn
+
+    def _grant(self, waiter: _Waiter, count: int) -> None:
+        state = waiter.queue
+        grant = waiter.grant = Grant(state.name, count, self._clock())
+        self._fresh.append(grant)
+        state.claimed += count
+        state.asked += count
+        self._claimed += count
+        self._weigh(state)
+        waiter.condition.notify()
+        self._leave(waiter)

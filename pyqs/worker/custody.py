@@ -44,7 +44,7 @@ class Custody:
         self._credit = credit
         self._facts = facts
         self._later = later
-        self._buffer = Buffer()
+        self._buffer = Buffer(credit.shares)
         #: The worker stops: only what is on its last life still starts.
         self.draining = False
         #: Nothing starts any more.
@@ -76,7 +76,7 @@ class Custody:
 
     def give_back(self, delivery: Delivery) -> None:
         """An executor held it and has not started it."""
-        self._buffer.gone(delivery)
+        self._buffer.gone(delivery, 0.0)
         self._buffer.free(delivery)
         if self._may_start(delivery):
             self._buffer.put_back((delivery,))
@@ -98,7 +98,7 @@ class Custody:
         if start_before is None:
             self.drop(delivery)
         else:
-            self._buffer.take(delivery)
+            self._buffer.take(delivery, self._credit.duration(delivery.queue))
         return start_before
 
     # -- out ------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Custody:
         self, delivery: Delivery, verdict: Verdict, follow_ups: Sequence[FollowUp] = (), seconds: float | None = None
     ) -> None:
         """Its task has ended, after ``seconds`` if it ran to an end."""
-        self._buffer.gone(delivery)
+        self._buffer.gone(delivery, seconds)
         if group_of(delivery) is None:
             self._acker.settle(delivery, verdict, follow_ups)
         else:  # the next of its group waits until this verdict is carried out

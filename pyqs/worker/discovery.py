@@ -55,13 +55,14 @@ class Discovery(Service):
         self._on_found = on_found
         self._on_failed = on_failed
         self._patterns: list[Pattern] = list(compile_patterns(config.queues))
-        self._exclude: list[Pattern] = list(compile_patterns(config.exclude)) if config.exclude else []
+        self._exclude: list[Pattern] = list(compile_patterns(config.exclude, excluding=True))
         self._dead_letters = DeadLetters()
         self._backoff = NetworkBackoff()
         self._hurry = threading.Event()
         self._missing: set[str] = set()
         self._absent: set[str] = set()
         self._skipped: set[str] = set()
+        self._overruled: set[str] = set()
         self._failure = ""
         self._first = True
         #: Queues that do not exist any more, and when that was noticed.
@@ -123,7 +124,7 @@ class Discovery(Service):
         now = boottime()
         self._gone = {name: at for name, at in self._gone.items() if now - at < GONE}
         queues = {name: url for name, url in found.queues.items() if name not in self._gone}
-        added, dropped = self._fetchers.sync(queues)
+        added, dropped = self._fetchers.sync(queues, found.options())
         if not self._first:
             for name in added:
                 log.info("queue %s: consuming", name)
@@ -177,6 +178,10 @@ class Discovery(Service):
             if name not in self._skipped:
                 log.info("queue %s: not consumed: %s", name, why)
         self._skipped = set(found.skipped)
+        for name, why in found.overruled().items():
+            if name not in self._overruled:
+                log.warning("queue %s: %s", name, why)
+        self._overruled = set(found.overruled())
         if not found.queues and self._first:
             log.warning("no queue to consume yet; new ones are looked for")
 

@@ -10,8 +10,10 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pyqs.clock import boottime
+from pyqs.queues import PLAIN, QueueOptions
 from pyqs.worker.fetcher import Fetcher, QueueState, Tools, longest_wait
 
 log = logging.getLogger(__name__)
@@ -57,9 +59,12 @@ class Fetchers:
         with self._lock:
             return sorted(self._groups)
 
-    def sync(self, queues: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        """Receive from exactly these (name -> URL); the names that were added and those that were dropped."""
+    def sync(
+        self, queues: Mapping[str, str], options: Mapping[str, QueueOptions] = MappingProxyType({})
+    ) -> tuple[list[str], list[str]]:
+        """Receive from exactly these (name -> URL), with these options; the names that were added, and those dropped."""
         self._tools.facts.learn(queues)
+        self._tools.credit.learn({name: options.get(name, PLAIN) for name in queues})
         with self._lock:
             if self._stopped:
                 return [], []

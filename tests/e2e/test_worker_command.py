@@ -285,11 +285,13 @@ def test_queues_prints_what_a_worker_would_consume(project: Any, queues: Any) ->
     for name in ("email-send", "email-read", "sms", "email-dlq"):
         queues.create(name)
     queues.create("email.fifo", FifoQueue="true")
-    done = project.run("queues", "-Q", "email.*", "-Q", "sms", "-X", "email-read")
+    done = project.run("queues", "-Q", "email.*:weight=3:max=2", "-Q", "sms,email-send:max=9", "-X", "email-read")
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [row[:2] for row in rows] == [["email-send", "email.*"], ["sms", "sms"]]
+    assert [row[:2] for row in rows] == [["email-send", "email.*, email-send"], ["sms", "sms"]]
     assert rows[0][2].endswith("/email-send")
+    assert [row[3] for row in rows] == ["weight=3 max=2", ""]
+    assert "'email-send:max=9' does not count for it, because 'email.*:weight=3:max=2' is given first" in done.stderr
     for name in ("email-dlq", "email-read", "email.fifo"):
         assert name in done.stderr
 

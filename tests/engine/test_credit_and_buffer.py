@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from pyqs.queues import QueueOptions
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit
+from pyqs.worker.shares import Shares
 
 
 def ask(credit: Credit, queue: str, most: int = 10) -> int:
@@ -144,3 +146,74 @@ def test_a_burst_counts_only_receives_begun_after_the_last_event() -> None:
     assert not burst.drained(["a", "b"])
     burst.answered("b", boottime(), 3)
     assert not burst.drained(["a"])
+
+
+def test_a_queue_with_a_limit_has_no_more_in_executors_and_lets_others_pass(make_delivery: Any) -> None:
+    shares = Shares()
+    shares.learn({"a": QueueOptions(max=1), "b": QueueOptions()})
+    buffer = Buffer(shares)
+    a1, a2, b1 = make_delivery("a"), make_delivery("a"), make_delivery("b")
+    buffer.add([a1, a2, b1])
+    assert list(buffer.candidates()) == [a1, b1]
+    buffer.take(a1)
+    assert list(buffer.candidates()) == [b1]
+    buffer.gone(a1, 0.0)
+    buffer.put_back([a1])
+    assert [one.queue for one in buffer.candidates()].count("a") == 1
+    buffer.take(a1)
+    buffer.gone(a1, 3.0)
+    assert a2 in list(buffer.candidates())
+
+
+def test_a_queue_whose_task_runs_and_runs_does_not_get_the_next_executor(make_delivery: Any) -> None:
+    buffer = Buffer(shares := Shares())
+    long, short = make_delivery("long"), make_delivery("short")
+    buffer.add([long, short])
+    buffer.take(long, 0.05)
+    buffer.take(short, 0.05)
+    buffer.add([make_delivery("long"), make_delivery("short")])
+    shares.runs(long, 10.0)
+    for _ in range(100):
+        one = next(iter(buffer.candidates()))
+        assert one.queue == "short"
+        buffer.take(one, 0.05)
+        buffer.gone(one, 0.05)
+        buffer.add([make_delivery("short")])
+
+
+def test_nothing_is_saved_up_while_there_is_no_work(make_delivery: Any) -> None:
+    buffer = Buffer(Shares())
+    for _ in range(1000):
+        one = make_delivery("busy")
+        buffer.add([one])
+        buffer.take(one, 1.0)
+        buffer.gone(one, 1.0)
+    for queue in ("busy", "new"):
+        buffer.add([make_delivery(queue) for _ in range(20)])
+    taken = []
+    for _ in range(20):
+        one = next(iter(buffer.candidates()))
+        buffer.take(one, 1.0)
+        buffer.gone(one, 1.0)
+        taken.append(one.queue)
+    assert 9 <= taken.count("new") <= 11
+
+
+def test_what_waits_for_its_group_is_counted(make_delivery: Any) -> None:
+    buffer = Buffer()
+    a1, a2, a3, b1, b2 = (make_delivery("jobs.fifo", group) for group in "aaabb")
+    buffer.add([a1, a2, a3, b1, b2])
+    assert buffer.blocked("jobs.fifo") == 3
+    buffer.take(a1)
+    assert buffer.blocked("jobs.fifo") == 3
+    assert buffer.blocked("other.fifo") == 0
+
+
+def test_what_waits_for_its_group_takes_nothing_from_other_queues(clock: Any) -> None:
+    credit = Credit(clock=clock)
+    credit.executors(4)
+    assert ask(credit, "jobs.fifo", 4) == 4
+    assert ask(credit, "other") == 0
+    credit.blocked("jobs.fifo", 3)
+    assert ask(credit, "jobs.fifo") == 0, "of its own it holds enough"
+    assert ask(credit, "other") == 3

@@ -266,3 +266,22 @@ def test_two_queues_of_one_name_are_refused() -> None:
 def test_thousands_of_queues() -> None:
     sqs = FakeSqs(*(f"email-{n}" for n in range(3000)), *(f"other-{n}" for n in range(3000)))
     assert len(find(sqs, "email.*").queues) == 3000
+
+
+def test_the_first_pattern_that_matches_says_what_a_queue_may_have() -> None:
+    sqs = FakeSqs("email-send", "email-read", "sms", "sms.fifo")
+    patterns = compile_patterns(["email-read:max=1", "email.*:weight=3", "*:max=7,email-send:max=9,sms.fifo:weight=2"])
+    found = discover(sqs, patterns)
+    assert {name: str(options) for name, options in found.options().items()} == {
+        "email-read": ":max=1",
+        "email-send": ":weight=3",
+        "sms": ":max=7",
+        "sms.fifo": ":weight=2",  # which '*' would not have taken
+    }
+    assert sorted(found.overruled()) == ["email-read", "email-send"]
+    assert "'email-send:max=9' does not count" in found.overruled()["email-send"]
+
+
+def test_options_belong_to_queues_given_by_address_too() -> None:
+    found = discover(FakeSqs(), compile_patterns([BASE + "jobs:max=2", "arn:aws:sqs:us-east-1:123456789012:mail:weight=2"]))
+    assert {name: str(options) for name, options in found.options().items()} == {"jobs": ":max=2", "mail": ":weight=2"}

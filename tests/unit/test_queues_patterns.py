@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyqs.errors import ConfigError
-from pyqs.queues import Pattern, canonical_name, compile_patterns
+from pyqs.queues import Pattern, QueueOptions, canonical_name, compile_patterns
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,22 @@ def test_urls_and_arns_are_addresses() -> None:
         ("send email", ["'send email'", "space"]),
         ("a" * 81, ["81"]),
         ("café", ["'é'"]),
-        ("email.*:weight=3:max=2", ["max=", "not available yet"]),
-        ("email.*:max=2", ["max=", "not available yet"]),
+        ("email.*:min=1", ["min=", "idle", "weight="]),
         ("email.*:speed=2", ["no option 'speed'"]),
+        ("email.*:max=2:max=3", ["max=", "twice"]),
+        ("email.*:max=0", ["max=", "'0'"]),
+        ("email.*:max=1.5", ["max=", "'1.5'"]),
+        ("email.*:max=", ["max=", "''"]),
+        ("email.*:weight=0", ["weight=", "0.001 to 1000", "'0'"]),
+        ("email.*:weight=nan", ["weight=", "'nan'"]),
+        ("email.*:weight=1_0", ["weight=", "'1_0'"]),
+        ("email.*:weight=-1", ["weight=", "'-1'"]),
+        ("email.*:weight=1e3", ["weight=", "'1e3'"]),
+        ("email:max", ["max needs a value"]),
+        (":max=2", ["no queue in front"]),
+        ("a,a:max=2", ["twice with different options", "a:max=2"]),
+        ("q[:weight=3", ["never closed"]),
+        ("https://host/q:max=2", ["no queue URL"]),
         ("https://host", ["no queue URL"]),
         ("arn:aws:s3:::bucket", ["no queue ARN"]),
     ],
@@ -132,3 +145,70 @@ def test_any_text_compiles_to_patterns_that_match_or_is_refused(text) -> None:
         return
     for pattern in patterns:
         assert pattern.matches("a-b") in (True, False)
+
+
+_ADDRESSES = [
+    "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs",
+    "http://127.0.0.1:4566/000000000000/jobs",
+    "https://localhost:4566/000000000000/jobs.fifo",
+    "arn:aws:sqs:eu-west-1:123456789012:jobs",
+    "arn:aws-cn:sqs:cn-north-1:123456789012:jobs.fifo",
+]
+_texts = st.one_of(
+    st.sampled_from(_ADDRESSES),
+    st.from_regex(r"[a-z][a-z0-9._-]{0,20}", fullmatch=True),
+    st.from_regex(r"[a-z.]{0,8}(\*|\?|\[[a-z:.=]{1,4}\]|\[![0-9]-9\])[a-z.*]{0,8}", fullmatch=True),
+)
+_options = st.builds(
+    QueueOptions,
+    st.one_of(st.just(1.0), st.integers(1, 1_000_000).map(lambda thousandths: thousandths / 1000)),
+    st.one_of(st.none(), st.integers(1, 999_999)),
+)
+
+
+@given(_texts, _options)
+def test_a_pattern_is_read_back_as_it_is_written(text, options) -> None:
+    (read,) = compile_patterns([str(Pattern(text, options))])
+    assert (read.text, read.options) == (text, options)
+    assert compile_patterns([str(read)]) == (read,)
+    plain = Pattern(text)
+    assert (read.is_glob, read.is_address) == (plain.is_glob, plain.is_address)
+    if not read.is_glob:
+        assert read.name() == plain.name()
+
+
+@given(_texts, _options)
+def test_options_come_in_any_order(text, options) -> None:
+    most = f":max={options.max}" if options.max is not None else ""
+    turned = f"{text}{most}:weight={options.weight}"
+    assert compile_patterns([turned])[0] == Pattern(text, options)
+
+
+@given(st.lists(st.tuples(_texts, _options), min_size=1, max_size=4, unique_by=lambda one: one[0]))
+def test_a_comma_list_is_the_same_as_options_given_again(items) -> None:
+    texts = [str(Pattern(*item)) for item in items]
+    assert compile_patterns([", ".join(texts)]) == compile_patterns(texts) == tuple(Pattern(*item) for item in items)
+
+
+@given(
+    st.sampled_from([*_ADDRESSES, "email.*", "jobs", "q[a:b]*"]),
+    st.lists(
+        st.tuples(st.sampled_from(["weight", "max", "min", "speed"]), st.text("0123456789.:=[]-e ", max_size=6)), max_size=3
+    ),
+)
+def test_any_options_are_read_or_refused_and_nothing_of_them_gets_into_the_name(text, options) -> None:
+    given_text = text + "".join(f":{key}={value}" for key, value in options)
+    try:
+        (pattern,) = compile_patterns([given_text])
+    except ConfigError:
+        return
+    if not any(set(value) & set(":[]") for _, value in options):
+        assert pattern.text == text
+        assert 0.001 <= pattern.options.weight <= 1000
+        assert pattern.options.max is None or pattern.options.max >= 1
+
+
+def test_what_is_excluded_has_no_options() -> None:
+    assert [one.text for one in compile_patterns(["a, b*"], excluding=True)] == ["a", "b*"]
+    with pytest.raises(ConfigError, match="has no options; leave :max=2 out"):
+        compile_patterns(["a:max=2"], excluding=True)

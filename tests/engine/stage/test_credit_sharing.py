@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from pyqs.message import Delivery, ReceivedMessage
+from pyqs.queues import QueueOptions
+from pyqs.worker.buffer import Buffer
 from pyqs.worker.credit import CLAIM, Credit, Grant
 
 
@@ -73,7 +78,7 @@ def test_queues_that_want_some_at_the_same_time_share_it(clock: Clock, until: An
     credit.executors(4)
     hold(credit, "busy", 4)
     threads = [wait("busy"), wait("calm")]
-    until(lambda: len(credit._waiters) == 2)
+    until(lambda: len(credit._line) == 2)
     credit.executors(10)
     for thread in threads:
         thread.join(5)
@@ -97,7 +102,7 @@ def test_the_queue_that_holds_less_comes_first(clock: Clock, until: Any) -> None
     credit.executors(4)
     hold(credit, "busy", 4)
     threads = [wait("busy"), wait("calm")]
-    until(lambda: len(credit._waiters) == 2)
+    until(lambda: len(credit._line) == 2)
     credit.ended("busy", 30.0)
     until(lambda: granted)
     stopping.set()
@@ -132,3 +137,102 @@ def test_stopping_ends_the_wait() -> None:
     credit.wake()
     thread.join(5)
     assert answers == [None]
+
+
+def granted_later(credit: Credit, queue: str, stopping: threading.Event) -> threading.Event:
+    """Ask in a thread of its own; set when it is given something."""
+    given = threading.Event()
+
+    def run() -> None:
+        if credit.acquire(queue, timeout=60.0, stopping=stopping) is not None:
+            given.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    return given
+
+
+def test_a_poll_begun_while_others_wait_holds_them_up_no_longer_than_its_claim(until: Any) -> None:
+    credit = Credit()
+    stopping = threading.Event()
+    credit.executors(1)
+    hold(credit, "busy", 1)
+    first = granted_later(credit, "empty", stopping)
+    until(lambda: len(credit._line) == 1)
+    second = granted_later(credit, "full", stopping)
+    until(lambda: len(credit._line) == 2)
+    credit.ended("busy", 30.0)
+    assert first.wait(5)
+    assert second.wait(5), "the first one's long poll of an empty queue has held it up"
+
+
+def test_it_goes_on_by_itself_when_the_verdicts_have_been_carried_out(until: Any) -> None:
+    pending = 1_000_000
+    credit = Credit(backlog=lambda _: pending)
+    credit.executors(4)
+    given = granted_later(credit, "q", threading.Event())
+    until(lambda: len(credit._line) == 1)
+    assert not given.is_set()
+    pending = 0
+    assert given.wait(5), "nobody reports that a backlog has gone down"
+
+
+def test_a_queue_with_a_limit_receives_no_more_than_it_can_soon_run(clock: Clock) -> None:
+    credit = Credit(clock=clock)
+    credit.learn({"q": QueueOptions(max=2), "other": QueueOptions()})
+    credit.executors(8)
+    hold(credit, "q", 2)
+    assert ask(credit) is None
+    assert credit.hungry("other"), "what it may not use is for others"
+    credit.ended("q", 30.0)
+    grant = ask(credit)
+    assert grant is not None
+    assert grant.count == 1
+    clock.now += CLAIM + 1
+    assert ask(credit) is None, "what an open poll may bring counts, however long it has been open"
+    credit.received(grant, 0)
+    assert ask(credit) is not None
+
+
+def test_a_queue_with_a_limit_holds_a_share_of_the_buffer_while_its_tasks_are_short(clock: Clock) -> None:
+    credit = Credit(clock=clock)
+    credit.learn({"q": QueueOptions(max=2)})
+    credit.executors(8)
+    hold(credit, "q", 1)
+    credit.ended("q", 0.01)
+    total = 0
+    while (grant := ask(credit)) is not None:
+        credit.received(grant, grant.count)
+        total += grant.count
+    assert 18 <= total <= 22
+
+
+@pytest.mark.parametrize(("executors", "seconds"), [(1, 5.0), (4, 5.0), (2, 0.05), (4, 0.01)])
+def test_weights_share_the_time_of_queues_that_have_enough(executors: int, seconds: float) -> None:
+    """A worker played by hand: 400 s of executors that take what the buffer proposes, three full queues."""
+    clock = Clock()
+    credit = Credit(clock=clock)
+    credit.learn({"a": QueueOptions(weight=3), "b": QueueOptions(), "c": QueueOptions(weight=0.5)})
+    credit.executors(executors)
+    buffer = Buffer(credit.shares)
+    numbers = itertools.count(1)
+    took: Counter[str] = Counter()
+    running: list[tuple[float, Delivery]] = []
+    while clock.now < 1400:
+        # All three wait, as their fetchers would.
+        threads_asked = [credit.acquire(name, timeout=0.0, stopping=NEVER) for name in sorted("abc", key=credit.shares.clock)]
+        for grant in filter(None, threads_asked):
+            credit.received(grant, grant.count)
+            for _ in range(grant.count):
+                number = next(numbers)
+                buffer.add([Delivery(number, grant.queue, "", ReceivedMessage(f"m{number}", "h", "{}"), clock.now, 0.0, 60)])
+        while len(running) < executors and (one := next(buffer.candidates(), None)) is not None:
+            buffer.take(one, credit.duration(one.queue))
+            running.append((clock.now + seconds, one))
+        running.sort(key=lambda pair: pair[0])
+        clock.now, ended = running.pop(0)
+        took[ended.queue] += 1
+        buffer.gone(ended, seconds)
+        credit.ended(ended.queue, seconds)
+    whole = sum(took.values())
+    shares = {name: took[name] / whole * 4.5 for name in "abc"}
+    assert shares == pytest.approx({"a": 3.0, "b": 1.0, "c": 0.5}, rel=0.15)
