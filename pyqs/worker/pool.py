@@ -7,7 +7,6 @@ note and ring. Never decodes a body and never talks to SQS: verdicts go to the a
 
 from __future__ import annotations
 
-import itertools
 import logging
 import selectors
 import threading
@@ -95,8 +94,6 @@ class Pool(Service):
         self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._slots: dict[int, Slot] = {}
-        #: Places beside the others, for executors that leave: a replacement has theirs.
-        self._aside = itertools.count(config.concurrency)
         self._dirty: set[Slot] = set()
         self._lock = threading.Lock()
         #: Nothing more will be offered.
@@ -366,10 +363,9 @@ class Pool(Service):
         self._stop(slot)
         if not self._custody.draining:
             self._totals.add("recycled")
-            number = slot.number
-            slot.number = next(self._aside)
-            self._slots[slot.number] = self._slots.pop(number)
-            self._boot.request(number)
+            del self._slots[slot.number]
+            self._boot.replace(slot)
+            self._slots[slot.number] = slot
 
     def _bury(self, slot: Slot) -> None:
         """An executor has ended, or can no longer be heard."""
