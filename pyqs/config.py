@@ -23,6 +23,8 @@ DEFAULT_LEASE = 120
 DEFAULT_WAIT = 20
 #: Seconds from the first SIGTERM until running tasks are killed, for workers without an app (decision 14).
 DEFAULT_SHUTDOWN_TIMEOUT = 25.0
+#: Bytes of one message's payload after decompression (``--max-payload``).
+DEFAULT_MAX_PAYLOAD = 16 << 20
 #: SQS's own ceilings.
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
@@ -86,6 +88,7 @@ class RuntimeConfig:
         hooks: (event name, dotted path of a function) registered before the worker was started.
         connection: for tasks that themselves call ``.delay()``.
         working_directory: put first on sys.path; tasks under it may be imported.
+        max_payload: bytes that one message's payload may have after decompression.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
     """
@@ -100,6 +103,7 @@ class RuntimeConfig:
     create_queues: bool = True
     working_directory: str = "."
     log_level: str = "INFO"
+    max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 #: Seconds for which a message that cannot be run here is hidden after its first receive (doubled for each further one),
 #: and the longest: a deployment that brings the missing task finds the message within the hour.
 LEAVE_BASE, LEAVE_CAP = 30.0, 3600.0
+#: Characters of a message that are told about it.
+_LONGEST_TEXT = 500
 
 
 class NativeRuntime:
@@ -103,7 +105,13 @@ class NativeRuntime:
 def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_id: str = "") -> Outcome:
     """A message that cannot be run here: left on its queue, hidden for longer each time it comes back (design decision 10)."""
     seconds = backoff.retry_seconds(delivery.receive_count, held=_held(delivery), base=LEAVE_BASE, cap=LEAVE_CAP)
-    return Outcome(Hide(seconds), status, task=task, call_id=call_id or delivery.message.message_id, reason=reason)
+    call_id = _short(call_id) or delivery.message.message_id
+    return Outcome(Hide(seconds), status, task=_short(task), call_id=call_id, reason=_short(reason))
+
+
+def _short(text: str) -> str:
+    """What a log line has room for: the sender of a message nobody can run chose the name and the id in it."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}... ({len(text)} characters)"
 
 
 def _exhausted(delivery: Delivery, call: Call, options: TaskOptions) -> Outcome:
@@ -146,7 +154,6 @@ class NativeCall:
     start_at: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
-    rate: float = 0.0
     if_timed_out: Verdict | None = None
     if_lost: Verdict | None = None
     soft_limit_error: type[BaseException] = SoftTimeLimitExceeded

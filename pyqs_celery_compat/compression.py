@@ -67,7 +67,7 @@ def decompress(data: bytes, name: str, limit: int) -> bytes:
         for piece in reader(data):
             size += len(piece)
             if size > limit:
-                raise Undecodable("compression", f"more than {limit} bytes come out of {len(data)}")
+                raise Undecodable("compression", f"more than {limit} bytes come out of {len(data)} (--max-payload)")
             pieces.append(piece)
     except Undecodable:
         raise

@@ -21,11 +21,19 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.request import Context
     from pyqs_celery_compat.task import Task
 
+#: Values in all signatures of one call. What is shared counts each time, as it is written each time: YAML and pickle can share
+#: a few parts so that they are 2**50.
+_MAX_PARTS = 1_000_000
+#: The parts of a signature and their kinds.
+_PARTS: Mapping[str, type | tuple[type, ...]] = {"args": (list, tuple), "kwargs": Mapping, "options": Mapping}
+
 logger = logging.getLogger("celery.app.trace")
 
 
 def unsupported(callbacks: Any, errbacks: Any, chain: Any, chord: Any) -> str | None:
     """Why a call with these parts cannot be run to its end by this version, or None."""
+    if _is_huge([callbacks, errbacks, chain]):
+        return f"its links and its chain hold more than {_MAX_PARTS} values"
     if chord:
         return "it belongs to a chord, and counting a chord's tasks needs a result backend"
     for place, signatures in (("a link", callbacks), ("an errback", errbacks), ("its chain", chain)):
@@ -133,12 +141,39 @@ def _members(sig: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return [task for task in tasks if isinstance(task, Mapping)]
 
 
+def _is_huge(value: object) -> bool:
+    """Whether there are more values in it than can be published; one that holds itself has no end."""
+    todo, count = [value], 0
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            item = item.values()
+        elif not isinstance(item, (list, tuple, set, frozenset)):
+            continue
+        count += len(item)
+        if count > _MAX_PARTS:
+            return True
+        todo.extend(item)
+    return False
+
+
+def _malformed(sig: Mapping[str, Any]) -> str | None:
+    """What of a signature is of a kind that nobody can publish."""
+    for part, kinds in _PARTS.items():
+        value = sig.get(part)
+        if value is not None and not isinstance(value, kinds):
+            return f"has {part} of type {type(value).__name__}"
+    return None
+
+
 def _problem(sig: Any, depth: int = 0) -> str | None:
     kind = _kind(sig)
     if depth > 50:
         return "is nested too deeply"
     if kind == "nothing":
         return "is not a signature"
+    if malformed := _malformed(sig):
+        return malformed
     if kind == "task":
         if sig.get("task") == "celery.chord":
             return "is a chord, which needs a result backend"

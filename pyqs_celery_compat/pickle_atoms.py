@@ -18,8 +18,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-#: Objects that one pickle may make; a message that needs more is larger than SQS can hold by any honest route.
-OBJECT_LIMIT = 4_000_000
+#: Objects that one pickle may make, and opcodes that it may have; a message that needs more is larger than SQS can hold by any
+#: honest route.
+OBJECT_LIMIT, STEP_LIMIT = 2_000_000, 4_000_000
 #: characters of a number written as text; longer ones cost quadratic time.
 _DIGITS = 4300
 #: parts of a tuple or frozenset used as a key, and how deep they may lie in each other.

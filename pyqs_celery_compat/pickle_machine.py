@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any, Protocol
 
-from pyqs_celery_compat.pickle_atoms import ATOMS, U4, Cursor, MalformedPickle, copied, hash_cost
+from pyqs_celery_compat.pickle_atoms import ATOMS, STEP_LIMIT, U4, Cursor, MalformedPickle, copied, hash_cost
 
 _STOP = 0x2E
 
@@ -72,9 +73,13 @@ class Machine(Cursor):
         """
         data, handlers = self.data, _HANDLERS
         try:
-            while (op := data[self.pos]) != _STOP:
+            for _ in repeat(None, STEP_LIMIT):
+                if (op := data[self.pos]) == _STOP:
+                    break
                 self.pos += 1
                 handlers[op](self)
+            else:
+                raise MalformedPickle(f"it has more than {STEP_LIMIT} opcodes")
             value = self.stack.pop()
         except IndexError:
             raise MalformedPickle("truncated, or its stack is empty") from None

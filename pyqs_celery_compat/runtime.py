@@ -27,18 +27,7 @@ from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.registry import ImportPolicy
 from pyqs.runtime import BootReport, Outcome, Prepared
-from pyqs_celery_compat import (
-    builtin_tasks,
-    conf,
-    continuations,
-    imports,
-    publisher,
-    rate_limits,
-    signals,
-    state,
-    states,
-    trace,
-)
+from pyqs_celery_compat import builtin_tasks, conf, continuations, imports, publisher, signals, state, states, trace
 from pyqs_celery_compat.app import Celery
 from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -89,7 +78,7 @@ class CeleryRuntime:
     def __init__(self, config: RuntimeConfig) -> None:
         self.config = config
         self.native = NativeRuntime(config)
-        self.accept = Accept.default(config.pickle_allow)
+        self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
         modules = [config.app.partition(":")[0]] if config.app else []
@@ -129,8 +118,9 @@ class CeleryRuntime:
         self._app = app
         self.accept, accept_notes = _acceptance(app, config)
         names = [name for name in app.tasks if not name.startswith("celery.")]
-        if not app.conf.worker_disable_rate_limits:
-            rate_limits.check_tasks(app.tasks.values())
+        limited = sorted(name for name in names if app.tasks[name].rate_limit)
+        if limited:
+            notes.append(f"rate_limit is not kept yet: {', '.join(limited[:5])}")
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
@@ -153,18 +143,18 @@ class CeleryRuntime:
         """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
         if handler_of(delivery.queue) is not None:
             return self.native.prepare(delivery)
+        call: CeleryCall | None = None
         try:
             opened = open_envelope(delivery.message.body)
             if isinstance(opened, Native):
                 return self.native.prepare(delivery)
             call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
-        except MessageError as exc:
-            return self._left(delivery, exc)
-        try:
             task = self._task(call)
-            rate = self._rate(task)
         except MessageError as exc:
             return self._left(delivery, exc, call)
+        except Exception as exc:  # RecursionError, MemoryError and what nobody thought of
+            log.debug("%s: it cannot be read", delivery, exc_info=True)
+            return self._left(delivery, Undecodable("protocol", f"it cannot be read ({type(exc).__name__})"), call)
         now = time.time()
         if call.expires is not None and now > call.expires:
             signals.task_revoked.send(
@@ -174,7 +164,7 @@ class CeleryRuntime:
         left = 0.0 if call.eta is None else call.eta - now
         if left > WAIT_IN_EXECUTOR:
             return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
-        return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
+        return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None)
 
     # -- parts --------------------------------------------------------------------------------------------------------
     def _task(self, call: CeleryCall) -> Task:
@@ -185,15 +175,6 @@ class CeleryRuntime:
         if problem:
             raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
         return task
-
-    def _rate(self, task: Task) -> float:
-        """Tokens per second; 0 for a task without a limit, or with ``worker_disable_rate_limits``."""
-        if not task.rate_limit or self.app.conf.worker_disable_rate_limits:
-            return 0.0
-        try:
-            return rate_limits.tokens_per_second(task.rate_limit) or 0.0
-        except ValueError as exc:  # changed, or registered, after the start
-            raise Unsupported(f"rate_limit of task {task.name}: {exc}; it stays on its queue") from None
 
     def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
@@ -228,7 +209,6 @@ class CeleryPrepared:
     call: CeleryCall
     celery_task: Task
     start_at: float | None
-    rate: float = 0.0
     _started: float = field(default_factory=boottime)
 
     @property
@@ -263,8 +243,8 @@ class CeleryPrepared:
 
     @property
     def rate_key(self) -> str | None:
-        """The task's name, if it has a ``rate_limit``."""
-        return self.celery_task.name if self.rate else None
+        """None: rate limits are not kept yet."""
+        return None
 
     @property
     def if_timed_out(self) -> Verdict | None:
@@ -442,4 +422,4 @@ def _acceptance(app: Celery, config: RuntimeConfig) -> tuple[Accept, list[str]]:
         accept = Accept.default(config.pickle_allow)
     if accept.pickle_full:
         notes.append("any pickle is read: whoever can write to these queues can run code here")
-    return accept, notes
+    return accept.with_max_size(config.max_payload), notes

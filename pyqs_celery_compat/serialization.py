@@ -25,10 +25,11 @@ TEXT, TEXT_OLD, DATA = "text/plain", "application/text", "application/data"
 #: serializer name, as in Celery's settings and ``--accept`` -> content type.
 CONTENT_TYPES = {"json": JSON, "yaml": YAML, "msgpack": MSGPACK, "pickle": PICKLE, "pickle-safe": PICKLE}
 _NAMES = {JSON: "json", YAML: "yaml", MSGPACK: "msgpack", PICKLE: "pickle"}
-#: bytes that one payload may have after decompression.
-MAX_SIZE = 64 << 20
-#: lists and dicts that a payload may hold, counted where it is larger than _LARGE bytes (a smaller one cannot do harm).
-MAX_CONTAINERS, _LARGE = 4_000_000, 4 << 20
+#: bytes that one payload may have after decompression. SQS takes 1 MiB, of which two layers of base64 leave 0.56 MiB to a
+#: compressed payload: honest data of more than 16 MiB would have to shrink thirtyfold.
+MAX_SIZE = 16 << 20
+#: bytes below which nothing is counted: so small a payload cannot do harm, and no uncompressed one is larger.
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Accept:
         content_types: MIME types.
         pickle_full: True reads any pickle, code execution included; False only plain data (if pickles are read at all).
         pickle_allow: fnmatch patterns of classes that a pickle may name on top of plain data.
-        max_size: bytes that one payload may have after decompression.
+        max_size: bytes that one payload may have after decompression; the numbers of values and of containers in a payload are
+            bounded in proportion.
     """
 
     content_types: frozenset[str]
@@ -69,6 +71,16 @@ class Accept:
             full = full or name in ("pickle", PICKLE)
             types.add(name if "/" in name else CONTENT_TYPES.get(name) or _registered(name))
         return cls(frozenset(types), pickle_full=full, pickle_allow=tuple(pickle_allow))
+
+    @property
+    def max_values(self) -> int:
+        """Values that a payload may hold: a number takes two bytes in it and thirty in memory."""
+        return self.max_size // 8
+
+    @property
+    def max_containers(self) -> int:
+        """Lists and dicts that a payload may hold: an empty one takes two bytes in it and sixty in memory."""
+        return self.max_size // 32
 
     def with_max_size(self, max_size: int) -> Accept:
         """The same with another size limit (bytes)."""
@@ -108,7 +120,7 @@ def loads(payload: bytes, content_type: str, content_encoding: str, compressed: 
     if compressed:
         payload = compression.decompress(payload, compressed, accept.max_size)
     elif len(payload) > accept.max_size:
-        raise Undecodable("content", f"a payload of {len(payload)} bytes, over the limit of {accept.max_size}")
+        raise Undecodable("content", f"a payload of {len(payload)} bytes, over the limit of {accept.max_size} (--max-payload)")
     try:
         reader = _READERS.get(content_type)
         if reader is None:
@@ -204,10 +216,17 @@ def _write_registered(value: Any, serializer: str) -> tuple[str, str, bytes]:
 
 
 def _read_json(payload: bytes, accept: Accept) -> Any:
-    # An empty list takes three bytes here and sixty in memory.
-    if len(payload) > _LARGE and payload.count(b"[") + payload.count(b"{") > MAX_CONTAINERS:
-        raise Undecodable("content", f"{JSON}: it has more than {MAX_CONTAINERS} lists and objects")
+    if len(payload) > _LARGE:
+        # Counted in texts, too, where it is only a comma: the limit is far above what ordinary data has.
+        if payload.count(b"[") + payload.count(b"{") > accept.max_containers:
+            raise _too_many(JSON, accept.max_containers, "lists and objects")
+        if payload.count(b",") > accept.max_values:
+            raise _too_many(JSON, accept.max_values, "values")
     return typed_json.loads(payload.decode("utf-8"))
+
+
+def _too_many(kind: str, limit: int, what: str) -> Undecodable:
+    return Undecodable("content", f"{kind}: it has more than {limit} {what} (--max-payload)")
 
 
 def _write_json(value: Any) -> tuple[str, str, bytes]:
@@ -259,14 +278,31 @@ def _read_msgpack(payload: bytes, accept: Accept) -> Any:
     # kombu writes int keys but, with its reader's strict_map_key, cannot read them.
     if len(payload) <= _LARGE:
         return msgpack.unpackb(payload, raw=False, strict_map_key=False, object_hook=_text_keys)
-    count = itertools.count()
+    containers, values = itertools.count(), 0
 
     def counted(value: Any) -> Any:
-        if next(count) > MAX_CONTAINERS:
-            raise Undecodable("content", f"{MSGPACK}: it has more than {MAX_CONTAINERS} arrays and maps")
+        nonlocal values
+        values += len(value)
+        if values > accept.max_values:
+            raise _too_many(MSGPACK, accept.max_values, "values")
+        if next(containers) > accept.max_containers:
+            raise _too_many(MSGPACK, accept.max_containers, "arrays and maps")
         return _text_keys(value) if type(value) is dict else value
 
-    return msgpack.unpackb(payload, raw=False, strict_map_key=False, object_hook=counted, list_hook=counted)
+    def extension(code: int, data: bytes) -> Any:
+        if next(containers) > accept.max_containers:
+            raise _too_many(MSGPACK, accept.max_containers, "arrays, maps and extensions")
+        return msgpack.ExtType(code, data)
+
+    try:
+        return msgpack.unpackb(
+            payload, raw=False, strict_map_key=False, object_hook=counted, list_hook=counted, ext_hook=extension,
+            max_array_len=accept.max_values, max_map_len=accept.max_values,
+        )  # fmt: skip
+    except ValueError as error:
+        if "exceeds max_" in str(error):
+            raise _too_many(MSGPACK, accept.max_values, "values") from None
+        raise
 
 
 def _write_msgpack(value: Any) -> tuple[str, str, bytes]:

@@ -66,6 +66,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         include=chosen.include,
         accept=chosen.accept or None,
         pickle_allow=chosen.pickle_allow,
+        max_payload=chosen.max_payload << 20,
         hooks=events.dotted_paths(),
         connection=connection,
         create_queues=chosen.create_queues is not False,

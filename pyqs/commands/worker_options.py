@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pyqs.commands import options
-from pyqs.config import CEILING_POLICIES, DEFAULT_LEASE, MAX_VISIBILITY, ConnectionConfig, Policy
+from pyqs.config import CEILING_POLICIES, DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD, MAX_VISIBILITY, ConnectionConfig, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class WorkerOptions:
     concurrency: int | None = None
     accept: tuple[str, ...] = ()
     pickle_allow: tuple[str, ...] = ()
+    max_payload: int = DEFAULT_MAX_PAYLOAD >> 20
     burst: bool = False
     strict: bool = False
     create_queues: bool | None = None
@@ -76,6 +77,15 @@ def message_options(command: options.F) -> options.F:
             multiple=True,
             metavar="PATTERN",
             help="Classes that pickle-safe may load too: 'myapp.models.*'. Repeatable.",
+        ),
+        options.option(
+            "--max-payload",
+            env="MAX_PAYLOAD",
+            type=click.IntRange(1, 1024),
+            default=DEFAULT_MAX_PAYLOAD >> 20,
+            show_default=True,
+            metavar="MIB",
+            help="Largest payload that is read, after decompression; in memory it can take 15 times as much.",
         ),
     )(command)
 

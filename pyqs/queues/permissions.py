@@ -116,10 +116,7 @@ def worker_grants(queues: Sequence[Place], *, sends: bool, dead_letters: Sequenc
     grants.append(
         Grant(
             "PyqsWorkerOptionalFacts",
-            {
-                "sqs:GetQueueAttributes": "know a queue's dead-letter queue, when a message is on its last receive, and "
-                "whether the queue is at its in-flight limit"
-            },
+            {"sqs:GetQueueAttributes": "know a queue's dead-letter queue, and when a message is on its last receive"},
             every,
             "nothing is moved to a dead-letter queue by us, and what a stopping worker gives back may be moved there by SQS",
         )

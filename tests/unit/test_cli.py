@@ -44,7 +44,8 @@ def app_settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, app.AppSettings]:
 def test_worker_options_reach_the_worker(started: Started) -> None:
     line = (
         "worker -Q email.* -Q reports,sms -X email-slow --include one,two -c 3 --accept json,pickle --pickle-allow m.* "
-        "--burst --strict --lease 60 --shutdown-timeout 7.5 --no-preload --region eu-west-1 --endpoint-url http://127.0.0.1:1 "
+        "--max-payload 3 --burst --strict --lease 60 --shutdown-timeout 7.5 --no-preload "
+        "--region eu-west-1 --endpoint-url http://127.0.0.1:1 "
         "--access-key-id id --secret-access-key secret-secret --session-token token-token -l debug"
     )
     assert cli.main(line.split()) == 0
@@ -54,6 +55,7 @@ def test_worker_options_reach_the_worker(started: Started) -> None:
     assert config.runtime.include == ("one", "two")
     assert config.runtime.accept == ("json", "pickle")
     assert config.runtime.pickle_allow == ("m.*",)
+    assert config.runtime.max_payload == 3 << 20
     assert config.runtime.runtime == cli.COMPAT_RUNTIME
     assert config.runtime.working_directory == os.getcwd()
     assert config.runtime.log_level == "DEBUG"
