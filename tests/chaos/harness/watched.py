@@ -186,5 +186,5 @@ class Door:
 def _number(body: str) -> int | None:
     try:
         return number_of(body)
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
