@@ -154,6 +154,7 @@ class NativeCall:
     start_at: float | None = None
     ack_early: bool = False
     rate_key: str | None = None
+    rate: float = 0.0
     if_timed_out: Verdict | None = None
     if_lost: Verdict | None = None
     soft_limit_error: type[BaseException] = SoftTimeLimitExceeded

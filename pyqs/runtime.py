@@ -91,7 +91,12 @@ class Prepared(Protocol):
 
     @property
     def rate_key(self) -> str | None:
-        """Names the token bucket of a rate-limited task."""
+        """Names the token bucket of a rate-limited task, None for one without a limit."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second that the bucket gains: how many such tasks may start in this worker."""
         ...
 
     @property

@@ -6,8 +6,8 @@ threads of an executor. Never does I/O. Every frame about a delivery names it by
 
 ::
 
-    worker -> executor    Run  Recall  Stop
-    executor -> worker    Ready | NotReady, then Started  HandedBack  Done  Leaving
+    worker -> executor    Run  Recall  Stop  Admitted | Postponed
+    executor -> worker    Ready | NotReady, then MayStart  Started  HandedBack  Done  Leaving
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class NotReady:
 class Started:
     """The delivery is about to run: what the worker must know without decoding the body.
 
-    Limits are seconds from now or None; ``ack_early`` asks for the delete at once; ``rate_key`` names a token bucket.
+    Limits are seconds from now or None; ``ack_early`` asks for the delete at once.
     ``if_timed_out`` and ``if_lost`` are the verdicts should the executor be killed at the hard limit, or die by itself;
     None leaves them to the worker, which hides the message for a growing time.
     """
@@ -98,9 +98,33 @@ class Started:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ack_early: bool = False
-    rate_key: str | None = None
     if_timed_out: Verdict | None = None
     if_lost: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MayStart:
+    """Asks for a token of the bucket ``rate_key``, which gains ``per_second``: its task is about to start and has a limit."""
+
+    delivery_id: int
+    rate_key: str
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The delivery may start in ``wait`` seconds."""
+
+    delivery_id: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The delivery is over the limit of its task: it may ask again in ``delay`` seconds."""
+
+    delivery_id: int
+    delay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +159,7 @@ class Leaving:
     reason: str
 
 
-Frame = Run | Recall | Stop | Ready | NotReady | Started | HandedBack | Done | Leaving
+Frame = Run | Recall | Stop | Ready | NotReady | MayStart | Admitted | Postponed | Started | HandedBack | Done | Leaving
 
 
 def encode(frame: Frame) -> bytes:
@@ -201,8 +225,14 @@ def _to_primitive(frame: Frame) -> list[object]:
         case Started():
             return [
                 "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit,
-                frame.ack_early, frame.rate_key, maybe_verdict_out(frame.if_timed_out), maybe_verdict_out(frame.if_lost),
+                frame.ack_early, maybe_verdict_out(frame.if_timed_out), maybe_verdict_out(frame.if_lost),
             ]  # fmt: skip
+        case MayStart():
+            return ["may-start", frame.delivery_id, frame.rate_key, frame.per_second]
+        case Admitted():
+            return ["admitted", frame.delivery_id, frame.wait]
+        case Postponed():
+            return ["postponed", frame.delivery_id, frame.delay]
         case HandedBack():
             return ["back", list(frame.delivery_ids)]
         case Leaving():
@@ -246,12 +276,19 @@ def _read_done(
 
 def _read_started(
     delivery_id: int, task: str, call_id: str, time_limit: float | None, soft_time_limit: float | None, ack_early: bool,
-    rate_key: str | None, if_timed_out: list[object] | None, if_lost: list[object] | None,
+    if_timed_out: list[object] | None, if_lost: list[object] | None,
 ) -> Started:  # fmt: skip
     _check_words(delivery_id, task, call_id)
     hard, soft = (None if limit is None else number(limit) for limit in (time_limit, soft_time_limit))
     fates = [None if raw is None else verdict_in(raw) for raw in (if_timed_out, if_lost)]
-    return Started(delivery_id, task, call_id, hard, soft, ack_early, rate_key, *fates)
+    return Started(delivery_id, task, call_id, hard, soft, ack_early, *fates)
+
+
+def _read_may_start(delivery_id: int, rate_key: str, per_second: float) -> MayStart:
+    _check_words(delivery_id, rate_key)
+    if number(per_second) <= 0:
+        raise ValueError("a frame with a rate that admits nothing")
+    return MayStart(delivery_id, rate_key, number(per_second))
 
 
 def _read_leaving(reason: str) -> Leaving:
@@ -269,6 +306,9 @@ _READERS: Mapping[str, object] = {
     "back": lambda ids: HandedBack(tuple(map(_check_words, ids))),
     "done": _read_done,
     "leaving": _read_leaving,
+    "may-start": _read_may_start,
+    "admitted": Admitted,
+    "postponed": Postponed,
 }
 
 

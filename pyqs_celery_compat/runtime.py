@@ -27,7 +27,18 @@ from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.registry import ImportPolicy
 from pyqs.runtime import BootReport, Outcome, Prepared
-from pyqs_celery_compat import builtin_tasks, conf, continuations, imports, publisher, signals, state, states, trace
+from pyqs_celery_compat import (
+    builtin_tasks,
+    conf,
+    continuations,
+    imports,
+    publisher,
+    rate_limits,
+    signals,
+    state,
+    states,
+    trace,
+)
 from pyqs_celery_compat.app import Celery
 from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -118,9 +129,8 @@ class CeleryRuntime:
         self._app = app
         self.accept, accept_notes = _acceptance(app, config)
         names = [name for name in app.tasks if not name.startswith("celery.")]
-        limited = sorted(name for name in names if app.tasks[name].rate_limit)
-        if limited:
-            notes.append(f"rate_limit is not kept yet: {', '.join(limited[:5])}")
+        if not app.conf.worker_disable_rate_limits:
+            rate_limits.check_tasks(app.tasks.values())
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
@@ -150,6 +160,7 @@ class CeleryRuntime:
                 return self.native.prepare(delivery)
             call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
             task = self._task(call)
+            rate = self._rate(task)
         except MessageError as exc:
             return self._left(delivery, exc, call)
         except Exception as exc:  # RecursionError, MemoryError and what nobody thought of
@@ -164,7 +175,7 @@ class CeleryRuntime:
         left = 0.0 if call.eta is None else call.eta - now
         if left > WAIT_IN_EXECUTOR:
             return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
-        return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None)
+        return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
 
     # -- parts --------------------------------------------------------------------------------------------------------
     def _task(self, call: CeleryCall) -> Task:
@@ -175,6 +186,15 @@ class CeleryRuntime:
         if problem:
             raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
         return task
+
+    def _rate(self, task: Task) -> float:
+        """Tokens per second; 0 for a task without a limit, or with ``worker_disable_rate_limits``."""
+        if not task.rate_limit or self.app.conf.worker_disable_rate_limits:
+            return 0.0
+        try:
+            return rate_limits.tokens_per_second(task.rate_limit) or 0.0
+        except ValueError as exc:  # changed, or registered, after the start
+            raise Unsupported(f"rate_limit of task {task.name}: {exc}; it stays on its queue") from None
 
     def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
@@ -209,6 +229,7 @@ class CeleryPrepared:
     call: CeleryCall
     celery_task: Task
     start_at: float | None
+    rate: float = 0.0
     _started: float = field(default_factory=boottime)
 
     @property
@@ -243,8 +264,8 @@ class CeleryPrepared:
 
     @property
     def rate_key(self) -> str | None:
-        """None: rate limits are not kept yet."""
-        return None
+        """The task's name, if it has a ``rate_limit``."""
+        return self.celery_task.name if self.rate else None
 
     @property
     def if_timed_out(self) -> Verdict | None:

@@ -7,16 +7,19 @@ thread puts in, recalls and keeps the time; the main thread takes, starts and fi
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from pyqs.clock import boottime
-from pyqs.wire import Run
+from pyqs.wire import Admitted, Postponed, Run
 
 #: Seconds with one delivery in hand after which what waits behind it is handed back (design decision 4).
 HAND_BACK_AFTER = 0.5
+#: Seconds of waiting for a rate limit after which it is, too.
+SHORT_WAIT = 0.1
 #: Seconds between two looks while something is in hand: the main thread starts the next delivery without a word.
 TICK = 0.25
 
@@ -47,6 +50,7 @@ class Inbox:
         self._withdrawn = False
         self._stopping = False
         self._closed = False
+        self._answer: Admitted | Postponed | None = None
 
     # -- reader thread ------------------------------------------------------------------------------------------------
 
@@ -73,6 +77,13 @@ class Inbox:
         with self._changed:
             self._stopping = True
         self.recall()
+
+    def answer(self, frame: Admitted | Postponed) -> None:
+        """The worker's word on the delivery in hand, which has asked whether it may start."""
+        with self._changed:
+            if self._current is not None and self._current.delivery.id == frame.delivery_id:
+                self._answer = frame
+                self._changed.notify()
 
     def look(self) -> float | None:
         """Hand back what must go now; answer the seconds until the next look, None when nothing is in hand or held."""
@@ -107,25 +118,38 @@ class Inbox:
                 if run.start_before > self._clock():
                     self._current, self._since = run, self._clock()
                     self._started = self._withdrawn = False
+                    self._answer = None
                     return run
             self._hand_back((run.delivery.id,))
 
-    def start(self, start_at: float | None) -> bool:
-        """Wait until ``start_at`` (wall clock, or None) and start the delivery in hand; False if it went back instead."""
+    def start(self, start_at: float | None, wait: float = 0.0) -> bool:
+        """Wait for ``wait`` seconds and until ``start_at`` (wall clock, or None), and start the delivery in hand.
+
+        False if it went back instead.
+        """
         with self._changed:
-            run = self._current
-            assert run is not None
-            while start_at is not None and not self._withdrawn:
-                left = min(start_at - self._wall(), run.start_before - self._clock())
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            self._started = not self._withdrawn and self._clock() < run.start_before
+            first = self._clock() + wait
+            self._started = self._wait(lambda: max(first - self._clock(), self._left(start_at)))
             if self._started:
+                self._answer = None
                 return True
-            self._current = None
-        self._hand_back((run.delivery.id,))
+        self._give_up()
         return False
+
+    def ask(self, start_at: float | None, send: Callable[[], None]) -> Admitted | Postponed | None:
+        """Wait until ``start_at``, ask the worker by ``send``, and wait for its word on the delivery in hand.
+
+        None if it went back instead.
+        """
+        with self._changed:
+            due = self._wait(lambda: self._left(start_at))
+        if due:
+            send()
+            with self._changed:
+                if self._wait(lambda: math.inf if self._answer is None else 0.0):
+                    return self._answer
+        self._give_up()
+        return None
 
     def finish(self) -> None:
         """The delivery in hand has ended. Called before the worker is told, so that what it sends then is held."""
@@ -142,7 +166,21 @@ class Inbox:
     # -- with the lock held -------------------------------------------------------------------------------------------
 
     def _long(self) -> bool:
-        return self._current is not None and self._clock() - self._since >= HAND_BACK_AFTER
+        waits = isinstance(self._answer, Admitted) and self._answer.wait > SHORT_WAIT
+        return self._current is not None and (waits or self._clock() - self._since >= HAND_BACK_AFTER)
+
+    def _left(self, start_at: float | None) -> float:
+        return 0.0 if start_at is None else start_at - self._wall()
+
+    def _wait(self, left: Callable[[], float]) -> bool:
+        """Wait until no seconds are ``left``; False when the delivery in hand must not start any more."""
+        assert self._current is not None
+        while not self._withdrawn and self._clock() < self._current.start_before:
+            seconds = left()
+            if seconds <= 0:
+                return True
+            self._changed.wait(min(seconds, self._current.start_before - self._clock()))
+        return False
 
     def _empty(self) -> tuple[int, ...]:
         back = tuple(run.delivery.id for run in self._held)
@@ -158,6 +196,14 @@ class Inbox:
         return max(0.0, min(moments) - now)
 
     # -- without it ---------------------------------------------------------------------------------------------------
+
+    def _give_up(self) -> None:
+        """The delivery in hand goes back unstarted."""
+        run = self._current
+        assert run is not None
+        with self._changed:
+            self._current = None
+        self._hand_back((run.delivery.id,))
 
     def _return(self, back: tuple[int, ...]) -> None:
         if back:

@@ -27,9 +27,25 @@ from pyqs.executor import lifeline, preload
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit
 from pyqs.executor.retirement import Retirement
-from pyqs.message import Delivery, Hide
+from pyqs.message import Delivery, Hide, Resend
 from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
-from pyqs.wire import Done, Frame, FrameReader, HandedBack, Leaving, NotReady, Ready, Recall, Run, Started, Stop, encode
+from pyqs.wire import (
+    Admitted,
+    Done,
+    Frame,
+    FrameReader,
+    HandedBack,
+    Leaving,
+    MayStart,
+    NotReady,
+    Postponed,
+    Ready,
+    Recall,
+    Run,
+    Started,
+    Stop,
+    encode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +166,18 @@ class Executor:
         """One delivery from its decoding to its verdict. Nothing of it is referred to when this returns."""
         delivery = run.delivery
         prepared = self._prepare(delivery)
+        wait = 0.0
+        if not isinstance(prepared, Outcome) and prepared.rate_key is not None:
+            answer = self._ask(delivery, prepared, prepared.rate_key)
+            if answer is None:
+                return
+            if isinstance(answer, Postponed):
+                prepared = _over_limit(prepared, answer)
+            else:
+                wait = answer.wait
         if isinstance(prepared, Outcome):
             outcome, seconds = prepared, 0.0
-        elif self._inbox.start(prepared.start_at):
+        elif self._inbox.start(prepared.start_at, wait):
             began = boottime()
             outcome = self._call(delivery, prepared)
             seconds = boottime() - began
@@ -167,6 +192,11 @@ class Executor:
         except (TypeError, ValueError) as exc:
             log.exception("%s: its outcome cannot be sent", delivery)
             self._pipe.send(_done(delivery.id, _broken(delivery, "failed", exc), seconds))
+
+    def _ask(self, delivery: Delivery, prepared: Prepared, rate_key: str) -> Admitted | Postponed | None:
+        """Whether its rate limit lets it start; None if it went back meanwhile. No time limit runs yet."""
+        frame = MayStart(delivery.id, rate_key, prepared.rate)
+        return self._inbox.ask(prepared.start_at, lambda: self._pipe.send(frame))
 
     def _prepare(self, delivery: Delivery) -> Prepared | Outcome:
         try:
@@ -225,6 +255,8 @@ class Executor:
                     self._inbox.recall()
                 case Stop():
                     self._inbox.stop()
+                case Admitted() | Postponed():
+                    self._inbox.answer(frame)
                 case _:
                     raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 
@@ -247,10 +279,15 @@ def _started(delivery_id: int, prepared: Prepared) -> Started:
         _countable(prepared.time_limit),
         _countable(prepared.soft_time_limit),
         prepared.ack_early,
-        prepared.rate_key,
         prepared.if_timed_out,
         prepared.if_lost,
     )
+
+
+def _over_limit(prepared: Prepared, answer: Postponed) -> Outcome:
+    """It is sent again, or hidden on a FIFO queue, and asks anew when it comes."""
+    reason = f"over its rate limit, back in {answer.delay} s"
+    return Outcome(Resend(answer.delay), "postponed", (), prepared.task, prepared.call_id, reason)
 
 
 def _done(delivery_id: int, end: Outcome, seconds: float) -> Done:

@@ -116,7 +116,10 @@ def worker_grants(queues: Sequence[Place], *, sends: bool, dead_letters: Sequenc
     grants.append(
         Grant(
             "PyqsWorkerOptionalFacts",
-            {"sqs:GetQueueAttributes": "know a queue's dead-letter queue, and when a message is on its last receive"},
+            {
+                "sqs:GetQueueAttributes": "know a queue's dead-letter queue, when a message is on its last receive, and "
+                "whether the queue is at its in-flight limit"
+            },
             every,
             "nothing is moved to a dead-letter queue by us, and what a stopping worker gives back may be moved there by SQS",
         )

@@ -6,6 +6,7 @@ pool thread only. Never talks to an executor.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -51,6 +52,8 @@ class Boot:
         self._failures = 0
         self._retries = 0
         self._hopeless = False
+        #: Places beside the others, for executors that leave.
+        self._aside = itertools.count(concurrency)
         self.expected = 0
         #: Beats while any executor lives; silent before the first one, however long an import takes.
         self.pulse = Pulse("executors", NO_EXECUTOR, lacking="none alive")
@@ -65,6 +68,11 @@ class Boot:
         if not self._hopeless:
             self.expected += 1
             self._spawner.request(number, self._arrived, self._failed)
+
+    def replace(self, slot: Slot) -> None:
+        """Have an executor made for the place of one that leaves, which gets a number of its own meanwhile."""
+        number, slot.number = slot.number, next(self._aside)
+        self.request(number)
 
     def came(self) -> None:
         """One of those requested is there, or will never be."""

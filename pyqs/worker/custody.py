@@ -92,6 +92,10 @@ class Custody:
         """The next delivery of each queue; none any more when all is over."""
         return iter(()) if self.over else self._buffer.candidates()
 
+    def others_wait(self, queue: str) -> bool:
+        """Whether something of another queue could start."""
+        return any(one.queue != queue for one in self.candidates())
+
     def take(self, delivery: Delivery) -> float | None:
         """It goes to an executor, which must start it before the answer (boot-time clock); None when it is too late."""
         start_before = self._leases.start_before(delivery)

@@ -16,8 +16,9 @@ from pyqs.worker.service import OnCrash, Service
 
 #: SQS's default VisibilityTimeout (CreateQueue), assumed where the queue's own may not be read.
 DEFAULT_VISIBILITY = 30
-#: Seconds that one round may take: calls that are tried three times against an SQS that does not answer.
-TOLERANCE = 180.0
+#: Seconds that one round may take while nothing answers: calls are tried three times, a role is assumed again with the SDK's
+#: own patience (five tries of a minute), maybe after another thread has tried the same. A restart would mend none of that.
+TOLERANCE = 900.0
 
 
 class Heartbeat(Service):

@@ -7,7 +7,6 @@ note and ring. Never decodes a body and never talks to SQS: verdicts go to the a
 
 from __future__ import annotations
 
-import itertools
 import logging
 import selectors
 import threading
@@ -18,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.message import Delivery
-from pyqs.wire import Done, Frame, HandedBack, Leaving, NotReady, Ready, Recall, Started, Stop
+from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import NOT_LOADED, Boot
 from pyqs.worker.ceiling import Ceiling
@@ -29,6 +28,7 @@ from pyqs.worker.fate import decide, divide
 from pyqs.worker.leases import Leases
 from pyqs.worker.placement import choose
 from pyqs.worker.policy import applied
+from pyqs.worker.rates import Rates
 from pyqs.worker.report import Journal, Totals
 from pyqs.worker.service import Bell, OnCrash, Pulse, Service
 from pyqs.worker.slot import HANGS, Slot
@@ -87,14 +87,13 @@ class Pool(Service):
         self._credit = credit
         self._facts = facts
         self._totals = totals
+        self._rates = Rates()
         self._journal = Journal(totals)
         self._on_ready = on_ready
         self._bell = Bell()
         self._notes: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._slots: dict[int, Slot] = {}
-        #: Places beside the others, for executors that leave: a replacement has theirs.
-        self._aside = itertools.count(config.concurrency)
         self._dirty: set[Slot] = set()
         self._lock = threading.Lock()
         #: Nothing more will be offered.
@@ -293,6 +292,10 @@ class Pool(Service):
                 slot.slow = bool(slot.held)
                 if slot.stopping:
                     slot.expect_goodbye()
+            case MayStart():
+                if (delivery := slot.held.get(frame.delivery_id)) is not None:
+                    slot.answer(self._rates.ask(frame, hurried=self._custody.others_wait(delivery.queue)))
+                    self._dirty.add(slot)
             case Leaving():
                 self._leave(slot, frame)
             case Ready():
@@ -306,13 +309,9 @@ class Pool(Service):
         delivery = slot.held.get(frame.delivery_id)
         if delivery is None:
             return
-        slot.started, slot.started_at = frame, boottime()
+        slot.begins(frame)
         self._totals.count_started(delivery.queue)
-        if slot.tasks_left is not None:
-            slot.tasks_left -= 1
-        if frame.time_limit is not None:
-            slot.kill_at = slot.started_at + frame.time_limit
-            slot.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
+        self._rates.started(frame.task)
         if frame.ack_early:
             self._acker.ack_early(delivery)
 
@@ -364,10 +363,9 @@ class Pool(Service):
         self._stop(slot)
         if not self._custody.draining:
             self._totals.add("recycled")
-            number = slot.number
-            slot.number = next(self._aside)
-            self._slots[slot.number] = self._slots.pop(number)
-            self._boot.request(number)
+            del self._slots[slot.number]
+            self._boot.replace(slot)
+            self._slots[slot.number] = slot
 
     def _bury(self, slot: Slot) -> None:
         """An executor has ended, or can no longer be heard."""

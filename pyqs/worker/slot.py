@@ -18,8 +18,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from pyqs.clock import boottime
+from pyqs.executor.inbox import SHORT_WAIT
 from pyqs.message import Delivery
-from pyqs.wire import Frame, FrameReader, Run, Started, encode
+from pyqs.wire import Admitted, Frame, FrameReader, Postponed, Run, Started, encode
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +188,15 @@ class Slot:
             return None
         return self.ended(delivery_id)
 
+    def begins(self, frame: Started) -> None:
+        """A task has started; from now on its hard limit runs."""
+        self.started, self.started_at = frame, boottime()
+        if self.tasks_left is not None:
+            self.tasks_left -= 1
+        if frame.time_limit is not None:
+            self.kill_at = self.started_at + frame.time_limit
+            self.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
+
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
         if self.started is not None and self.started.delivery_id == delivery_id:
@@ -198,6 +208,11 @@ class Slot:
         return self.held.pop(delivery_id, None)
 
     # -- its pipe -------------------------------------------------------------------------------------------------
+
+    def answer(self, frame: Admitted | Postponed) -> None:
+        """Its question about a rate limit; nothing is put behind a delivery that waits for its token."""
+        self.slow = self.slow or (isinstance(frame, Admitted) and frame.wait > SHORT_WAIT)
+        self.send(frame)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame that is about no delivery."""

@@ -27,12 +27,15 @@ from pyqs.message import (
 from pyqs.runtime import STATUSES
 from pyqs.wire import (
     MAX_FRAME,
+    Admitted,
     Done,
     Frame,
     FrameReader,
     HandedBack,
     Leaving,
+    MayStart,
     NotReady,
+    Postponed,
     Ready,
     Recall,
     Run,
@@ -75,10 +78,11 @@ frames = (
     | st.builds(Stop)
     | st.builds(Ready, numbers, numbers, names, numbers, names, flags)
     | st.builds(NotReady, texts, texts, numbers, flags)
-    | st.builds(
-        Started, numbers, texts, texts, limits, limits, flags, st.none() | texts, st.none() | verdicts, st.none() | verdicts
-    )
+    | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | verdicts, st.none() | verdicts)
     | st.builds(Leaving, texts)
+    | st.builds(MayStart, numbers, texts, st.floats(0.001, 1e6))
+    | st.builds(Admitted, numbers, seconds)
+    | st.builds(Postponed, numbers, st.integers(0, 900))
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
     | st.builds(Done, numbers, verdicts, follow_ups, st.sampled_from(STATUSES), texts, texts, texts, seconds)
 )

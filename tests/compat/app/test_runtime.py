@@ -144,6 +144,34 @@ def test_limits_of_the_call_override_the_tasks(bench: Bench) -> None:
     assert (prepared.time_limit, prepared.soft_time_limit, prepared.call_id != "") == (5, 4, True)
 
 
+def test_a_rate_limit_names_a_bucket_and_its_rate(bench: Bench) -> None:
+    @bench.app.task(name="limited", rate_limit="30/m")
+    def limited() -> None: ...
+
+    @bench.app.task(name="free")
+    def free() -> None: ...
+
+    limited.delay()
+    prepared = bench.runtime.prepare(bench.written())
+    assert (prepared.rate_key, prepared.rate) == ("limited", 0.5)
+    free.delay()
+    assert bench.runtime.prepare(bench.written()).rate_key is None
+    bench.app.conf.worker_disable_rate_limits = True
+    limited.delay()
+    assert bench.runtime.prepare(bench.written()).rate_key is None
+
+
+def test_a_rate_limit_that_broke_after_the_start_leaves_the_message(bench: Bench) -> None:
+    @bench.app.task(name="limited", rate_limit="often")
+    def limited() -> None: ...
+
+    limited.delay()
+    outcome = bench.runtime.prepare(bench.written())
+    assert outcome.status == "unsupported"
+    assert isinstance(outcome.verdict, Hide)
+    assert outcome.reason.startswith("rate_limit of task limited: 'often' is no rate")
+
+
 def test_tasks_are_early_acked_unless_they_say_otherwise(bench: Bench) -> None:
     @bench.app.task
     def work() -> None: ...

@@ -172,7 +172,7 @@ BROKEN_RUNTIME = """
     @dataclass
     class Broken:
         how: str
-        task = "t"; call_id = "c"; start_at = None; soft_time_limit = None; ack_early = False; rate_key = None
+        task = "t"; call_id = "c"; start_at = None; soft_time_limit = None; ack_early = False; rate_key = None; rate = 0.0
 
         @property
         def time_limit(self):
