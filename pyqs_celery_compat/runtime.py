@@ -384,7 +384,7 @@ def _postpone(delivery: Delivery, left: float) -> Verdict:
     """A hop, or, where SQS has no delay for one message, hiding it (which holds its group)."""
     if delivery.is_fifo:
         return Hide(backoff.clamp_visibility(left, held=max(0.0, boottime() - delivery.received_at)))
-    return Resend(min(MAX_DELAY, math.ceil(left)))
+    return Resend(min(MAX_DELAY, math.ceil(left)), left)
 
 
 def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any]:
