@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 #: At DEBUG these write headers (signatures, session tokens) and whole bodies; they never go below INFO here.
 _CHATTY = ("boto3", "botocore", "urllib3", "s3transfer", "kombu", "asyncio")
+#: What botocore says about renewing credentials.
+_CREDENTIALS = "botocore.credentials"
 #: Loggers whose records hold texts out of messages.
 _OURS = ("pyqs", "celery")
 #: What stands in a line instead of a secret.
@@ -85,6 +88,30 @@ class OneLine(logging.Filter):
         return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+class Seldom(logging.Filter):
+    """Lets one record of a kind through every few minutes, without its traceback: some libraries say the same with each try.
+
+    Parameters:
+        pause: seconds.
+        clock: answers seconds.
+    """
+
+    def __init__(self, pause: float = 300.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._pause = pause
+        self._clock = clock
+        self._next: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is time to say it again."""
+        record.exc_info = record.exc_text = None
+        kind, now = str(record.msg), self._clock()
+        if now < self._next.get(kind, float("-inf")):
+            return False
+        self._next[kind] = now + self._pause
+        return True
+
+
 def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour: bool | None = None) -> None:
     """Log to stderr from ``level`` on; does nothing to handlers that are already there.
 
@@ -95,6 +122,9 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
     """
     root = logging.getLogger()
     number = logging.getLevelName(level_name(level))
+    credentials = logging.getLogger(_CREDENTIALS)
+    if not any(isinstance(one, Seldom) for one in credentials.filters):
+        credentials.addFilter(Seldom())  # a traceback with each call, for as long as a renewal fails; our own lines say it once
     if root.handlers:
         logging.getLogger("pyqs").setLevel(number)
         logging.getLogger("pyqs_celery_compat").setLevel(number)

@@ -275,6 +275,8 @@ class BotoSqs:
             # It was right once: a file is just being written, and whoever consumes must not end over that.
             text = f"the credentials could not be read again: {exc}"
             raise CredentialsError(text, code="NotRenewed", retryable=True) from None
+        except Exception as exc:
+            raise error_from_exception(exc) or exc from None
 
     def _make_client(self, read_timeout: float, *, attempts: int, pool: int) -> Any:
         from botocore.config import Config

@@ -38,9 +38,19 @@ def build_session(connection: ConnectionConfig) -> Any:
         session.set_credentials(connection.access_key_id, connection.secret_access_key, connection.session_token)
     if connection.role_arn:
         session = _with_role(session, connection, connection.role_arn)
-    elif is_loopback(configured_endpoint(connection)) and session.get_credentials() is None:
+    elif is_loopback(configured_endpoint(connection)) and not _has_credentials(session):
         session.set_credentials("local", "local")
     return session
+
+
+def _has_credentials(session: Any) -> bool:
+    """Whether any provider answers; one that fails is there, and is asked again by the calls that need it."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return session.get_credentials() is not None
+    except BotoCoreError:
+        return True
 
 
 def find_region(connection: ConnectionConfig, session: Any) -> str:

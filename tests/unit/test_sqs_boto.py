@@ -487,3 +487,19 @@ def test_queue_urls_are_reached_where_the_endpoint_is(server) -> None:
     assert url.startswith(f"http://localhost:{port}/")
     assert sqs.queue_url("jobs") == url
     assert list(sqs.list_queues("jo")) == [url]
+
+
+def test_credentials_that_cannot_be_fetched_are_an_error_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint of a container's role is there and answers nothing: at the start, and when the session is made again."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+    sqs = BotoSqs(ConnectionConfig(region="us-east-1", endpoint_url="http://127.0.0.1:9"))
+    for _ in range(2):
+        with pytest.raises(CredentialsError, match="could not be fetched") as failed:
+            sqs.queue_url("jobs")
+        assert failed.value.retryable
+        sqs._reset()
