@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 JITTER = 0.2
 #: Seconds after a queue was found to be gone until it is looked for again.
 SOON = 2.0
+#: Seconds between looks, at most, while a queue that was named is not there, or one has gone a short time ago.
+MISSED = 20.0
 #: Seconds for which a deleted queue may still be listed (and not be created again; SQS API reference, DeleteQueue).
 GONE = 60.0
 
@@ -134,7 +136,8 @@ class Discovery(Service):
         self._on_found(found)
         if self._config.burst:
             return None  # what matched at the start is what is drained
-        return self._config.refresh * (1 - JITTER * random.random())
+        refresh = min(self._config.refresh, MISSED) if found.missing or self._gone else self._config.refresh
+        return refresh * (1 - JITTER * random.random())
 
     def _find(self) -> Found:
         predefined = dict(self._config.predefined_queues) if self._config.predefined_queues else None
