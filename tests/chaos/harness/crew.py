@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -113,34 +113,42 @@ class Crew:
 
     # -- beginning ------------------------------------------------------------------------------------------------
 
-    def start(self, *args: str, env: dict[str, str] | None = None, concurrency: int | None = None) -> Member:
-        """One more worker; does not wait until it is ready (``wait_ready`` does)."""
+    def start(
+        self,
+        *args: str,
+        env: dict[str, str] | None = None,
+        concurrency: int | None = None,
+        through: Callable[[str], str] | None = None,
+    ) -> Member:
+        """One more worker; does not wait until it is ready (``wait_ready`` does). ``through``: answers the endpoint that it is
+        to use instead of its server's."""
         name = f"worker-{len(self.members)}"
         server = LocalServer(cast(Store, Door(self.store, name))).start()
+        endpoint = server.endpoint_url if through is None else through(server.endpoint_url)
         log_file = self.folder / f"{name}.log"
         command = self.face.command(
             self.python, *args, concurrency=concurrency or self.concurrency, lease=self.lease, queues=self.queues
         )
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self._environment(name, server) | (env or {}), stdin=subprocess.DEVNULL,
+                command, cwd=self.folder, env=self._environment(name, endpoint) | (env or {}), stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         member = Member(process, log_file, self.ledger.path, name, server, boottime())
         self.members.append(member)
         return member
 
-    def _environment(self, name: str, server: LocalServer) -> dict[str, str]:
-        env = environment(server.endpoint_url) | {
+    def _environment(self, name: str, endpoint: str) -> dict[str, str]:
+        env = environment(endpoint) | {
             "CHAOS_FACE": self.face.name,
             "CHAOS_LEDGER": str(self.ledger.path),
             "CHAOS_WORKER": name,
             "CHAOS_LEASE": str(self.lease),
-            "CHAOS_BROKER": server.endpoint_url.removeprefix("http://"),
+            "CHAOS_BROKER": endpoint.removeprefix("http://"),
         }
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TASKS), env["PYTHONPATH"]]))
         if self.face.celery:  # it must not find our package
-            env |= {"PYTHONPATH": str(TASKS), "C_FORCE_ROOT": "1", "AWS_ENDPOINT_URL_SQS": server.endpoint_url}
+            env |= {"PYTHONPATH": str(TASKS), "C_FORCE_ROOT": "1", "AWS_ENDPOINT_URL_SQS": endpoint}
             env |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
         return env
 

@@ -26,7 +26,7 @@ else:
     else:
         from pyqs_celery_compat import Celery
 
-    app = Celery("chaos", broker="sqs://test:test@" + os.environ["CHAOS_BROKER"])
+    app = Celery("chaos", broker="sqs://" + os.environ.get("CHAOS_KEYS", "test:test@") + os.environ["CHAOS_BROKER"])
     app.conf.update(
         broker_transport_options={"region": "us-east-1", "visibility_timeout": int(os.environ["CHAOS_LEASE"])},
         task_default_queue="chaos",
