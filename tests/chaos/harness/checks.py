@@ -207,18 +207,21 @@ def last_of(events: Sequence[Event], number: int, kind: str) -> Event | None:
 
 def summary(crew: Crew, sent: Sequence[int], dead_letters: Iterable[str] = ()) -> dict[str, int | float]:
     """The figures that every row reports."""
-    again = repeats(crew)
+    started, gone = crew.ledger.started(), lost_numbers(crew, sent, dead_letters)
     kills = [ending for ending in crew.endings if ending.kind != "term"]
-    return {
+    terms = [ending for ending in crew.endings if ending.kind == "term"]
+    found: dict[str, int | float] = {
         "tasks": len(sent),
         "ended": len(crew.ledger.ended() & set(sent)),
-        "lost": len(lost_numbers(crew, sent, dead_letters)),
-        "repeats": sum(again.values()),
-        "repeats_unexplained": len(unexplained_repeats(crew)),
+        "lost": len(gone),
+        "lost_never_started": len(gone - started),
+        "repeats": sum(repeats(crew).values()),
         "overlaps": len(overlaps(crew)),
-        "kills": len(kills),
-        "held_at_kills": sum(len(held) for ending in kills for held in ending.held.values()),
-        "sigterms": len(crew.endings) - len(kills),
-        "longest_exit": max((ending.seconds for ending in crew.endings if ending.kind == "term"), default=0.0),
         "lost_leases": len(crew.log_lines("its lease is lost")),
     }
+    if kills:
+        held = sum(len(numbers) for ending in kills for numbers in ending.held.values())
+        found |= {"kills": len(kills), "held_at_kills": held, "repeats_unexplained": len(unexplained_repeats(crew))}
+    if terms:
+        found |= {"sigterms": len(terms), "longest_exit": max(ending.seconds for ending in terms)}
+    return found

@@ -1,0 +1,101 @@
+"""Executors that die under their tasks, one task in five: by SIGKILL, a segfault, ``os._exit`` and for want of memory."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from harness import checks
+from harness.crew import Crew, Member
+from harness.faces import CELERY_EARLY, CELERY_LATE, FACES, Face
+from harness.report import SHORT, Report, pick
+
+TASKS = pick(long=300, short=60)
+WAYS = ("kill", "segfault", "exit", "memory")
+
+
+def send_tasks(crew: Crew, report: Report) -> tuple[list[int], set[int]]:
+    """Every fifth takes its process down the first time; all numbers, and those."""
+    dice, numbers = report.dice, list(range(TASKS))
+    dying = set(dice.sample(numbers, TASKS // 5))
+    order = sorted(dying)
+    messages = []
+    for n in numbers:
+        seconds = round(dice.uniform(0.005, 0.1), 4)
+        if n in dying:
+            messages.append(crew.face.message("die", n, seconds, WAYS[order.index(n) % len(WAYS)]))
+        else:
+            messages.append(crew.face.message("work", n, seconds))
+    crew.send(messages)
+    return numbers, dying
+
+
+def healthy_repeats(crew: Crew, dying: set[int]) -> tuple[list[str], list[str]]:
+    """Tasks that ran twice although they took nobody down: those that a dying executor still held, and the others.
+
+    One that ended is still held by its executor until its message has been deleted.
+    """
+    deaths = {run.pid: run.end for run in crew.ledger.runs() if run.how == "die"}
+    runs = checks.by_number(crew.ledger.runs())
+    held, others = [], []
+    for number in checks.repeats(crew):
+        if number in dying:
+            continue
+        text = f"{[str(run) for run in runs[number]]}; {checks.history(crew.store, number)}"
+        (held if all(run.pid in deaths for run in runs[number][:-1]) else others).append(text)
+    return held, others
+
+
+def measure(crew: Crew, report: Report, numbers: list[int], dying: set[int], member: Member) -> None:
+    held, others = healthy_repeats(crew, dying)
+    ended = crew.ledger.ended()
+    report.add(**checks.summary(crew, numbers))
+    report.add(
+        dying=len(dying),
+        deaths=sum(run.how == "die" for run in crew.ledger.runs()),
+        dying_ended=len(dying & ended),
+        healthy_repeats_held=len(held),
+        healthy_repeats_not_held=len(others),
+        worker_exited=not member.running,
+    )
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_executors_die_under_one_task_in_five(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
+    crew = make_crew(face)
+    numbers, dying = send_tasks(crew, report)
+    member = crew.wait_ready(crew.start())
+    crew.drain(timeout=pick(long=400, short=90))
+    measure(crew, report, numbers, dying, member)
+    runs = checks.by_number(crew.ledger.runs())
+    assert member.running, f"the worker has exited:\n{member.log()[-3000:]}"
+    if face.early:  # it was acked when it started: the death of its executor loses it, and nothing else
+        checks.hold(
+            "lost and not one that took its executor down",
+            [f"task {n}: {checks.history(crew.store, n)}" for n in sorted(checks.lost_numbers(crew, numbers) - dying)],
+        )
+    else:
+        checks.hold("lost", checks.lost(crew, numbers))
+    checks.hold("never ran", [f"task {n}: {checks.history(crew.store, n)}" for n in numbers if n not in runs])
+    checks.hold("ran twice, held by no dying executor", healthy_repeats(crew, dying)[1])
+    checks.hold("two runs at the same time", checks.overlaps(crew))
+    ending = crew.terminate(member, 60)
+    assert ending.code == 0, member.log()[-3000:]
+
+
+@pytest.mark.skipif(SHORT, reason="real Celery's figures are for the long form")
+@pytest.mark.parametrize("face", [CELERY_EARLY, CELERY_LATE], ids=str)
+def test_executors_die_under_one_task_in_five_real_celery(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
+    """Measured, not judged."""
+    crew = make_crew(face)
+    numbers, dying = send_tasks(crew, report)
+    member = crew.wait_ready(crew.start())
+    try:
+        crew.drain(timeout=300)
+    except AssertionError as exc:
+        report.add(stuck=str(exc).partition("\n")[0])
+    measure(crew, report, numbers, dying, member)
+    if member.running:
+        member.send_signal(signal.SIGTERM)
