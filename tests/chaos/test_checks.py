@@ -1,0 +1,178 @@
+"""The judge is judged: each check finds what it is there to find, in a ledger and a log written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import checks
+from harness.crew import Crew, Ending
+from harness.faces import CELERY_LATE, EARLY, FACES, LATE, NATIVE, QUEUE, Face, number_of
+from harness.watched import Door, WatchedStore
+from pyqs.clock import boottime
+
+
+class Stage:
+    """A crew whose workers are played."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.handles: dict[str, str] = {}
+
+    def door(self, worker: str) -> Any:
+        return Door(self.crew.store, worker)
+
+    def receive(self, worker: str, seconds: int = 10) -> None:
+        for one in self.door(worker).receive(QUEUE, max_messages=10, wait=0, visibility=seconds):
+            self.handles[worker] = one.receipt_handle
+
+    def delete(self, worker: str) -> None:
+        assert self.door(worker).delete_batch(QUEUE, [self.handles[worker]]) == [None]
+
+    def release(self, worker: str) -> None:
+        assert self.door(worker).change_visibility_batch(QUEUE, [(self.handles[worker], 0)]) == [None]
+
+    def ran(self, number: int, event: str, worker: str, *, pid: int = 100, at: float | None = None) -> None:
+        record = {"n": number, "e": event, "pid": pid, "w": worker, "wall": 0.0, "t": boottime() if at is None else at}
+        with self.crew.ledger.path.open("a") as ledger:
+            ledger.write(json.dumps(record).ljust(127) + "\n")
+
+    def killed(self, worker: str, held: list[int], pids: tuple[int, ...] = (100,)) -> None:
+        now = boottime()
+        self.crew.endings.append(Ending("tree", worker, now, now, {QUEUE: held}, list(pids), -9))
+
+
+@pytest.fixture
+def play(make_crew: Callable[..., Crew]) -> Callable[..., Stage]:
+    """A stage on which task 7 was sent."""
+
+    def play(face: Face = NATIVE) -> Stage:
+        crew = make_crew(face)
+        crew.send([face.message("work", 7, 0.1)])
+        return Stage(crew)
+
+    return play
+
+
+@pytest.mark.parametrize("face", [*FACES, CELERY_LATE], ids=str)
+def test_a_task_is_known_by_its_message(face: Face) -> None:
+    assert number_of(face.message("work", 7, 0.1).body) == 7
+
+
+def test_lost_is_what_neither_ended_nor_is_kept(play: Callable[..., Stage]) -> None:
+    stage = play()
+    assert not checks.lost(stage.crew, [7])
+    stage.receive("a")
+    assert not checks.lost(stage.crew, [7])
+    stage.delete("a")
+    assert len(checks.lost(stage.crew, [7])) == 1
+    stage.ran(7, "start", "a")
+    assert len(checks.lost(stage.crew, [7])) == 1
+    stage.ran(7, "end", "a")
+    assert not checks.lost(stage.crew, [7])
+
+
+def test_an_early_ack_may_lose_what_ran_at_a_kill(play: Callable[..., Stage]) -> None:
+    stage = play(EARLY)
+    stage.receive("a")
+    stage.delete("a")
+    stage.ran(7, "start", "a")
+    assert "was not killed" in checks.lost_beyond_early_ack(stage.crew, [7])[0]
+    stage.killed("a", [])
+    assert not checks.lost_without_reason(stage.crew, [7])
+
+
+def test_an_early_ack_may_not_lose_what_was_buffered(play: Callable[..., Stage]) -> None:
+    stage = play(EARLY)
+    stage.crew.send([EARLY.message("work", n, 0.1) for n in (8, 9)])
+    for _ in range(3):
+        handles = stage.door("a").receive(QUEUE, max_messages=1, wait=0, visibility=10)
+        stage.door("a").delete_batch(QUEUE, [handles[0].receipt_handle])
+    stage.killed("a", [])
+    assert "3 tasks lost at one kill of 2 executors" in checks.lost_without_reason(stage.crew, [7, 8, 9])[0]
+
+
+def test_a_repeat_is_explained_by_one_kill_that_held_it(play: Callable[..., Stage]) -> None:
+    stage = play()
+    for worker in ("a", "b"):
+        stage.ran(7, "start", worker)
+        stage.ran(7, "end", worker)
+    assert checks.repeats(stage.crew) == {7: 1}
+    assert len(checks.repeated(stage.crew)) == 1
+    stage.killed("a", [8])
+    assert len(checks.unexplained_repeats(stage.crew)) == 1
+    stage.killed("a", [7])
+    assert not checks.unexplained_repeats(stage.crew)
+    stage.ran(7, "start", "c")
+    assert len(checks.unexplained_repeats(stage.crew)) == 1
+
+
+def test_two_runs_at_the_same_time(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.ran(7, "start", "a", pid=1, at=10.0)
+    stage.ran(7, "start", "b", pid=2, at=11.0)
+    assert len(checks.overlaps(stage.crew)) == 1, "the first wrote no end"
+    stage.ran(7, "end", "a", pid=1, at=10.5)
+    assert not checks.overlaps(stage.crew)
+
+
+def test_a_run_cut_off_ends_when_its_worker_was_seen_dead(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.ran(7, "start", "a")
+    stage.killed("a", [7])
+    stage.ran(7, "start", "b", pid=101, at=boottime() + 1)
+    assert not checks.overlaps(stage.crew)
+
+
+def test_handed_out_while_it_runs(play: Callable[..., Stage]) -> None:
+    stage = play(LATE)
+    stage.receive("a")
+    stage.ran(7, "start", "a", at=boottime() + 0.01)
+    stage.ran(7, "end", "a", at=boottime() + 5)
+    assert not checks.handed_out_while_running(stage.crew)
+    stage.release("a")
+    while boottime() < checks.last_of(stage.crew.store.events, 7, "hidden").at + 0.02:  # type: ignore[union-attr]
+        pass
+    stage.receive("b")
+    assert len(checks.handed_out_while_running(stage.crew)) == 1
+
+
+def test_a_start_without_the_message(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    stage.ran(7, "start", "a")
+    assert not checks.stale_starts(stage.crew)
+    stage.ran(7, "start", "b")
+    assert "not this worker's" in checks.stale_starts(stage.crew)[0]
+    stage.ran(7, "start", "a", at=boottime() + 11)
+    assert "run out" in checks.stale_starts(stage.crew)[1]
+
+
+def test_hidden_after_a_worker_has_left(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    ending = Ending("term", "a", 0.0, 1.0, {}, [], 0)
+    assert len(checks.hidden_after(stage.crew, ending)) == 1
+    stage.release("a")
+    assert not checks.hidden_after(stage.crew, ending)
+    stage.receive("b")
+    assert not checks.hidden_after(stage.crew, ending), "somebody else has it now"
+
+
+def test_a_dead_letter_that_never_started(play: Callable[..., Stage], store: WatchedStore) -> None:
+    stage = play()
+    store.create_queue("dead")
+    store.send("dead", NATIVE.message("work", 8, 0.1))
+    assert len(checks.dead_letters_never_started(stage.crew, "dead")) == 1
+    assert not checks.lost(stage.crew, [8], ["dead"])
+    stage.ran(8, "start", "a")
+    assert not checks.dead_letters_never_started(stage.crew, "dead")
+
+
+def test_hold_shows_what_is_wrong_and_how_much() -> None:
+    checks.hold("lost", [])
+    with pytest.raises(AssertionError, match=r"lost: 20\ntask 0\n(.*\n)+... and 5 more"):
+        checks.hold("lost", [f"task {n}" for n in range(20)])
