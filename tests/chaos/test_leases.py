@@ -93,7 +93,7 @@ def test_parent_frozen_for_two_leases(face: Face, make_crew: Callable[..., Crew]
     dice = report.dice
     held: set[int] = set()
     outlast: list[int] = []
-    with Feed(crew, 0.15, lambda: dice.uniform(0.05, 0.35)) as feed:  # one worker can keep up with it
+    with Feed(crew, 0.1, lambda: dice.uniform(0.005, 0.03)) as feed:  # so short that some are held in advance
         for turn in range(pick(long=3, short=1)):
             time.sleep(dice.uniform(1.0, 2.0))
             outlast.append(1_000_000 + turn)
@@ -101,8 +101,8 @@ def test_parent_frozen_for_two_leases(face: Face, make_crew: Callable[..., Crew]
             wait_until(lambda: outlast[-1] in crew.ledger.started())
             runs_it = next(run.worker for run in crew.ledger.runs() if run.number == outlast[-1])
             time.sleep(dice.uniform(0.2, 1.0))
-            feed.burst(12)
-            time.sleep(dice.uniform(0.02, 0.2))
+            feed.burst(100)
+            time.sleep(dice.uniform(0.02, 0.4))
             victim = next(member for member in members if member.name == runs_it)
             os.kill(victim.pid, signal.SIGSTOP)
             time.sleep(STOPPED)
