@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.message import Delete, Delivery, FollowUp, Hide, Verdict
+from pyqs.worker import rates
 from pyqs.worker.acker import Acker
 from pyqs.worker.buffer import Buffer, group_of
 from pyqs.worker.credit import Credit
@@ -92,9 +93,11 @@ class Custody:
         """The next delivery of each queue; none any more when all is over."""
         return iter(()) if self.over else self._buffer.candidates()
 
-    def others_wait(self, queue: str) -> bool:
-        """Whether something of another queue could start."""
-        return any(one.queue != queue for one in self.candidates())
+    def patience(self, delivery: Delivery) -> float:
+        """How long it may wait in its executor for its rate limit, seconds."""
+        if delivery.is_fifo and self._facts.is_last_life(delivery):
+            return rates.LAST_LIFE
+        return rates.HURRY if any(one.queue != delivery.queue for one in self.candidates()) else rates.PATIENCE
 
     def take(self, delivery: Delivery) -> float | None:
         """It goes to an executor, which must start it before the answer (boot-time clock); None when it is too late."""

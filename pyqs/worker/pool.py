@@ -294,7 +294,7 @@ class Pool(Service):
                     slot.expect_goodbye()
             case MayStart():
                 if (delivery := slot.held.get(frame.delivery_id)) is not None:
-                    slot.answer(self._rates.ask(frame, hurried=self._custody.others_wait(delivery.queue)))
+                    slot.answer(self._rates.ask(frame, self._custody.patience(delivery)))
                     self._dirty.add(slot)
             case Leaving():
                 self._leave(slot, frame)

@@ -26,6 +26,9 @@ from pyqs.wire import Admitted, MayStart, Postponed
 PATIENCE = 1.0
 #: The same while there is other work.
 HURRY = 0.1
+#: The same for what would be hidden on a FIFO queue and had no life left to come back with. Shorter than what passes for a
+#: hang.
+LAST_LIFE = 30.0
 #: Seconds after the start of another task in which more such work is expected: its messages may be on their way here.
 RECENT = 5.0
 #: Most moments of return that one bucket remembers; beyond them, and beyond SQS's longest delay, returns are spread.
@@ -63,15 +66,16 @@ class Rates:
             self._other = self._last
         self._last = (task, self._clock())
 
-    def ask(self, frame: MayStart, *, hurried: bool = False) -> Admitted | Postponed:
+    def ask(self, frame: MayStart, patience: float = PATIENCE) -> Admitted | Postponed:
         """Whether this delivery may start, after how short a wait, or only when it has come back.
 
         Parameters:
-            hurried: something else could use the executor. It is taken for granted while other tasks run here.
+            patience: longest wait in its executor. While other tasks run here ``PATIENCE`` is too much.
         """
         now = self._clock()
         _, other_work = self._last if self._last[0] != frame.rate_key else self._other
-        patience = HURRY if hurried or now - other_work < RECENT else PATIENCE
+        if patience == PATIENCE and now - other_work < RECENT:
+            patience = HURRY
         step = 1.0 / frame.per_second
         bucket = self._bucket(frame.rate_key, now)
         returns = bucket.returns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from typing import Any
 
@@ -96,6 +97,22 @@ def test_a_fifo_queue_hides_and_keeps_its_order(limited: Any, sqs: Any) -> None:
     assert min(gaps) > 0.9
     sqs.wait_counts("jobs.fifo")
     assert sqs.server.seen["SendMessage"] == sqs.server.seen["SendMessageBatch"] == 0
+    worker.terminate(2)
+
+
+def test_no_fifo_message_is_hidden_into_the_dead_letter_queue(limited: Any, sqs: Any) -> None:
+    """Two receives each: hidden once, the second receive is the last."""
+    sqs.create("dead.fifo")
+    arn = sqs.store.queue_attributes("dead.fifo")["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
+    sqs.create("jobs.fifo", RedrivePolicy=policy)
+    for n in range(6):
+        send(sqs, "jobs.fifo", "one", range(n, n + 1), group=f"g{n}")
+    worker = limited("-Q", "jobs.fifo", "-c", "6")
+    ran = notes(worker, "one", 6)
+    assert sorted(n for n, _ in ran) == list(range(6))
+    sqs.wait_counts("jobs.fifo")
+    assert sqs.counts("dead.fifo").total == 0
     worker.terminate(2)
 
 

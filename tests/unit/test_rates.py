@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyqs.config import MAX_DELAY
 from pyqs.wire import Admitted, MayStart, Postponed
-from pyqs.worker.rates import HURRY, PATIENCE, RECENT, Rates
+from pyqs.worker.rates import HURRY, LAST_LIFE, PATIENCE, RECENT, Rates
 
 
 class Clock:
@@ -32,9 +32,9 @@ def rates(clock: Clock) -> Rates:
     return Rates(clock, random.Random(1).random)
 
 
-def ask(rates: Rates, rate: float, key: str = "t", hurried: bool = False) -> float:
+def ask(rates: Rates, rate: float, key: str = "t", patience: float = PATIENCE) -> float:
     """Seconds to wait if it may start, else the delay as a negative number."""
-    answer = rates.ask(MayStart(7, key, rate), hurried=hurried)
+    answer = rates.ask(MayStart(7, key, rate), patience)
     assert answer.delivery_id == 7
     return answer.wait if isinstance(answer, Admitted) else -answer.delay
 
@@ -59,7 +59,7 @@ def test_keys_do_not_hold_each_other_back(rates: Rates) -> None:
 
 def test_while_others_wait_an_executor_is_not_kept(rates: Rates) -> None:
     assert ask(rates, 2) == 0
-    assert ask(rates, 2, hurried=True) == -1
+    assert ask(rates, 2, patience=HURRY) == -1
     assert ask(rates, 2) == pytest.approx(0.5)
 
 
@@ -75,6 +75,13 @@ def test_other_work_that_was_there_a_moment_ago_is_reckoned_with(rates: Rates, c
     clock.now += RECENT
     rates.started("t")
     assert [ask(rates, 2), ask(rates, 2)] == pytest.approx([0, 0.5])
+
+
+def test_the_last_life_of_a_message_waits_for_its_token(rates: Rates) -> None:
+    """Hidden on a FIFO queue it would come back in the dead-letter queue."""
+    assert ask(rates, 1 / 6) == 0
+    rates.started("another")
+    assert ask(rates, 1 / 6, patience=LAST_LIFE) == pytest.approx(6)
 
 
 def test_returns_lie_one_behind_the_other(rates: Rates) -> None:
@@ -122,7 +129,7 @@ def test_never_more_than_the_rate_in_any_window(rate: float, pauses: list[float]
     for pause, hurried in zip(pauses, hurry, strict=False):
         clock.now += pause
         patience = HURRY if hurried else PATIENCE
-        answer = rates.ask(MayStart(1, "t", rate), hurried=hurried)
+        answer = rates.ask(MayStart(1, "t", rate), patience)
         if isinstance(answer, Admitted):
             assert 0 <= answer.wait <= patience
             starts.append(clock.now + answer.wait)
