@@ -101,10 +101,10 @@ def test_a_fifo_queue_hides_and_keeps_its_order(limited: Any, sqs: Any) -> None:
 
 
 def test_no_fifo_message_is_hidden_into_the_dead_letter_queue(limited: Any, sqs: Any) -> None:
-    """Two receives each: hidden once, the second receive is the last."""
+    """One life each: whoever is hidden never starts."""
     sqs.create("dead.fifo")
     arn = sqs.store.queue_attributes("dead.fifo")["QueueArn"]
-    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
     sqs.create("jobs.fifo", RedrivePolicy=policy)
     for n in range(6):
         send(sqs, "jobs.fifo", "one", range(n, n + 1), group=f"g{n}")
