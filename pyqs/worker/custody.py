@@ -7,6 +7,7 @@ pool thread only, ``release`` excepted. Never talks to an executor or to SQS: ve
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pyqs.clock import boottime
@@ -18,6 +19,8 @@ from pyqs.worker.buffer import Buffer, group_of
 from pyqs.worker.credit import Credit
 from pyqs.worker.facts import Facts
 from pyqs.worker.leases import Leases
+from pyqs.worker.slot import Slot
+from pyqs.worker.surplus import LONG, Surplus
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,9 @@ class Custody:
         self._facts = facts
         self._later = later
         self._buffer = Buffer(credit.shares)
+        self._surplus = Surplus(credit, facts, config.lease)
+        #: Ids of those that run for long, of which the credit was told.
+        self._long: set[int] = set()
         #: The worker stops: only what is on its last life still starts.
         self.draining = False
         #: Nothing starts any more.
@@ -72,6 +78,7 @@ class Custody:
             # A last life is not spent on waiting: it goes first where order does not matter.
             first = not delivery.is_fifo and self._facts.is_last_life(delivery)
             (self._buffer.put_back if first else self._buffer.add)((delivery,))
+            self._tell_blocked(delivery)
         else:
             self.release(delivery)
 
@@ -121,7 +128,8 @@ class Custody:
             self._acker.settle(
                 delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, final)
             )  # fmt: skip
-        self._credit.ended(delivery.queue, seconds)
+        self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
+        self._long.discard(delivery.id)
 
     def _settled_later(self, head: Delivery, verdict: Verdict) -> None:
         self._later(lambda: self._group_settled(head, verdict))
@@ -137,6 +145,12 @@ class Custody:
                 self._acker.settle(one, Hide(seconds))
                 self._credit.ended(one.queue)
         self._buffer.free(head)
+        self._tell_blocked(head)
+
+    def _tell_blocked(self, delivery: Delivery) -> None:
+        """What waits for its group needs no executor: other queues may use it."""
+        if delivery.is_fifo:
+            self._credit.blocked(delivery.queue, self._buffer.blocked(delivery.queue))
 
     def release(self, delivery: Delivery) -> None:
         """Give it back unstarted. From any thread."""
@@ -151,13 +165,22 @@ class Custody:
             else:
                 self.release(one)
 
-    def release_overdue(self, now: float) -> None:
-        """Waiting costs nobody anything for a lease's time; then somebody else may be able to run it (decision 5)."""
-        for one in list(self._buffer):
-            waited = now - one.received_at > self._config.lease and not self._buffer.is_waiting_for_group(one)
-            if waited and not self._facts.is_last_life(one):
-                self._buffer.remove(one)
-                self.release(one)
+    def look(self, now: float, slots: Sequence[Slot]) -> None:
+        """See which tasks run for long, and release what cannot start here soon (decision 5)."""
+        for slot in slots:
+            running = slot.running
+            if running is not None and slot.since_started() >= LONG:
+                self._credit.shares.runs(running, slot.since_started())
+                if running.id not in self._long:
+                    self._long.add(running.id)
+                    self._credit.lasts(running.queue)
+        waiting = [one for one in self._buffer if not self._buffer.is_waiting_for_group(one)]
+        surplus = self._surplus.find(now, waiting, slots)
+        for one in surplus:
+            self._buffer.remove(one)
+            self.release(one)
+        for queue, count in Counter(one.queue for one in surplus).items():
+            log.info("queue %s: %d deliveries are released, they cannot start here soon", queue, count)
 
     def drop(self, delivery: Delivery) -> None:
         """No longer held: not started, not hidden. Nor is what waits behind it in a FIFO group."""
@@ -166,3 +189,4 @@ class Custody:
             self._credit.ended(delivery.queue)
             for one in self._buffer.remove_group(delivery):
                 self.release(one)
+            self._tell_blocked(delivery)

@@ -218,7 +218,7 @@ class Pool(Service):
             self._boot.look(alive=bool(self._slots))
             for slot in self._slots.values():
                 self._look_at(slot, now)
-            self._custody.release_overdue(now)
+            self._custody.look(now, list(self._slots.values()))
 
     def _look_at(self, slot: Slot, now: float) -> None:
         """Whether it begins with what it was given, and hands back in time what it does not."""

@@ -1,0 +1,126 @@
+"""What waits in this worker for too long, while another worker could run it.
+
+Owns: the rule by which a waiting delivery is released (design decision 5). A release costs its message one of its lives, as the
+next receive counts, so: only what by all that is known cannot start here soon, only while the message has lives to spare, and
+no message twice in a while. Used by the pool thread at its looks. Never releases anything itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+
+from pyqs.message import Delivery
+from pyqs.worker.credit import SOON, Credit
+from pyqs.worker.facts import Facts
+from pyqs.worker.slot import Slot
+
+#: Seconds of running after which a task counts as long, whatever its queue's average says.
+LONG = 0.5
+#: Seconds within which a delivery should start; what can, stays.
+START_WITHIN = 2.0
+#: Seconds that it has waited at least: two looks.
+PATIENCE = 0.9
+#: Seconds for which a message that was released is not released again here.
+AGAIN = 300.0
+#: Seconds until an executor that is being made can run something.
+_BOOTS = 1.0
+
+
+class Surplus:
+    """Finds what to release.
+
+    Parameters:
+        lease: seconds after which a delivery that waits is released even where nothing speaks against its starting soon.
+    """
+
+    def __init__(self, credit: Credit, facts: Facts, lease: float) -> None:
+        self._credit = credit
+        self._facts = facts
+        self._lease = lease
+        #: Delivery id -> the look that first saw it wait.
+        self._seen: dict[int, float] = {}
+        #: Message id -> when it was released.
+        self._released: dict[str, float] = {}
+
+    def find(self, now: float, waiting: Sequence[Delivery], slots: Sequence[Slot]) -> list[Delivery]:
+        """Those of ``waiting``, all that waits for an executor and for nothing else, which should be released now."""
+        self._released = {message: at for message, at in self._released.items() if now - at < AGAIN}
+        self._seen = {one.id: self._seen.get(one.id, now) for one in waiting}
+        if not waiting:
+            return []
+        starts = self._starts(now, waiting, slots)
+        found = [one for one in waiting if self._is_surplus(one, now, starts[one.id])]
+        self._released.update((one.message.message_id, now) for one in found)
+        return found
+
+    def _is_surplus(self, one: Delivery, now: float, start: float) -> bool:
+        if one.message.message_id in self._released or self._facts.is_last_life(one):
+            return False
+        if now - one.received_at > self._lease:
+            return True
+        return (
+            start > START_WITHIN
+            and now - self._seen[one.id] >= PATIENCE
+            and not one.is_fifo  # what is behind it in its group would have to follow
+            and self._has_lives_to_spare(one)
+            and not self._credit.polls(one.queue)  # our own open poll would be the first to get it back
+        )
+
+    def _has_lives_to_spare(self, one: Delivery) -> bool:
+        """Of a message's lives half are for its task, to fail and to crash. Where nobody knows how many, one is too many."""
+        known = self._facts.known(one.queue)
+        if known is None or known.max_receive_count is None:
+            return one.receive_count == 1
+        return 2 * one.receive_count < known.max_receive_count
+
+    # -- when what could start ------------------------------------------------------------------------------------
+
+    def _starts(self, now: float, waiting: Sequence[Delivery], slots: Sequence[Slot]) -> dict[int, float]:
+        """In how many seconds each of them is likely to start, queues taking turns."""
+        free = {slot: self._until_free(slot) for slot in slots}
+        executors = sorted(free.values())
+        if not executors:
+            return {one.id: 0.0 for one in waiting}  # they are all being made
+        limited: dict[str, list[float]] = {}
+        starts = {}
+        for one in take_turns(waiting):
+            cost = self._credit.duration(one.queue) or SOON
+            most = self._credit.shares.options(one.queue).max
+            start = executors[0]
+            if most is not None:
+                places = limited.setdefault(one.queue, self._places(one.queue, most, free))
+                start = max(start, places[0])
+                heapq.heapreplace(places, start + cost)
+            starts[one.id] = start
+            heapq.heapreplace(executors, start + cost)
+        return starts
+
+    def _places(self, queue: str, most: int, free: dict[Slot, float]) -> list[float]:
+        """When each of the ``most`` deliveries of this queue that may run is done."""
+        taken = [seconds for slot, seconds in free.items() for one in slot.held.values() if one.queue == queue]
+        return sorted([*taken, *[0.0] * (most - len(taken))])
+
+    def _until_free(self, slot: Slot) -> float:
+        """Seconds until this executor has done what it holds, by what is known."""
+        if slot.silent:
+            return float("inf")
+        if not slot.ready:
+            return _BOOTS
+        running = slot.running
+        ran = slot.since_started()
+        if running is None or ran < LONG:
+            return slot.load
+        usual = self._credit.duration(running.queue) or 0.0
+        # What has run for longer than usual may take any time: rather twice as long again than not.
+        return usual - ran if usual > ran else 2 * ran
+
+
+def take_turns(waiting: Iterable[Delivery]) -> Iterable[Delivery]:
+    """The first of each queue, the second of each, and so on."""
+    queues: dict[str, list[Delivery]] = defaultdict(list)
+    for one in waiting:
+        queues[one.queue].append(one)
+    return (one for one in chain.from_iterable(zip_longest(*queues.values())) if one is not None)
