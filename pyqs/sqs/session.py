@@ -16,6 +16,8 @@ from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError
 from pyqs.queues.names import is_aws_host, region_of_host
 
+#: Seconds for each of two tries to connect to STS, and to hear from it.
+_STS_TIMEOUT = 5.0
 # Any region will do for an emulator: it is only signed with, and nobody checks.
 _EMULATOR_REGION = "us-east-1"
 
@@ -26,11 +28,17 @@ def build_session(connection: ConnectionConfig) -> Any:
     Raises:
         ConfigError: the profile is unknown.
     """
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     try:
         session = Session(profile=connection.profile)
+        # For the clients that the providers make (STS for a role or a web identity): they are asked inside whatever call finds
+        # its credentials expired, and the SDK's own patience of minutes would make a poll look as if it hung.
+        session.set_default_client_config(
+            Config(connect_timeout=_STS_TIMEOUT, read_timeout=_STS_TIMEOUT, retries={"total_max_attempts": 2})
+        )
         session.get_scoped_config()
     except BotoCoreError as exc:  # ProfileNotFound, ConfigParseError
         raise ConfigError(str(exc)) from None

@@ -206,6 +206,16 @@ def test_a_role_is_assumed_with_the_base_credentials(monkeypatch, server) -> Non
     assert sqs._session.get_credentials().access_key == "ASIAROLE"
 
 
+def test_sts_that_does_not_answer_is_given_up_before_a_poll_seems_to_hang(monkeypatch) -> None:
+    """The SDK's own patience is five tries of a minute each, inside the receive that found its credentials expired."""
+    sqs = BotoSqs(ConnectionConfig(region="us-east-1", access_key_id="a", secret_access_key="b"))
+    sts = sqs._session.create_client("sts", region_name="us-east-1").meta.config
+    assert (sts.connect_timeout, sts.read_timeout, sts.retries["total_max_attempts"]) == (5.0, 5.0, 2)
+    polls, calls = sqs._client(poll=True).meta.config, sqs._client(poll=False).meta.config
+    assert (polls.read_timeout, polls.retries["total_max_attempts"]) == (boto.RECEIVE_TIMEOUT, 1)
+    assert (calls.read_timeout, calls.retries["total_max_attempts"]) == (boto.CALL_TIMEOUT, boto.CALL_ATTEMPTS)
+
+
 def whole_request(connection: socket.socket) -> str:
     """Head and body; the body may come in a packet of its own."""
     request = b""
