@@ -202,3 +202,18 @@ class FollowUp:
     queue: str
     message: OutgoingMessage
     create: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a task that had begun came to no end of its own: its executor is dead.
+
+    Parameters:
+        how: what became of the executor, as one says it: "died (SIGKILL)".
+        limit: the hard limit in seconds for which it was killed, or None.
+        acked_early: its message was deleted when it began.
+    """
+
+    how: str
+    limit: float | None = None
+    acked_early: bool = False

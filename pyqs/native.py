@@ -13,6 +13,7 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
 from pyqs.interruption import SoftTimeLimitExceeded
-from pyqs.message import Call, DeadLetter, Delete, Delivery, Hide, Verdict
+from pyqs.message import Call, DeadLetter, Death, Delete, Delivery, Hide, Leave, Verdict
 from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
@@ -89,7 +90,7 @@ class NativeRuntime:
         if not options.has_own_backoff:
             return NativeCall(delivery, call, function, options)
         if_killed = Hide(options.pause(call.task, delivery.receive_count, _held(delivery)))
-        return NativeCall(delivery, call, function, options, if_timed_out=if_killed, if_lost=if_killed)
+        return NativeCall(delivery, call, function, options, if_killed=if_killed)
 
     def _raw(self, delivery: Delivery, handler: RawHandler) -> NativeCall | Outcome:
         try:
@@ -100,6 +101,19 @@ class NativeRuntime:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def become_host(self) -> None:
+        """What hooks and tasks of a host's app may use."""
+        self.after_fork()
+
+    def killed(self, delivery: Delivery, death: Death) -> Outcome:
+        """As any failure: hidden for a growing time, nobody is told."""
+        status = "lost" if death.limit is None else "timed-out"
+        verdict = Leave() if death.acked_early else Hide(backoff.retry_seconds(delivery.receive_count, held=_held(delivery)))
+        return Outcome(verdict, status, call_id=delivery.message.message_id, reason=death.how)
+
+    def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
+        """Nobody is told."""
 
 
 def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_id: str = "") -> Outcome:
@@ -144,7 +158,7 @@ class NativeCall:
     """One native call that may start. A ``pyqs.runtime.Prepared``; its limits are its task's, native messages have no eta.
 
     Parameters:
-        if_timed_out, if_lost: set where the task has a pause of its own, which the worker does not know.
+        if_killed: set where the task has a pause of its own, which the worker does not know.
     """
 
     delivery: Delivery
@@ -155,8 +169,8 @@ class NativeCall:
     ack_early: bool = False
     rate_key: str | None = None
     rate: float = 0.0
-    if_timed_out: Verdict | None = None
-    if_lost: Verdict | None = None
+    if_killed: Verdict | None = None
+    tells: bool = False
     soft_limit_error: type[BaseException] = SoftTimeLimitExceeded
     pid: int = field(default_factory=os.getpid)
 

@@ -1,16 +1,17 @@
 """What turns a delivery into a verdict: the contract between an executor and whatever decodes and runs calls.
 
 Owns: the TaskRuntime protocol and the values it answers with; ``native`` has the runtime of native tasks, the compat
-package that of Celery's. Runs in an executor's main thread only.
+package that of Celery's. Runs in the main thread of an executor, or of the host, which runs no task.
 Never talks to SQS: what must be sent goes into the outcome's outbox.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pyqs.message import Delivery, FollowUp, Verdict
+from pyqs.message import Death, Delivery, FollowUp, Verdict
 
 #: How a delivery can end. The worker logs and counts by these words.
 STATUSES = (
@@ -25,9 +26,14 @@ STATUSES = (
     "unknown",  # names no task this worker may run
     "refused",  # content type not accepted
     "unsupported",  # needs a feature that is not there yet
-    "timed-out",
+    "timed-out",  # killed at its hard limit
+    "lost",  # its executor died with it
     "exhausted",  # received more often than its task allows: not run any more
 )
+
+#: What a host hears of its worker, in this order, each once; ``stopping`` (sig, how) only if a signal asked for it. Others
+#: have concurrency, pid (of the worker) and log_level.
+EVENTS = ("starting", "ready", "stopping", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +106,13 @@ class Prepared(Protocol):
         ...
 
     @property
-    def if_timed_out(self) -> Verdict | None:
-        """The verdict if the worker has to kill the task at its hard limit; None for a growing hide."""
+    def if_killed(self) -> Verdict | None:
+        """The verdict if the executor is killed at the hard limit, or dies, with the task; None for a growing hide."""
         ...
 
     @property
-    def if_lost(self) -> Verdict | None:
-        """The verdict if the executor dies with the task; None for a growing hide."""
+    def tells(self) -> bool:
+        """Whether then the host must be asked instead, because somebody is to hear of it."""
         ...
 
     def run(self) -> Outcome:
@@ -131,4 +137,21 @@ class TaskRuntime(Protocol):
 
     def close(self) -> None:
         """Called once when the executor leaves in order."""
+        ...
+
+    # -- in the host ----------------------------------------------------------------------------------------------
+
+    def become_host(self) -> None:
+        """Called once in the host instead of ``after_fork``. No task is run there, and no ``close`` follows."""
+        ...
+
+    def killed(self, delivery: Delivery, death: Death) -> Outcome:
+        """Tell who is to be told of a task that was killed or lost; the verdict, with what must be sent before it.
+
+        A worker that is killed before the verdict is carried out has the message received again, and this is done once more.
+        """
+        ...
+
+    def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
+        """Something has happened to the worker, one of ``EVENTS``."""
         ...

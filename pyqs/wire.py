@@ -1,4 +1,4 @@
-"""Frames on the pipe between the worker and one executor.
+"""Frames on the pipe between the worker and one executor, or the host.
 
 Owns: the frame types, their encoding (4-byte big-endian length, then JSON: primitives only, nothing that could run
 code in the reader) and the incremental ``FrameReader``. Pure; used by the pool thread in the worker and by both
@@ -8,6 +8,8 @@ threads of an executor. Never does I/O. Every frame about a delivery names it by
 
     worker -> executor    Run  Recall  Stop  Admitted | Postponed
     executor -> worker    Ready | NotReady, then MayStart  Started  HandedBack  Done  Leaving
+    worker -> host        Killed  Event  Stop
+    host -> worker        Ready | NotReady, then one Done for each Killed
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from pyqs.message import Delivery, FollowUp, ReceivedMessage, Verdict
+from pyqs.message import Death, Delivery, FollowUp, ReceivedMessage, Verdict
 from pyqs.primitives import (
     attributes_in,
     attributes_out,
@@ -50,6 +53,22 @@ class Recall:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the running delivery, hand back the rest, exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """To the host: this delivery's task began and its executor is dead. Answered with Done: verdict and follow-ups."""
+
+    delivery: Delivery
+    death: Death
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """To the host: something has happened to the worker (``runtime.EVENTS``). Not answered."""
+
+    name: str
+    details: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +107,8 @@ class Started:
     """The delivery is about to run: what the worker must know without decoding the body.
 
     Limits are seconds from now or None; ``ack_early`` asks for the delete at once.
-    ``if_timed_out`` and ``if_lost`` are the verdicts should the executor be killed at the hard limit, or die by itself;
-    None leaves them to the worker, which hides the message for a growing time.
+    ``if_killed`` is the verdict should the executor be killed at the hard limit, or die by itself; None has the
+    worker hide the message for a growing time. With ``tells`` the host is asked for it, because somebody is to hear of it.
     """
 
     delivery_id: int
@@ -98,8 +117,8 @@ class Started:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ack_early: bool = False
-    if_timed_out: Verdict | None = None
-    if_lost: Verdict | None = None
+    if_killed: Verdict | None = None
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +178,10 @@ class Leaving:
     reason: str
 
 
-Frame = Run | Recall | Stop | Ready | NotReady | MayStart | Admitted | Postponed | Started | HandedBack | Done | Leaving
+Frame = (
+    Run | Recall | Stop | Killed | Event | Ready | NotReady | MayStart | Admitted | Postponed | Started | HandedBack | Done
+    | Leaving
+)  # fmt: skip
 
 
 def encode(frame: Frame) -> bytes:
@@ -205,12 +227,12 @@ class FrameReader:
 
 def _to_primitive(frame: Frame) -> list[object]:
     match frame:
-        case Run(d, start_before):
-            m = d.message
-            return [
-                "run", d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, start_before,
-                m.message_id, m.receipt_handle, m.body, dict(m.attributes), attributes_out(m.message_attributes),
-            ]  # fmt: skip
+        case Run(delivery, start_before):
+            return ["run", start_before, *_delivery_out(delivery)]
+        case Killed(delivery, death):
+            return ["killed", death.how, death.limit, death.acked_early, *_delivery_out(delivery)]
+        case Event(name, details):
+            return ["event", name, dict(details)]
         case Recall():
             return ["recall"]
         case Stop():
@@ -225,7 +247,7 @@ def _to_primitive(frame: Frame) -> list[object]:
         case Started():
             return [
                 "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit,
-                frame.ack_early, maybe_verdict_out(frame.if_timed_out), maybe_verdict_out(frame.if_lost),
+                frame.ack_early, maybe_verdict_out(frame.if_killed), frame.tells,
             ]  # fmt: skip
         case MayStart():
             return ["may-start", frame.delivery_id, frame.rate_key, frame.per_second]
@@ -252,13 +274,28 @@ def _from_primitive(raw: list[object]) -> Frame:
     return reader(*rest)  # type: ignore[no-any-return, operator]
 
 
-def _read_run(
-    id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, start_before: float,
-    message_id: str, handle: str, body: str, attributes: dict[str, str],
-    message_attributes: dict[str, list[str | None]],
-) -> Run:  # fmt: skip
+def _delivery_out(d: Delivery) -> list[object]:
+    m = d.message
+    return [
+        d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, m.message_id, m.receipt_handle, m.body,
+        dict(m.attributes), attributes_out(m.message_attributes),
+    ]  # fmt: skip
+
+
+def _delivery_in(
+    id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, message_id: str, handle: str,
+    body: str, attributes: dict[str, str], message_attributes: dict[str, list[str | None]],
+) -> Delivery:  # fmt: skip
     message = ReceivedMessage(message_id, handle, body, attributes, attributes_in(message_attributes))
-    return Run(Delivery(id_, queue, url, message, received_at, fetched_at, visibility), start_before)
+    return Delivery(id_, queue, url, message, received_at, fetched_at, visibility)
+
+
+def _read_run(start_before: float, *delivery: Any) -> Run:
+    return Run(_delivery_in(*delivery), start_before)
+
+
+def _read_killed(how: str, limit: float | None, acked_early: bool, *delivery: Any) -> Killed:
+    return Killed(_delivery_in(*delivery), Death(how, limit, acked_early))
 
 
 def _read_ready(pid: int, forkserver_pid: int, tasks: list[str], at_most_once: int, notes: list[str], preloaded: bool) -> Ready:
@@ -276,12 +313,12 @@ def _read_done(
 
 def _read_started(
     delivery_id: int, task: str, call_id: str, time_limit: float | None, soft_time_limit: float | None, ack_early: bool,
-    if_timed_out: list[object] | None, if_lost: list[object] | None,
+    if_killed: list[object] | None, tells: bool,
 ) -> Started:  # fmt: skip
     _check_words(delivery_id, task, call_id)
     hard, soft = (None if limit is None else number(limit) for limit in (time_limit, soft_time_limit))
-    fates = [None if raw is None else verdict_in(raw) for raw in (if_timed_out, if_lost)]
-    return Started(delivery_id, task, call_id, hard, soft, ack_early, *fates)
+    verdict = None if if_killed is None else verdict_in(if_killed)
+    return Started(delivery_id, task, call_id, hard, soft, ack_early, verdict, tells is True)
 
 
 def _read_may_start(delivery_id: int, rate_key: str, per_second: float) -> MayStart:
@@ -300,6 +337,8 @@ _READERS: Mapping[str, object] = {
     "run": _read_run,
     "recall": Recall,
     "stop": Stop,
+    "killed": _read_killed,
+    "event": Event,
     "ready": _read_ready,
     "not-ready": NotReady,
     "started": _read_started,

@@ -44,7 +44,7 @@ _ONLY_DEFAULT = {
 }
 #: Settings of Celery that a worker would notice, not built yet.
 _NOT_KEPT_YET = (
-    "worker_deduplicate_successful_tasks", "worker_direct", "task_retry_on_worker_lost", "worker_enable_soft_shutdown_on_idle",
+    "worker_deduplicate_successful_tasks", "worker_direct", "worker_enable_soft_shutdown_on_idle",
 )  # fmt: skip
 #: kombu's region where neither the options nor the AWS configuration name one.
 DEFAULT_REGION = "us-east-1"

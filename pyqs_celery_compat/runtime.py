@@ -1,8 +1,8 @@
 """Door to the engine's consuming side: ``CeleryRuntime``, which turns deliveries of Celery and of pyqs into outcomes.
 
 Owns: the order of decisions on one message (readable, known, supported, in time, due) and Celery's acknowledgement matrix
-as verdicts. Runs in an executor's main thread. What must be sent goes into the outcome's outbox. Never calls SQS, never
-deletes what it cannot read.
+as verdicts. Runs in the main thread of an executor, or of the host. What must be sent goes into the outcome's outbox. Never
+calls SQS, never deletes what it cannot read.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from pyqs import backoff
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
-from pyqs.message import Delete, Delivery, Drop, FollowUp, Hide, Resend, Verdict
+from pyqs.message import Death, Delete, Delivery, Drop, FollowUp, Hide, Leave, Resend, Verdict
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
@@ -32,6 +32,7 @@ from pyqs_celery_compat import (
     conf,
     continuations,
     imports,
+    killed,
     publisher,
     rate_limits,
     signals,
@@ -39,15 +40,18 @@ from pyqs_celery_compat import (
     states,
     trace,
 )
+from pyqs_celery_compat.acceptance import acceptance
 from pyqs_celery_compat.app import Celery
+from pyqs_celery_compat.call_request import request_values
 from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.envelope import Native, open_envelope
-from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded, WorkerLostError
+from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.task import Task
+from pyqs_celery_compat.worker_events import WorkerEvents
 
 log = logging.getLogger(__name__)
 received_log = logging.getLogger("celery.worker.strategy")
@@ -92,6 +96,7 @@ class CeleryRuntime:
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
+        self._events: WorkerEvents | None = None
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
 
@@ -127,7 +132,9 @@ class CeleryRuntime:
             app = state.get_current_app()
         app.finalize()
         self._app = app
-        self.accept, accept_notes = _acceptance(app, config)
+        self.accept, accept_notes = acceptance(
+            app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
+        )
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
@@ -149,23 +156,35 @@ class CeleryRuntime:
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
         self.native.close()
 
+    def become_host(self) -> None:
+        """The app is there, for its handlers; nothing of an executor happens."""
+        self.app.set_current()
+        self.native.become_host()
+        self._events = WorkerEvents(self.app, self.hostname)
+
+    def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
+        """``celeryd_init``, ``worker_init``, ``worker_ready`` and so on."""
+        assert self._events is not None, "become_host() comes first"
+        self._events.happened(name, details)
+
+    def killed(self, delivery: Delivery, death: Death) -> Outcome:
+        """Errbacks, handlers and signals of a task that was killed or lost, and Celery's verdict on its message."""
+        read = self._read(delivery)
+        if isinstance(read, Native):
+            return self.native.killed(delivery, death)
+        if isinstance(read, Outcome):  # what the executor could read: a deployment came in between
+            return replace(read, verdict=Leave()) if death.acked_early else read
+        call, task, rate = read
+        return CeleryPrepared(self, delivery, call, task, None, rate).killed(death)
+
     def prepare(self, delivery: Delivery) -> Prepared | Outcome:
         """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
-        if handler_of(delivery.queue) is not None:
+        read = self._read(delivery)
+        if isinstance(read, Native):
             return self.native.prepare(delivery)
-        call: CeleryCall | None = None
-        try:
-            opened = open_envelope(delivery.message.body)
-            if isinstance(opened, Native):
-                return self.native.prepare(delivery)
-            call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
-            task = self._task(call)
-            rate = self._rate(task)
-        except MessageError as exc:
-            return self._left(delivery, exc, call)
-        except Exception as exc:  # RecursionError, MemoryError and what nobody thought of
-            log.debug("%s: it cannot be read", delivery, exc_info=True)
-            return self._left(delivery, Undecodable("protocol", f"it cannot be read ({type(exc).__name__})"), call)
+        if isinstance(read, Outcome):
+            return read
+        call, task, rate = read
         now = time.time()
         if call.expires is not None and now > call.expires:
             signals.task_revoked.send(
@@ -178,6 +197,24 @@ class CeleryRuntime:
         return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
 
     # -- parts --------------------------------------------------------------------------------------------------------
+    def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | Native | Outcome:
+        """The call in a message, its task and that one's rate; what is pyqs's own; or why it cannot be run."""
+        if handler_of(delivery.queue) is not None:
+            return Native({})
+        call: CeleryCall | None = None
+        try:
+            opened = open_envelope(delivery.message.body)
+            if isinstance(opened, Native):
+                return opened
+            call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
+            task = self._task(call)
+            return call, task, self._rate(task)
+        except MessageError as exc:
+            return self._left(delivery, exc, call)
+        except Exception as exc:  # RecursionError, MemoryError and what nobody thought of
+            log.debug("%s: it cannot be read", delivery, exc_info=True)
+            return self._left(delivery, Undecodable("protocol", f"it cannot be read ({type(exc).__name__})"), call)
+
     def _task(self, call: CeleryCall) -> Task:
         if call.task in builtin_tasks.NOT_YET:
             raise Unsupported(f"{call.task} needs canvas and results, which are not there yet; it stays on its queue")
@@ -268,27 +305,19 @@ class CeleryPrepared:
         return self.celery_task.name if self.rate else None
 
     @property
-    def if_timed_out(self) -> Verdict | None:
-        """``acks_on_timeout`` deletes the message of a task that is killed at its hard limit, else it runs again."""
-        return Delete() if self.celery_task.acks_on_timeout and self._may_go_unheard() else None
+    def if_killed(self) -> Verdict | None:
+        """None: the host knows."""
+        return None
 
     @property
-    def if_lost(self) -> Verdict | None:
-        """Without ``reject_on_worker_lost`` a task that dies with its executor counts as failed: ``acks_on_failure``."""
-        task = self.celery_task
-        fails = task.acks_on_failure and not task.reject_on_worker_lost
-        return Delete() if fails and self._may_go_unheard() else None
-
-    def _may_go_unheard(self) -> bool:
-        """False if somebody waits to hear of the failure: nobody can tell them yet, so the message must not go."""
-        return not self.call.errbacks and self.call.chord is None
+    def tells(self) -> bool:
+        """True: the app knows what becomes of a task that was killed, and who hears of it."""
+        return True
 
     def run(self) -> Outcome:
         """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
         call, task, runtime = self.call, self.celery_task, self.runtime
-        args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
-        kwargs = dict(call.kwargs)
-        request = runtime._request_values(call, task, self.delivery)
+        args, kwargs, request = self._call_values()
         context = Context(request, args=args, kwargs=kwargs)
         signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)
@@ -307,13 +336,45 @@ class CeleryPrepared:
                 if os.getpid() != pid:  # a process that the task forked: it is nobody's executor
                     raise
                 ended = exc
-                self._lost(context, exc)
+                killed.ended_itself(task, context, call_name(call), exc)
         if outcome is None:
             assert ended is not None
             return self._outcome(self._after_failure(lost=True), "failed", outbox, f"ended by {type(ended).__name__}")
         if outcome.info is None:
             return self._outcome(Delete(), "succeeded", outbox, "")
         return self._ended(outcome.info, context, outbox)
+
+    def _call_values(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Arguments and request, as the task gets them."""
+        call = self.call
+        args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
+        return args, dict(call.kwargs), self.runtime._request_values(call, self.celery_task, self.delivery)
+
+    def killed(self, death: Death) -> Outcome:
+        """In the host: the task began and its executor is dead."""
+        args, kwargs, request = self._call_values()
+        context = Context(request, args=args, kwargs=kwargs, called_directly=False)
+        outbox: list[FollowUp] = []
+        with publisher.collecting(outbox):
+            status, verdict = self._fate(context, death)
+        if death.acked_early:
+            verdict = Leave()
+        return self._outcome(verdict, status, outbox, death.how)
+
+    def _fate(self, context: Context, death: Death) -> tuple[str, Verdict]:
+        """Tell who is to be told; Celery's matrix. What is received again comes back later each time."""
+        task = self.celery_task
+        again = Hide(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
+        if death.limit is not None:
+            killed.timed_out(task, context, self.time_limit or death.limit)
+            return "timed-out", Delete() if self.ack_early or task.acks_on_timeout else again
+        exhausted = bool(task.retry_on_worker_lost) and task.max_retries is not None and context.retries >= task.max_retries
+        if task.retry_on_worker_lost and not exhausted and killed.retried(task, context, death.how):
+            return "retried", Delete()
+        if not self.ack_early and task.reject_on_worker_lost and not exhausted:
+            return "lost", again
+        killed.lost(task, context, death.how)
+        return "lost", self._after_failure(lost=False)
 
     def _ended(self, info: trace.TraceInfo, context: Context, outbox: list[FollowUp]) -> Outcome:
         kind = type(info.retval).__name__
@@ -349,23 +410,6 @@ class CeleryPrepared:
             return Hide(self.celery_task.app.publisher.transport.requeue_delay)
         return Drop(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
 
-    def _lost(self, context: Context, exc: BaseException) -> None:
-        """The task ended its process (SystemExit, KeyboardInterrupt, MemoryError): a failure, as in Celery's parent."""
-        task = self.celery_task
-        lost = WorkerLostError(f"the task raised {type(exc).__name__}")
-        lost.__cause__ = exc
-        einfo = ExceptionInfo.of(exc)
-        trace.logger.error("Task %s[%s] ended by %s", call_name(self.call), self.call.id, type(exc).__name__, exc_info=exc)
-        try:
-            continuations.on_failure(task.app, task, context, lost, einfo)
-            task.on_failure(lost, self.call.id, context.args, context.kwargs, einfo)
-        except Exception:
-            trace.logger.exception("Task %s[%s]: on_failure raised", call_name(self.call), self.call.id)
-        signals.task_failure.send(
-            sender=task, task_id=self.call.id, exception=lost, args=context.args, kwargs=context.kwargs,
-            traceback=exc.__traceback__, einfo=einfo,
-        )  # fmt: skip
-
     def _outcome(self, verdict: Verdict, status: str, outbox: list[FollowUp], reason: str) -> Outcome:
         return Outcome(verdict, status, tuple(outbox), self.call.task, self.call.id, reason)
 
@@ -385,62 +429,3 @@ def _postpone(delivery: Delivery, left: float) -> Verdict:
     if delivery.is_fifo:
         return Hide(backoff.clamp_visibility(left, held=max(0.0, boottime() - delivery.received_at)))
     return Resend(min(MAX_DELAY, math.ceil(left)), left)
-
-
-def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any]:
-    """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7)."""
-    hard, soft = call.timelimit
-    properties = dict(call.properties)
-    values = {
-        **call.headers,
-        "task": call.task,
-        "id": call.id,
-        "eta": call.eta_wire,
-        "expires": call.expires_wire,
-        "group": call.group,
-        "group_index": call.group_index,
-        "retries": call.retries,
-        "timelimit": [hard, soft],
-        "root_id": call.root_id,
-        "parent_id": call.parent_id,
-        "properties": properties,
-        "reply_to": call.reply_to,
-        "correlation_id": call.correlation_id,
-        "hostname": hostname,
-        "delivery_info": {
-            "exchange": call.delivery_info.get("exchange", "") if call.protocol == 2 else "",
-            "routing_key": queue,
-            "priority": call.priority,
-            "redelivered": False,
-        },
-        "is_eager": False,
-        "callbacks": call.callbacks,
-        "errbacks": call.errbacks,
-        "chain": call.chain,
-        "chord": call.chord,
-    }
-    if call.protocol == 1:
-        values["utc"] = call.utc
-    return values
-
-
-def _law(app: Celery) -> tuple[str, ...]:
-    """The app's ``accept_content``, to the letter: an empty list accepts nothing."""
-    said = app.conf.accept_content
-    return ("json",) if said is None else tuple(map(str, said))
-
-
-def _acceptance(app: Celery, config: RuntimeConfig) -> tuple[Accept, list[str]]:
-    """What may be read, and what to say about it: ``--accept``, else the app's law, else everything that runs no code."""
-    notes = []
-    if config.accept is not None:
-        accept = Accept.from_names(config.accept, config.pickle_allow)
-        if config.app:
-            notes.append(f"--accept {','.join(accept.names())} replaces the app's accept_content ({','.join(_law(app))})")
-    elif config.app:
-        accept = Accept.from_names(_law(app), config.pickle_allow)
-    else:
-        accept = Accept.default(config.pickle_allow)
-    if accept.pickle_full:
-        notes.append("any pickle is read: whoever can write to these queues can run code here")
-    return accept.with_max_size(config.max_payload), notes

@@ -12,40 +12,22 @@ import math
 import os
 import select
 import socket
-import sys
 import threading
 from collections.abc import Callable
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from pyqs import backoff, logs
+from pyqs import backoff
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
-from pyqs.errors import app_traceback
-from pyqs.executor import lifeline, preload
+from pyqs.executor import lifeline, process
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit
+from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
 from pyqs.message import Delivery, Hide, Resend
-from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
-from pyqs.wire import (
-    Admitted,
-    Done,
-    Frame,
-    FrameReader,
-    HandedBack,
-    Leaving,
-    MayStart,
-    NotReady,
-    Postponed,
-    Ready,
-    Recall,
-    Run,
-    Started,
-    Stop,
-    encode,
-)
+from pyqs.runtime import Outcome, Prepared, TaskRuntime
+from pyqs.wire import Admitted, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
 
 log = logging.getLogger(__name__)
 
@@ -62,70 +44,16 @@ def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig)
         lifeline_end: the read end of a pipe whose write end only the worker has.
         config: what to load.
     """
-    lifeline.own_signals()
-    line = lifeline.own_pipe(_taken(lifeline_end))
-    lifeline.end_with(line)
-    _let_forkserver_go()
-    pipe = Pipe(channel.detach())
-    os.register_at_fork(after_in_child=lambda: _forget(pipe.fd, line))
-    booted = _boot(config)
-    if isinstance(booted, NotReady):
-        _leave(pipe, booted, 1)
-    runtime, report, retirement = booted
-    own = preload.preloaded is None
-    ready = Ready(os.getpid(), os.getppid(), report.tasks, report.at_most_once, report.notes, preloaded=not own)
+    pipe = process.begin(channel, lifeline_end)
+    runtime, ready, retirement = process.boot(pipe, config, lambda runtime: _begin_work(runtime, config))
     Executor(pipe, runtime, retirement).serve(ready)
     # Not a return: threads that a task has left behind must not keep the process.
-    _leave(pipe, None, 0)
+    process.leave(pipe, None, 0)
 
 
-def _boot(config: RuntimeConfig) -> tuple[TaskRuntime, BootReport, Retirement] | NotReady:
-    """The runtime from the forkserver, or loaded here; or what to report instead."""
-    server = os.getppid()
-    booted = preload.preloaded
-    if booted is not None and booted.unforkable:
-        return NotReady(booted.unforkable, "", server, retry_without_preload=True)
-    if booted is not None and booted.config != preload.without_connection(config):
-        return NotReady("the forkserver was started for other settings", "", server, retry_without_preload=True)
-    if booted is None:
-        booted = preload.boot(config)
-    else:
-        preload.working_directory_first(config.working_directory)  # multiprocessing has put the worker's sys.path in place
-        preload.complete(booted, config)
-    if booted.runtime is None or booted.report is None:
-        return NotReady(booted.reason, booted.details, server)
-    try:
-        secrets = (config.connection.secret_access_key, config.connection.session_token)
-        logs.configure(config.log_level, secrets=secrets)
-        booted.runtime.after_fork()
-        retirement = Retirement(config)
-    except BaseException as exc:
-        return NotReady(preload.reason_of(exc), app_traceback(exc), server)
-    return booted.runtime, booted.report, retirement
-
-
-class Pipe:
-    """The writing side of the channel, for both threads."""
-
-    def __init__(self, fd: int) -> None:
-        # Out of the way of tasks that close file descriptors; without the timeout that socket.setdefaulttimeout may ask for.
-        self.socket = socket.socket(fileno=lifeline.move_up(fd))
-        self.socket.settimeout(None)
-        self.fd = self.socket.fileno()
-        self._lock = threading.Lock()
-
-    def send(self, frame: Frame) -> None:
-        """Write one whole frame. Without a worker to read it this process ends.
-
-        Raises:
-            TypeError, ValueError: it holds more than primitives, or too much; nothing was written.
-        """
-        data = encode(frame)
-        try:
-            with self._lock:
-                self.socket.sendall(data)
-        except OSError:
-            lifeline.end_group()
+def _begin_work(runtime: TaskRuntime, config: RuntimeConfig) -> Retirement:
+    runtime.after_fork()
+    return Retirement(config)
 
 
 class Executor:
@@ -184,14 +112,14 @@ class Executor:
             self._retirement.task_ended()
         else:
             return
-        _flush()
+        process.flush()
         lifeline.keep_signals()
         self._inbox.finish()
         try:
-            self._pipe.send(_done(delivery.id, outcome, seconds))
+            self._pipe.send(process.done(delivery.id, outcome, seconds))
         except (TypeError, ValueError) as exc:
             log.exception("%s: its outcome cannot be sent", delivery)
-            self._pipe.send(_done(delivery.id, _broken(delivery, "failed", exc), seconds))
+            self._pipe.send(process.done(delivery.id, _broken(delivery, "failed", exc), seconds))
 
     def _ask(self, delivery: Delivery, prepared: Prepared, rate_key: str) -> Admitted | Postponed | None:
         """Whether its rate limit lets it start; None if it went back meanwhile. No time limit runs yet."""
@@ -279,8 +207,8 @@ def _started(delivery_id: int, prepared: Prepared) -> Started:
         _countable(prepared.time_limit),
         _countable(prepared.soft_time_limit),
         prepared.ack_early,
-        prepared.if_timed_out,
-        prepared.if_lost,
+        prepared.if_killed,
+        prepared.tells,
     )
 
 
@@ -288,10 +216,6 @@ def _over_limit(prepared: Prepared, answer: Postponed) -> Outcome:
     """It is sent again, or hidden on a FIFO queue, and asks anew when it comes."""
     reason = f"over its rate limit, back in {answer.delay} s"
     return Outcome(Resend(answer.delay), "postponed", (), prepared.task, prepared.call_id, reason)
-
-
-def _done(delivery_id: int, end: Outcome, seconds: float) -> Done:
-    return Done(delivery_id, end.verdict, end.follow_ups, end.status, end.task, end.call_id, end.reason, seconds)
 
 
 def _broken(delivery: Delivery, status: str, exc: BaseException, prepared: Prepared | None = None) -> Outcome:
@@ -307,57 +231,14 @@ def _guarded(loop: Callable[[], None]) -> None:
         loop()
     except BaseException:
         log.critical("the reader of executor %d failed", os.getpid(), exc_info=True)
-        _flush()
+        process.flush()
         os._exit(EXIT_FAULT)
 
 
 def _end_of_fork(exc: BaseException | None) -> NoReturn:
     """A process that a task forked has come back from the task: it is no executor, and ends as its code asked for."""
-    _flush()
+    process.flush()
     code = 0 if exc is None else 1
     if isinstance(exc, SystemExit):
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     os._exit(code & 0xFF)
-
-
-def _forget(*fds: int) -> None:
-    """In a process that a task has forked: let go of what would make us look alive after our end."""
-    for fd in fds:
-        try:
-            os.close(fd)
-        except OSError:  # the task has closed it before
-            pass
-
-
-def _let_forkserver_go() -> None:
-    """Close our copy of the forkserver's lifeline, so that it ends with the worker and not with its last child."""
-    fd = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd", None)
-    if isinstance(fd, int):
-        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
-        os.close(fd)
-
-
-def _taken(connection: Connection) -> int:
-    """The file descriptor of a connection, which then no longer closes it."""
-    fd = os.dup(connection.fileno())
-    connection.close()
-    return fd
-
-
-def _leave(pipe: Pipe, last: Frame | None, code: int) -> NoReturn:
-    if last is not None:
-        pipe.send(last)
-    _flush()
-    try:
-        logging.shutdown()
-    except Exception:
-        pass  # a handler that a task or the app has made: there is nobody left to tell
-    os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass  # the task has closed it, or put anything at all in its place

@@ -1,7 +1,7 @@
 """What becomes of the delivery that was running in an executor that died.
 
-Owns: that one decision. Called by the pool thread. Carries nothing out. The failure path of compat tasks (result,
-link_error, signals) has its place here.
+Owns: that one decision. Called by the pool thread. Carries nothing out. Where somebody is to be told of the failure, and
+where the app's settings decide, the answer is a question for the host.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 
 from pyqs.backoff import retry_seconds
 from pyqs.clock import boottime
-from pyqs.message import Delivery, Hide, Leave, Resend, Verdict
+from pyqs.message import Death, Delivery, Hide, Leave, Resend, Verdict
 from pyqs.worker.slot import HANGS, Slot
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ def divide(slot: Slot) -> tuple[Delivery | None, list[Delivery]]:
     return culprit, held + unsent
 
 
-def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False) -> Verdict:
-    """The verdict, said in one line.
+def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False) -> Verdict | Death:
+    """The verdict, or what the host is to be told first, said in one line.
 
     Parameters:
         slot: the dead executor.
@@ -44,19 +44,35 @@ def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False)
     started = slot.started if slot.running is delivery else None
     task = f"{started.task}[{started.call_id}]" if started else "a task that is not known to have started"
     why = f"{slot} {how}" + (f" ({slot.killed})" if slot.killed else "")
+    limit = started.time_limit if started and slot.timed_out else None
     if slot.acked_early:
         log.error("%s: %s is lost, it was acked when it started (acks_late is off) and %s", delivery, task, why)
-        return Leave()
+        return Death(how, limit, acked_early=True) if started and started.tells else Leave()
     if slot.dismissed:
         log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
         return Resend(0) if last_life else Hide(0)
-    settled = None if started is None else started.if_timed_out if slot.timed_out else started.if_lost
+    if started and started.tells:
+        log.error("%s: %s while it ran %s; its settings say what becomes of it", delivery, why, task)
+        return Death(how, limit)
+    settled = started.if_killed if started else None
     if settled is not None and not isinstance(settled, Hide):
-        log.error("%s: %s has failed for good by its ack settings: %s", delivery, task, why)
+        log.error("%s: %s has failed for good by its settings: %s", delivery, task, why)
         return settled
-    if settled is not None:
-        seconds = settled.seconds
-    else:
-        seconds = retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
-    log.error("%s: %s while it held %s; it is run again in %d s", delivery, why, task, seconds)
-    return Hide(seconds)
+    verdict = settled or again(delivery)
+    log.error("%s: %s while it held %s; it is run again in %d s", delivery, why, task, verdict.seconds)
+    return verdict
+
+
+def unheard(delivery: Delivery, death: Death) -> Verdict:
+    """The verdict if no host could be told."""
+    if death.acked_early:
+        log.error("%s: nobody could be told of its failure", delivery)
+        return Leave()
+    verdict = again(delivery)
+    log.error("%s: nobody could be told of its failure; it is run again in %d s", delivery, verdict.seconds)
+    return verdict
+
+
+def again(delivery: Delivery) -> Hide:
+    """It comes back, later each time."""
+    return Hide(retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at))

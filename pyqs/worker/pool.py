@@ -23,8 +23,9 @@ from pyqs.worker.boot import NOT_LOADED, Boot
 from pyqs.worker.ceiling import Ceiling
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.custody import Custody
+from pyqs.worker.estate import Estates
 from pyqs.worker.facts import Facts
-from pyqs.worker.fate import decide, divide
+from pyqs.worker.host import Host
 from pyqs.worker.leases import Leases
 from pyqs.worker.placement import choose
 from pyqs.worker.policy import applied
@@ -68,6 +69,7 @@ class Pool(Service):
         credit: Credit,
         facts: Facts,
         totals: Totals,
+        host: Host,
         on_ready: Callable[[Ready], None],
         on_failed: Callable[[Exception], None],
         on_crash: OnCrash,
@@ -85,10 +87,13 @@ class Pool(Service):
         self._custody = Custody(config, leases=leases, acker=acker, credit=credit, facts=facts, later=self._note)
         self._acker = acker
         self._credit = credit
-        self._facts = facts
         self._totals = totals
         self._rates = Rates()
+        self._host = host
         self._journal = Journal(totals)
+        self._estates = Estates(
+            host=host, custody=self._custody, facts=facts, totals=totals, journal=self._journal, later=self._note
+        )
         self._on_ready = on_ready
         self._bell = Bell()
         self._notes: deque[Callable[[], None]] = deque()
@@ -175,7 +180,7 @@ class Pool(Service):
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in range(self._config.concurrency):
             self._boot.request(number)
-        while not (self._closed and not self._slots and not self._boot.expected):
+        while not (self._closed and not self._slots and not self._boot.expected and not self._estates.open):
             if self._slots and all(len(slot.held) >= BUSY for slot in self._slots.values()):
                 time.sleep(COALESCE)  # nobody waits for us: what they say is heard in handfuls
             for key, _ in self._selector.select(self._pause()):
@@ -375,7 +380,7 @@ class Pool(Service):
         if slot.pidfd is not None:
             self._selector.unregister(slot.pidfd)
         how = slot.describe_end()
-        self._settle_estate(slot, how)
+        self._estates.settle(slot, how)
         slot.close()
         self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
         if self._custody.draining or slot.leaving:
@@ -385,18 +390,6 @@ class Pool(Service):
             self._boot.request(slot.number)
         else:
             self._boot.died(slot.number, f"{slot} {how} before it was ready")
-
-    def _settle_estate(self, slot: Slot, how: str) -> None:
-        """What a dead executor held: one is blamed for its end, the rest run elsewhere."""
-        culprit, rest = divide(slot)
-        for one in reversed(rest):
-            self._custody.give_back(one)
-        if culprit is None:
-            if slot.ready and not slot.stopping:
-                log.error("%s %s while it held nothing; it is replaced", slot, how)
-            return
-        self._totals.add("released" if slot.dismissed and not slot.acked_early else "lost")
-        self._custody.settle(culprit, decide(slot, culprit, how, last_life=self._facts.is_last_life(culprit)))
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -442,6 +435,7 @@ class Pool(Service):
     def _kill(self, acked_early: bool, reason: str) -> None:
         self._custody.over = True
         self._drain()
+        self._host.hurry()
         for slot in list(self._slots.values()):
             self._hear(slot, dead=False)  # a task that has just started may have been acked
             if self._slots.get(slot.number) is slot and (acked_early or not slot.acked_early):

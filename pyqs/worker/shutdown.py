@@ -6,7 +6,7 @@ between. Never waits by itself until the last step.
 1. stop receiving; what the open polls still bring is released;
 2. release the buffer, recall what executors have not started; what is on its last life is run instead (design decision 5);
 3. let tasks run on until the deadline; then kill and release the rest, what was acked early excepted;
-4. flush outboxes and deletes;
+4. flush outboxes and deletes; the host, which may have been needed until here, says goodbye;
 5. stop the heartbeat.
 """
 

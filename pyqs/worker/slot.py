@@ -52,6 +52,7 @@ class Slot:
         pid: of the executor; None for one that is no process of its own (tests).
         process: the multiprocessing object, for its exit code.
         lifeline: the write end that only the worker holds; closing it ends the executor.
+        name: in log lines; "executor" and its number if empty.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Slot:
     pid: int | None = None
     process: BaseProcess | None = None
     lifeline: Connection | None = None
+    name: str = ""
     ready: bool = False
     stopping: bool = False
     #: What it holds, in the order in which it was sent; the first is running or will be the next to run.
@@ -102,7 +104,7 @@ class Slot:
                 pass  # gone already (its pipe says so, too), or a kernel before 5.3
 
     def __str__(self) -> str:
-        return f"executor {self.number} (pid {self.pid})"
+        return f"{self.name or f'executor {self.number}'} (pid {self.pid})"
 
     # -- what it holds --------------------------------------------------------------------------------------------
 

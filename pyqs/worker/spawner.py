@@ -1,4 +1,4 @@
-"""Makes executors: the forkserver with the app in it, and one child per slot.
+"""Makes executors and the host: the forkserver with the app in it, and one child per slot.
 
 Owns: the forkserver's life (started early in the main thread, started again without preload when an import leaves threads
 running) and the start of each child. Runs in a thread of its own, because a start waits for the forkserver and the pool
@@ -21,6 +21,7 @@ from multiprocessing.context import BaseContext, ForkServerContext
 from typing import Protocol
 
 from pyqs.config import RuntimeConfig
+from pyqs.executor import host as executor_host
 from pyqs.executor import main as executor_main
 from pyqs.executor import preload
 from pyqs.worker.service import OnCrash, Service
@@ -41,6 +42,10 @@ class Spawner(Protocol):
         """Make the executor of slot ``number``; one of the two is called later, from any thread."""
         ...
 
+    def request_host(self, arrived: Arrived, failed: Failed) -> None:
+        """Make the child that holds the app and runs no task; otherwise as ``request``."""
+        ...
+
     def without_preload(self, forkserver_pid: int) -> bool:
         """From now on children import for themselves; True when that is news."""
         ...
@@ -57,7 +62,7 @@ class ForkserverSpawner(Service):
         super().__init__("spawner", on_crash)
         self._config = config
         self._preload = preload_app
-        self._requests: queue.SimpleQueue[tuple[int, Arrived, Failed] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[int | None, Arrived, Failed] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._replaced: set[int] = set()
         self._spawning = False
@@ -99,6 +104,9 @@ class ForkserverSpawner(Service):
     def request(self, number: int, arrived: Arrived, failed: Failed) -> None:
         self._requests.put((number, arrived, failed))
 
+    def request_host(self, arrived: Arrived, failed: Failed) -> None:
+        self._requests.put((None, arrived, failed))
+
     def without_preload(self, forkserver_pid: int) -> bool:
         with self._lock:
             # A child that reports after its forkserver has been replaced may name whoever adopted it: that one is not ours.
@@ -134,21 +142,23 @@ class ForkserverSpawner(Service):
                     raise EOFError("it is not wanted any more")
                 slot = self._spawn(number)
             except (OSError, EOFError) as exc:
-                failed(number, exc)
+                failed(-1 if number is None else number, exc)
             else:
                 arrived(slot)
             finally:
                 self._spawning = False
 
-    def _spawn(self, number: int) -> Slot:
+    def _spawn(self, number: int | None) -> Slot:
+        """A child: the executor of this number, or the host."""
+        name, target = ("host", executor_host.run) if number is None else (f"executor-{number}", executor_main.run)
         ours, theirs = socket.socketpair()
         read_end, write_end = self._context.Pipe(duplex=False)
         try:
             with self._lock:
                 process = self._context.Process(  # type: ignore[attr-defined]
-                    target=executor_main.run,
+                    target=target,
                     args=(theirs, read_end, self._config),
-                    name=f"pyqs-executor-{number}",
+                    name=f"pyqs-{name}",
                     daemon=False,
                 )
                 process.start()
@@ -159,6 +169,8 @@ class ForkserverSpawner(Service):
         finally:
             theirs.close()
             read_end.close()
+        if number is None:
+            return Slot(-1, ours, process.pid, process, write_end, "the host")
         return Slot(number, ours, process.pid, process, write_end)
 
 

@@ -8,6 +8,7 @@ Never touches a message.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections import deque
@@ -29,6 +30,7 @@ from pyqs.worker.fetcher import Tools
 from pyqs.worker.fetchers import Fetchers
 from pyqs.worker.health import Health, Watched
 from pyqs.worker.heartbeat import Heartbeat
+from pyqs.worker.host import Host
 from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
 from pyqs.worker.pool import Pool
@@ -59,6 +61,8 @@ FLUSH_PATIENCE = 30.0
 HEARTBEATS = 2
 #: Failed receives in a row after which a burst, which must end, gives up.
 BURST_FAILURES = 6
+#: Celery's words for what an order means, for those who hear of it.
+_SIGNALS = {"drain": ("SIGTERM", "Warm"), "interrupt": ("SIGINT", "Warm"), "stop": ("SIGQUIT", "Cold")}
 #: Most queues that are named at the start.
 _QUEUES_SHOWN = 50
 
@@ -193,6 +197,7 @@ class Worker:
             on_refused=self._on_refused,
         )
         self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
+        self._host = Host(spawner, self._on_crash, at_start=config.runtime.app is not None)
         self._pool = Pool(
             config,
             spawner=spawner,
@@ -201,6 +206,7 @@ class Worker:
             credit=self._credit,
             facts=self._facts,
             totals=self.totals,
+            host=self._host,
             on_ready=self._on_ready,
             on_failed=self._on_failed,
             on_crash=self._on_crash,
@@ -254,6 +260,10 @@ class Worker:
         self._facts.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
+        self._host.start()
+        self._host.tell(
+            "starting", concurrency=self.config.concurrency, pid=os.getpid(), log_level=self.config.runtime.log_level
+        )
         self._pool.start()
         self._discovery.start()
 
@@ -289,6 +299,9 @@ class Worker:
                 self._shutdown.interrupt("every queue is drained")
 
     def _obey(self, order: str) -> None:
+        if order in _SIGNALS and not self._shutdown.begun:
+            sig, how = _SIGNALS[order]
+            self._host.tell("stopping", sig=sig, how=how)
         if order == "stop" or (self._shutdown.begun and order in ("drain", "interrupt")):
             self._shutdown.hurry("told to stop at once")
         elif order == "drain":
@@ -316,6 +329,7 @@ class Worker:
             len(first.tasks),
             first.at_most_once,
         )
+        self._host.tell("ready")
         self._ready.set()
 
     def _flush(self) -> None:
@@ -323,7 +337,9 @@ class Worker:
         now = boottime()
         deadline = now + FLUSH_PATIENCE if self._shutdown.deadline is None else max(self._shutdown.deadline, now + FLUSH_GRACE)
         self._acker.close()
-        while not self._acker.flushed:
+        self._host.tell("stopped")
+        self._host.close()
+        while not self._acker.flushed or self._host.alive:
             if self._shutdown.hurried:
                 deadline = min(deadline, now + FLUSH_GRACE)
             if boottime() >= deadline:
@@ -333,9 +349,10 @@ class Worker:
             while self._orders:
                 self._obey(self._orders.popleft())
         self._acker.abandon()
+        self._host.kill()
 
     def _finish(self) -> None:
-        """Steps 4 and 5: flush, then the heartbeat; then the rest."""
+        """Steps 4 and 5: flush, the host's goodbye, then the heartbeat; then the rest."""
         self._flush()
         self._pulse.rest()
         self._facts.stop()

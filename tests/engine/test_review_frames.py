@@ -11,7 +11,7 @@ from pyqs.wire import Done, FrameReader, Started, encode
 
 HUGE = 10**400
 GOOD_DONE = ["done", 1, ["delete"], [], "succeeded", "t", "i", "", 0.1]
-GOOD_STARTED = ["started", 1, "t", "i", 1, None, False, None, None, None]
+GOOD_STARTED = ["started", 1, "t", "i", 1, None, False, None, False]
 
 
 def frame(parts: list[object]) -> bytes:

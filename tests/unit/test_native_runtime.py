@@ -242,7 +242,7 @@ def test_a_task_says_how_long_its_failures_wait(runtime: NativeRuntime, tasks: R
     tasks.register("shop.send", fail, TaskOptions(retry_backoff=lambda count: 7 * count))
     call = prepared(runtime, count=3)
     assert call.run().verdict == Hide(21)
-    assert (call.if_timed_out, call.if_lost) == (Hide(21), Hide(21))
+    assert (call.if_killed, call.tells) == (Hide(21), False)
     tasks.register("shop.send", fail, TaskOptions(retry_backoff=(2.0, 4.0)))
     verdict = prepared(runtime, count=30).run().verdict
     assert isinstance(verdict, Hide)
@@ -253,7 +253,7 @@ def test_the_worker_decides_for_a_task_without_a_backoff_of_its_own(runtime: Nat
     tasks.register("shop.send", lambda: None, TaskOptions(time_limit=5.0, soft_time_limit=4.0))
     call = prepared(runtime)
     assert (call.time_limit, call.soft_time_limit) == (5.0, 4.0)
-    assert (call.if_timed_out, call.if_lost) == (None, None)
+    assert (call.if_killed, call.tells) == (None, False)
 
 
 def test_above_max_deliveries_it_is_not_run(runtime: NativeRuntime, tasks: Registry) -> None:

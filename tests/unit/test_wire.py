@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pyqs.message import (
     DeadLetter,
+    Death,
     Delete,
     Delivery,
     Drop,
@@ -29,9 +30,11 @@ from pyqs.wire import (
     MAX_FRAME,
     Admitted,
     Done,
+    Event,
     Frame,
     FrameReader,
     HandedBack,
+    Killed,
     Leaving,
     MayStart,
     NotReady,
@@ -78,11 +81,13 @@ frames = (
     | st.builds(Stop)
     | st.builds(Ready, numbers, numbers, names, numbers, names, flags)
     | st.builds(NotReady, texts, texts, numbers, flags)
-    | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | verdicts, st.none() | verdicts)
+    | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | verdicts, flags)
     | st.builds(Leaving, texts)
     | st.builds(MayStart, numbers, texts, st.floats(0.001, 1e6))
     | st.builds(Admitted, numbers, seconds)
     | st.builds(Postponed, numbers, st.integers(0, 900))
+    | st.builds(Killed, deliveries, st.builds(Death, texts, limits, flags))
+    | st.builds(Event, texts, st.dictionaries(texts, texts | numbers, max_size=3))
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
     | st.builds(Done, numbers, verdicts, follow_ups, st.sampled_from(STATUSES), texts, texts, texts, seconds)
 )

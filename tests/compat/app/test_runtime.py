@@ -183,26 +183,6 @@ def test_tasks_are_early_acked_unless_they_say_otherwise(bench: Bench) -> None:
 # -- Celery's matrix of acknowledgement -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("options", "if_timed_out", "if_lost"),
-    [
-        ({}, Delete(), Delete()),
-        ({"acks_on_failure_or_timeout": False}, None, None),
-        ({"acks_on_timeout": False}, None, Delete()),
-        ({"acks_on_failure": False}, Delete(), None),
-        ({"reject_on_worker_lost": True}, Delete(), None),
-    ],
-)
-def test_what_becomes_of_a_killed_task(bench: Bench, options: Any, if_timed_out: Any, if_lost: Any) -> None:
-    task = bench.app.task(name="t", acks_late=True, time_limit=9, **options)(ends(None))
-    task.delay()
-    prepared = bench.runtime.prepare(bench.written())
-    assert (prepared.if_timed_out, prepared.if_lost) == (if_timed_out, if_lost)
-    task.apply_async(link_error=[{"task": "elsewhere.t", "args": [], "kwargs": {}}])
-    prepared = bench.runtime.prepare(bench.written())
-    assert (prepared.if_timed_out, prepared.if_lost) == (None, None), "the errback would never be told"
-
-
 def ends(kind: BaseException | None) -> Callable[[], None]:
     def body() -> None:
         if kind is not None:

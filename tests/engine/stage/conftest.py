@@ -39,6 +39,8 @@ class Actor:
         self._auto = auto
         self._running: set[int] = set()
         self._stopping = False
+        #: It does not leave when it is told to stop.
+        self.stays = False
         threading.Thread(target=self._read, daemon=True).start()
 
     def say(self, *frames: Frame) -> None:
@@ -91,7 +93,7 @@ class Actor:
         self._leave()
 
     def _leave(self) -> None:
-        if self._stopping and not self._running:
+        if self._stopping and not self._running and not self.stays:
             self.die()
 
 
@@ -102,6 +104,7 @@ class Stage:
     auto: bool = False
     make_ready: bool = True
     actors: queue.Queue[Actor] = field(default_factory=queue.Queue)
+    hosts: queue.Queue[Actor] = field(default_factory=queue.Queue)
     without: list[int] = field(default_factory=list)
     news: bool = True
 
@@ -113,6 +116,14 @@ class Stage:
             actor.ready()
         self.actors.put(actor)
 
+    def request_host(self, arrived: Callable[[Slot], None], failed: Callable[[int, Exception], None]) -> None:
+        ours, theirs = socket.socketpair()
+        host = Actor(-1, theirs, auto=False)
+        arrived(Slot(-1, ours, name="the host"))
+        if self.make_ready:
+            host.ready()
+        self.hosts.put(host)
+
     def without_preload(self, forkserver_pid: int) -> bool:
         self.without.append(forkserver_pid)
         news, self.news = self.news, False
@@ -123,6 +134,9 @@ class Stage:
 
     def next(self) -> Actor:
         return self.actors.get(timeout=PATIENCE)
+
+    def next_host(self) -> Actor:
+        return self.hosts.get(timeout=PATIENCE)
 
 
 @dataclass

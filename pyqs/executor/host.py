@@ -1,0 +1,97 @@
+"""The host: the child that holds the app and runs no task. It hears of what happens to the worker and of killed tasks.
+
+Owns: the host process from its first statement to its exit. One thread, its main one, takes one frame after the other: what
+an app's handlers do here happens where Celery's users expect it, in a main thread, and once in a worker. Never runs a task,
+never talks to SQS, never outlives the worker. What hangs here is the worker's to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from multiprocessing.connection import Connection
+
+from pyqs import backoff
+from pyqs.clock import boottime
+from pyqs.config import RuntimeConfig
+from pyqs.executor import lifeline, process
+from pyqs.executor.process import Pipe
+from pyqs.message import Hide, Leave
+from pyqs.runtime import Outcome, TaskRuntime
+from pyqs.wire import Event, Frame, FrameReader, Killed, Stop
+
+log = logging.getLogger(__name__)
+
+#: What ``ps`` shows instead of Python's name, so that a person can tell it from the executors.
+NAME = "pyqs-host"
+_CHUNK = 256 * 1024
+
+
+def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig) -> None:
+    """The target of the child process: load the app, report, answer until told to stop. Parameters as an executor's."""
+    pipe = process.begin(channel, lifeline_end)
+    _show_name()
+    runtime, ready, _ = process.boot(pipe, config, lambda runtime: runtime.become_host())
+    pipe.send(ready)
+    Host(pipe, runtime).serve()
+    process.leave(pipe, None, 0)
+
+
+class Host:
+    """Answers the worker.
+
+    Parameters:
+        pipe: to the worker.
+        runtime: booted.
+    """
+
+    def __init__(self, pipe: Pipe, runtime: TaskRuntime) -> None:
+        self._pipe = pipe
+        self._runtime = runtime
+        self._stopping = False
+
+    def serve(self) -> None:
+        """Until Stop, or until the worker has gone."""
+        frames = FrameReader()
+        while not self._stopping:
+            data = self._pipe.socket.recv(_CHUNK)
+            if not data:
+                lifeline.end_group()
+            for frame in frames.feed(data):
+                self._take(frame)
+                process.flush()
+                lifeline.keep_signals()
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case Killed():
+                self._answer(frame)
+            case Event(name, details):
+                try:
+                    self._runtime.worker_event(name, details)
+                except BaseException:  # a handler's sys.exit() is not the host's end
+                    log.exception("the host: what is called when the worker is %s failed", name)
+            case Stop():
+                self._stopping = True
+            case _:
+                raise ValueError(f"a {type(frame).__name__} frame is not for the host")
+
+    def _answer(self, frame: Killed) -> None:
+        delivery, death = frame.delivery, frame.death
+        try:
+            outcome = self._runtime.killed(delivery, death)
+            self._pipe.send(process.done(delivery.id, outcome, 0.0))
+        except BaseException as exc:
+            log.exception("%s: its failure could not be dealt with", delivery)
+            seconds = backoff.retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
+            verdict = Leave() if death.acked_early else Hide(seconds)
+            failed = Outcome(verdict, "lost", reason=f"its failure path raised {type(exc).__name__}")
+            self._pipe.send(process.done(delivery.id, failed, 0.0))
+
+
+def _show_name() -> None:
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as comm:
+            comm.write(NAME)
+    except OSError:  # no Linux
+        pass
