@@ -29,8 +29,8 @@ _CHUNK = 256 * 1024
 
 def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig) -> None:
     """The target of the child process: load the app, report, answer until told to stop. Parameters as an executor's."""
-    pipe = process.begin(channel, lifeline_end)
     _show_name()
+    pipe = process.begin(channel, lifeline_end)
     runtime, ready, _ = process.boot(pipe, config, lambda runtime: runtime.become_host())
     pipe.send(ready)
     Host(pipe, runtime).serve()

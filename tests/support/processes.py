@@ -73,6 +73,14 @@ def environment(endpoint_url: str) -> dict[str, str]:
     }
 
 
+def name_of(pid: int) -> str:
+    """What ``ps`` calls the process; "" for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 @dataclass
 class RunningWorker:
     """One worker process."""
@@ -128,7 +136,12 @@ class RunningWorker:
 
     @property
     def executors(self) -> list[int]:
-        return sorted(children_of(self.forkserver))
+        return sorted(pid for pid in children_of(self.forkserver) if name_of(pid) != "pyqs-host")
+
+    @property
+    def hosts(self) -> list[int]:
+        """The host, if there is one."""
+        return [pid for pid in children_of(self.forkserver) if name_of(pid) == "pyqs-host"]
 
     def everyone(self) -> list[int]:
         """The worker, its children and theirs."""
