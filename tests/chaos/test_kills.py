@@ -20,8 +20,8 @@ TASKS = pick(long=1000, short=120)
 MOMENTS = (0.2, 4.0)
 #: Seconds that a few tasks hold the GIL; in the long form beyond a lease.
 GRIP = pick(long=13.0, short=5.0)
-#: Seconds that an executor may outlive its worker, whatever it is doing.
-SURVIVE = 1.0
+#: Seconds that an executor may outlive its worker, whatever it is doing, on a machine that is busy.
+SURVIVE = 2.0
 
 
 def seconds_of(dice: random.Random) -> float:

@@ -218,6 +218,7 @@ def summary(crew: Crew, sent: Sequence[int], dead_letters: Iterable[str] = ()) -
         "repeats": sum(repeats(crew).values()),
         "overlaps": len(overlaps(crew)),
         "lost_leases": len(crew.log_lines("its lease is lost")),
+        "most_receives": max((event.receives for event in crew.store.events if event.kind == "received"), default=0),
     }
     if kills:
         held = sum(len(numbers) for ending in kills for numbers in ending.held.values())
