@@ -10,21 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyqs.clock import boottime
-from pyqs.config import WorkerConfig
-from pyqs.worker.acker import Acker
-from pyqs.worker.credit import Credit
-from pyqs.worker.fetchers import Fetchers
 from pyqs.worker.heartbeat_file import HeartbeatFile
-from pyqs.worker.in_flight import InFlight
-from pyqs.worker.leases import Leases
 from pyqs.worker.liveness import Liveness
-from pyqs.worker.pool import Pool
 from pyqs.worker.probe_server import Page, ProbeServer
-from pyqs.worker.report import Totals
-from pyqs.worker.service import OnCrash, Pulse, Service
+from pyqs.worker.service import Service
+from pyqs.worker.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -33,26 +25,6 @@ TICK = 1.0
 RENEWAL = 5.0
 #: Most queues that one answer names.
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """The worker as it is looked at, from the moment in which it is composed."""
-
-    config: WorkerConfig
-    totals: Totals
-    pool: Pool
-    fetchers: Fetchers
-    acker: Acker
-    credit: Credit
-    leases: Leases
-    in_flight: InFlight
-    #: What loops, beside the pool.
-    pulses: tuple[Pulse | None, ...]
-    #: Whether queues were looked for once; whether the worker stops.
-    found: Callable[[], bool]
-    stopping: Callable[[], bool]
-    on_crash: OnCrash
 
 
 class Health(Service):

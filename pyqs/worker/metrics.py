@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -19,9 +18,7 @@ from prometheus_client.registry import Collector
 import pyqs
 from pyqs.clock import boottime
 from pyqs.worker.report import DURATIONS
-
-if TYPE_CHECKING:
-    from pyqs.worker.health import Watched
+from pyqs.worker.watched import Watched
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Q = ("queue",)

@@ -28,7 +28,7 @@ from pyqs.worker.discovery import Discovery
 from pyqs.worker.facts import Facts
 from pyqs.worker.fetcher import Tools
 from pyqs.worker.fetchers import Fetchers
-from pyqs.worker.health import Health, Watched
+from pyqs.worker.health import Health
 from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.host import Host
 from pyqs.worker.in_flight import InFlight
@@ -40,6 +40,7 @@ from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse
 from pyqs.worker.shutdown import Parts, Shutdown
 from pyqs.worker.spawner import ForkserverSpawner, Spawner
+from pyqs.worker.watched import Watched
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,39 @@
+"""The worker as its health and its figures look at it.
+
+Owns: nothing but that view; everything in it belongs to others. Read by the health thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyqs.config import WorkerConfig
+from pyqs.worker.acker import Acker
+from pyqs.worker.credit import Credit
+from pyqs.worker.fetchers import Fetchers
+from pyqs.worker.in_flight import InFlight
+from pyqs.worker.leases import Leases
+from pyqs.worker.pool import Pool
+from pyqs.worker.report import Totals
+from pyqs.worker.service import OnCrash, Pulse
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The worker as it is looked at, from the moment in which it is composed."""
+
+    config: WorkerConfig
+    totals: Totals
+    pool: Pool
+    fetchers: Fetchers
+    acker: Acker
+    credit: Credit
+    leases: Leases
+    in_flight: InFlight
+    #: What loops, beside the pool.
+    pulses: tuple[Pulse | None, ...]
+    #: Whether queues were looked for once; whether the worker stops.
+    found: Callable[[], bool]
+    stopping: Callable[[], bool]
+    on_crash: OnCrash
