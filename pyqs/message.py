@@ -115,6 +115,18 @@ class Delivery:
         return f"delivery {self.id} ({self.queue} {self.message.message_id})"
 
 
+def copy_of(delivery: Delivery, delay: int) -> OutgoingMessage:
+    """Its message once more: the same body, attributes and group, due in ``delay`` seconds. Not for a FIFO queue."""
+    message = delivery.message
+    return OutgoingMessage(
+        message.body,
+        delay=delay,
+        message_attributes=message.message_attributes,
+        group_id=delivery.group_id,
+        trace_header=message.attributes.get("AWSTraceHeader"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One decoded task call: name, arguments and the options every runtime shares.

@@ -22,8 +22,8 @@ from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
-from pyqs.interruption import SoftTimeLimitExceeded
-from pyqs.message import Call, DeadLetter, Death, Delete, Delivery, Hide, Leave, Verdict
+from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
+from pyqs.message import Call, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
 from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import ImportPolicy, registry
 from pyqs.runtime import BootReport, Outcome
@@ -128,6 +128,22 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}... ({len(text)} characters)"
 
 
+def is_stopped(exc: BaseException) -> bool:
+    """Whether a task ended by this because its worker stops. Given back by a worker that goes on, it would run at once."""
+    return isinstance(exc, ShutdownRequested) and should_stop()
+
+
+def stopped(delivery: Delivery, task: str, call_id: str, *, acked: bool = False) -> Outcome:
+    """What becomes of it: it has not failed and runs again from its beginning, so nothing that it brought about counts.
+
+    Its message is released. One that was deleted when the task started (``acked``; FIFO queues' never are) is sent again.
+    """
+    if not acked or delivery.is_fifo:
+        return Outcome(Hide(0), "stopped", (), task, call_id, "the worker stops; its message is released")
+    again = FollowUp(delivery.queue_url, copy_of(delivery, delay=0))
+    return Outcome(Delete(), "stopped", (again,), task, call_id, "the worker stops; its message is sent again")
+
+
 def _exhausted(delivery: Delivery, call: Call, options: TaskOptions) -> Outcome:
     """A message that was received more often than its task allows: not run, to the dead-letter queue if there is one."""
     reason = f"{call.task} was received {delivery.receive_count} times, its max_deliveries is {options.max_deliveries}"
@@ -199,8 +215,9 @@ class NativeCall:
 
         A ``pre_process`` hook may change the arguments in its context; if it raises, the task does not run and counts as
         failed. A ``post_process`` hook runs once the task is decided and before the worker deletes the message; if it
-        raises, that is logged and changes nothing. A failure hides the message by how often it was received, and SQS's
-        redrive does the rest.
+        raises, that is logged and changes nothing. A task that ends by ``ShutdownRequested`` while the worker stops has not
+        failed (hooks see the status "stopped"): its message is released at once. A failure hides the message by how often it
+        was received, and SQS's redrive does the rest.
         """
         context = self._context()
         after = copy.copy(context)  # what a hook puts in before is not seen after, PyQS's own rule
@@ -212,9 +229,13 @@ class NativeCall:
         except BaseException as exc:  # a task's sys.exit() is its failure, not the executor's end
             if os.getpid() != self.pid:
                 raise  # a process that the task forked: it ends by this
-            log.exception("task %s[%s] failed after %.3f s", self.task, self.call_id, time.monotonic() - began)
-            after.update(status="exception", exception=traceback.format_exc())
-            outcome = self._failed(exc)
+            if is_stopped(exc):
+                after["status"] = "stopped"
+                outcome = stopped(self.delivery, self.task, self.call_id)
+            else:
+                log.exception("task %s[%s] failed after %.3f s", self.task, self.call_id, time.monotonic() - began)
+                after.update(status="exception", exception=traceback.format_exc())
+                outcome = self._failed(exc)
         else:
             after["status"] = "success"
             outcome = Outcome(Delete(), "succeeded", task=self.task, call_id=self.call_id)

@@ -28,6 +28,7 @@ STATUSES = (
     "unsupported",  # needs a feature that is not there yet
     "timed-out",  # killed at its hard limit
     "lost",  # its executor died with it
+    "stopped",  # ended by ShutdownRequested because the worker stops: given back
     "exhausted",  # received more often than its task allows: not run any more
 )
 

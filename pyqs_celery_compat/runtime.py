@@ -22,7 +22,7 @@ from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
 from pyqs.message import Death, Delete, Delivery, Drop, FollowUp, Hide, Leave, Resend, Verdict
-from pyqs.native import NativeRuntime, left, setup_django
+from pyqs.native import NativeRuntime, is_stopped, left, setup_django, stopped
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.registry import ImportPolicy
@@ -336,9 +336,12 @@ class CeleryPrepared:
                 if os.getpid() != pid:  # a process that the task forked: it is nobody's executor
                     raise
                 ended = exc
-                killed.ended_itself(task, context, call_name(call), exc)
+                if not is_stopped(exc):
+                    killed.ended_itself(task, context, call_name(call), exc)
         if outcome is None:
             assert ended is not None
+            if is_stopped(ended):
+                return stopped(self.delivery, call.task, call.id, acked=self.ack_early)
             return self._outcome(self._after_failure(lost=True), "failed", outbox, f"ended by {type(ended).__name__}")
         if outcome.info is None:
             return self._outcome(Delete(), "succeeded", outbox, "")

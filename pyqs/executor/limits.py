@@ -1,8 +1,8 @@
-"""The soft time limit: an exception raised inside a task that has run for too long.
+"""Exceptions raised inside a task from outside: when it has run for too long, and when the worker stops.
 
-Owns: one armed run at a time and the signal that reaches it. ``arm`` and ``disarm`` are called by the executor's main
+Owns: one armed run at a time and the signals that reach it. ``arm`` and ``disarm`` are called by the executor's main
 thread around a task; ``remaining`` and ``fire`` by its reader thread, which keeps the time. Never raises into
-anything but the run that was armed: the handler looks again, in the main thread, before it raises.
+anything but the run that was armed: the handlers look again, in the main thread, before they raise.
 """
 
 from __future__ import annotations
@@ -14,9 +14,21 @@ from dataclasses import dataclass
 from types import FrameType
 
 from pyqs.clock import boottime
+from pyqs.interruption import shutdown
 
 #: A real-time signal where there are some: nothing else sends it, and SIGUSR1 and SIGALRM stay the tasks' own.
 SOFT_LIMIT_SIGNAL: int = signal.SIGRTMIN + 4 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
+
+
+#: The same for a stop inside an ``interruptible`` block.
+STOP_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+
+
+def serve_interruptions() -> None:
+    """Let ``shutdown.begin`` reach the blocks of this process's tasks. Main thread only."""
+    main = threading.get_ident()
+    signal.signal(STOP_SIGNAL, lambda _signum, _frame: shutdown.strike())
+    shutdown.serve(lambda: signal.pthread_kill(main, STOP_SIGNAL))
 
 
 @dataclass(eq=False, slots=True)

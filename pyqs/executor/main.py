@@ -22,9 +22,10 @@ from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
 from pyqs.executor.inbox import Inbox
-from pyqs.executor.limits import SoftLimit
+from pyqs.executor.limits import SoftLimit, serve_interruptions
 from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
+from pyqs.interruption import shutdown
 from pyqs.message import Delivery, Hide, Resend
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
 from pyqs.wire import Admitted, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
@@ -71,6 +72,7 @@ class Executor:
         self._retirement = retirement
         self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
         self._limit = SoftLimit()
+        serve_interruptions()
         self._pid = os.getpid()
 
     def serve(self, ready: Ready) -> None:
@@ -142,10 +144,11 @@ class Executor:
                 outcome = prepared.run()
             finally:
                 self._limit.disarm()
+                shutdown.task_ended()
         except BaseException as exc:
             if os.getpid() != self._pid:
                 _end_of_fork(exc)
-            if outcome is None:  # else the soft limit came between the task's end and disarm()
+            if outcome is None:  # else the limit or the stop came between the task's end and disarm()
                 log.exception("%s: %s ended outside its runtime's guard", delivery, prepared.task)
                 outcome = _broken(delivery, "failed", exc, prepared)
         if os.getpid() != self._pid:
@@ -180,6 +183,7 @@ class Executor:
                 case Run():
                     self._inbox.put(frame)
                 case Recall():
+                    shutdown.begin()
                     self._inbox.recall()
                 case Stop():
                     self._inbox.stop()

@@ -28,10 +28,11 @@ from pyqs.message import (
     Resend,
     SentMessage,
     Verdict,
+    copy_of,
 )
 from pyqs.sqs import Sqs
 from pyqs.worker.batches import Batches
-from pyqs.worker.copies import Copies, dead_letter, hop
+from pyqs.worker.copies import Copies, dead_letter
 from pyqs.worker.facts import Facts, QueueFacts
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Remembered, Totals
@@ -180,7 +181,7 @@ class Acker:
             one.verdict = Hide(left)  # a copy whose original cannot be deleted is a message more
         else:
             one.verdict, one.instead = Delete(), left
-            return [(Lane("send", one.delivery.queue_url), hop(one.delivery, verdict.delay))]
+            return [(Lane("send", one.delivery.queue_url), copy_of(one.delivery, verdict.delay))]
         return []
 
     def _carry_out(self, one: Settlement) -> None:

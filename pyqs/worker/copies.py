@@ -1,6 +1,6 @@
 """Copies of messages: which may be made, what they look like, and what must only be deleted once one was sent.
 
-Owns: hops (the same body again, with a delay) and what goes to a dead-letter queue, as values; the memory of message ids
+Owns: when a message may be replaced by a copy, and what goes to a dead-letter queue, as values; the memory of message ids
 that are done or copied; the queues where no copies are made for a while. Used by the acker and the pool, from any thread.
 Never sends anything.
 
@@ -45,18 +45,6 @@ class Copies:
     def refuse(self, queue: str) -> None:
         """Sends to it, or deletes from it, are refused: its messages are hidden instead, for some time."""
         self._none_until[queue] = boottime() + NO_COPIES
-
-
-def hop(delivery: Delivery, delay: int) -> OutgoingMessage:
-    """The message once more, due in ``delay`` seconds."""
-    message = delivery.message
-    return OutgoingMessage(
-        message.body,
-        delay=delay,
-        message_attributes=message.message_attributes,
-        group_id=delivery.group_id,
-        trace_header=message.attributes.get("AWSTraceHeader"),
-    )
 
 
 def dead_letter(delivery: Delivery, reason: str) -> OutgoingMessage:

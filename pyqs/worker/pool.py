@@ -84,6 +84,7 @@ class Pool(Service):
             failed=self._take_failure,
             on_failed=on_failed,
         )
+        self._facts = facts
         self._custody = Custody(config, leases=leases, acker=acker, credit=credit, facts=facts, later=self._note)
         self._acker = acker
         self._credit = credit
@@ -326,7 +327,7 @@ class Pool(Service):
         if delivery is None:
             return
         slot.slow = False
-        frame = applied(self._config, frame)
+        frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
         self._journal.done(delivery, frame, ran=ran)
         self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
         if slot.stopping:

@@ -118,7 +118,13 @@ def test_the_native_example_runs(tmp_path: Path, server: LocalServer, env: dict[
     worker_drains(commands(blocks("sh")[3])[0], tmp_path, server, env)
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"`pyqs ([a-z]+)", TEXT))))
+def test_the_example_of_a_long_task_runs() -> None:
+    code = "def compute(year, month): print(month)\n" + blocks("python")[2] + "\nreport(2026)\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(month) for month in range(1, 13)]
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`pyqs ([a-z-]+)", TEXT))))
 def test_commands_that_are_named_exist(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pyqs", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
