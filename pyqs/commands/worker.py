@@ -159,7 +159,8 @@ def command(**values: Any) -> int:
     pyqs worker -A proj -Q default -c 10
     pyqs worker -Q email --burst
 
-    SIGTERM and Ctrl-C stop it in order; a second one hurries. Exit codes: 0 stopped or drained, 1 a part of the worker
-    crashed, 2 usage, configuration, or an app that does not load.
+    SIGTERM and Ctrl-C stop it in order; a second one, or SIGQUIT, hurries (with REMAP_SIGTERM=SIGQUIT the first SIGTERM does,
+    too). Exit codes: 0 stopped or drained, 1 a part of the worker crashed, 2 usage, configuration, or an app that does not
+    load.
     """
     return start(worker_options.options_from(values))

@@ -39,6 +39,7 @@ from pyqs.worker.reaper import reap_orphans
 from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse
 from pyqs.worker.shutdown import Parts, Shutdown
+from pyqs.worker.signals import orders
 from pyqs.worker.spawner import ForkserverSpawner, Spawner
 from pyqs.worker.watched import Watched
 
@@ -430,11 +431,9 @@ class Worker:
         """Our handlers, where this is the main thread; the ones that were there."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        orders = {signal.SIGTERM: "drain", signal.SIGINT: "interrupt", signal.SIGQUIT: "stop"}
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it, a terminal that closes sends it
-            orders[signal.SIGHUP] = "drain"
+        table = orders()
 
         def note(number: int, _frame: FrameType | None) -> None:
-            self._order(orders[signal.Signals(number)])
+            self._order(table[number])
 
-        return {number: signal.signal(number, note) for number in orders}
+        return {number: signal.signal(number, note) for number in table}

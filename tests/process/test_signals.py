@@ -180,3 +180,23 @@ def test_a_signal_while_it_starts_ends_it(start_worker: Any, sqs: Any, project: 
     assert worker.terminate() < 8
     worker.wait_until(lambda: not worker.alive(pids), timeout=1)
     sqs.wait_counts("jobs", visible=1, timeout=1)
+
+
+def test_sigterm_can_be_made_to_mean_sigquit(start_worker: Any, sqs: Any) -> None:
+    """As with Celery: nothing is waited for, and what was acked early is named as lost."""
+    sqs.create("jobs", "early")
+    sqs.native("jobs", "nap", 60)
+    sqs.celery("early", "early.nap", 60)
+    worker = start_worker("-Q", "jobs,early", "-c", "2", env={"REMAP_SIGTERM": "SIGQUIT"})
+    worker.wait_ran("nap")
+    worker.wait_ran("early nap")
+    assert worker.terminate() < 5 + LOADED
+    sqs.wait_counts("jobs", visible=1, timeout=1)
+    assert len(worker.lines("early.nap.* is lost")) == 1
+
+
+def test_any_other_remapping_is_said_to_be_ignored(start_worker: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    worker = start_worker("-Q", "jobs", "-c", "1", env={"REMAP_SIGTERM": "SIGUSR1"})
+    assert len(worker.lines("REMAP_SIGTERM='SIGUSR1' is ignored")) == 1
+    worker.terminate(signal.SIGINT)
