@@ -69,11 +69,11 @@ def decompress(data: bytes, name: str, limit: int) -> bytes:
             if size > limit:
                 raise Undecodable("compression", f"more than {limit} bytes come out of {len(data)} (--max-payload)")
             pieces.append(piece)
-    except Undecodable:
+    except (Undecodable, MemoryError):
         raise
     except _MissingLibraryError as error:
         raise Undecodable("compression", str(error)) from None
-    except Exception as error:  # zlib.error, lzma.LZMAError, brotli.error, zstandard.ZstdError, OSError, EOFError, MemoryError
+    except Exception as error:  # zlib.error, lzma.LZMAError, brotli.error, zstandard.ZstdError, OSError, EOFError
         raise Undecodable("compression", f"broken {name[:60]} data ({type(error).__name__})") from None
     return b"".join(pieces)
 

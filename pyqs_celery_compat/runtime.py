@@ -211,9 +211,9 @@ class CeleryRuntime:
             return call, task, self._rate(task)
         except MessageError as exc:
             return self._left(delivery, exc, call)
-        except Exception as exc:  # RecursionError, MemoryError and what nobody thought of
+        except Exception as exc:  # MemoryError and what nobody thought of: our fault or this machine's, so no policy deletes it
             log.debug("%s: it cannot be read", delivery, exc_info=True)
-            return self._left(delivery, Undecodable("protocol", f"it cannot be read ({type(exc).__name__})"), call)
+            return self._left(delivery, Unsupported(f"reading it raised {type(exc).__name__}; it stays on its queue"), call)
 
     def _task(self, call: CeleryCall) -> Task:
         if call.task in builtin_tasks.NOT_YET:

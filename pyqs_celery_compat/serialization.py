@@ -114,6 +114,7 @@ def loads(payload: bytes, content_type: str, content_encoding: str, compressed: 
     Raises:
         Refused: the content type, or a name in a pickle, is not accepted; the text says what would accept it.
         Undecodable: layer "compression" or "content".
+        MemoryError: there is not enough to read it.
     """
     if content_type not in accept.content_types:
         raise Refused(content_type, _hint(content_type, accept))
@@ -126,7 +127,7 @@ def loads(payload: bytes, content_type: str, content_encoding: str, compressed: 
         if reader is None:
             return _read_registered(payload, content_type, content_encoding)
         return reader(payload, accept)
-    except PyQSError:
+    except (PyQSError, MemoryError):  # short of memory it is this process that cannot read, whatever the message is worth
         raise
     except (Exception, SystemExit) as error:
         raise Undecodable("content", f"{content_type}: {_reason(error)}") from None

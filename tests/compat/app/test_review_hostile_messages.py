@@ -17,7 +17,7 @@ from pyqs.local.inprocess import InProcessSqs
 from pyqs.message import Delivery, Hide, ReceivedMessage
 from pyqs.native import NativeRuntime
 from pyqs.runtime import Outcome
-from pyqs_celery_compat import Celery, publisher
+from pyqs_celery_compat import Celery, publisher, serialization
 from pyqs_celery_compat.runtime import CeleryRuntime
 
 JSON, YAML, MSGPACK = "application/json", "application/x-yaml", "application/x-msgpack"
@@ -89,13 +89,19 @@ def test_links_that_share_their_parts_cost_nothing(runtime: CeleryRuntime) -> No
 def test_an_error_that_nobody_thought_of_leaves_the_message(
     runtime: CeleryRuntime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*args: Any) -> None:
-        raise RecursionError
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise MemoryError
 
-    monkeypatch.setattr("pyqs_celery_compat.continuations.unsupported", broken)
-    outcome = left(runtime, sealed(b"[[], {}, {}]"))
-    assert (outcome.status, outcome.task) == ("undecodable", "add")
-    assert "RecursionError" in outcome.reason
+    for break_it in (
+        lambda patched: patched.setattr("pyqs_celery_compat.continuations.unsupported", broken),
+        lambda patched: patched.setattr("pyqs_celery_compat.runtime.decode_envelope", broken),
+        lambda patched: patched.setitem(serialization._READERS, JSON, broken),
+    ):
+        with monkeypatch.context() as patched:
+            break_it(patched)
+            outcome = left(runtime, sealed(b"[[], {}, {}]"))
+        assert outcome.status == "unsupported", "a status that --on-undecodable may delete"
+        assert "MemoryError" in outcome.reason
     assert not caplog.records
 
 
