@@ -76,3 +76,13 @@ def test_dlq_without_permission_to_send_leaves_it_with_its_growing_hide(sqs: Any
         worker.wait_ran(f"noop {number}")
     assert len(worker.lines("instead of sent on")) == 1
     worker.terminate(signal.SIGINT)
+
+
+def test_dlq_where_the_dead_letter_queue_is_gone_leaves_it(sqs: Any, start_worker: Callable[..., Any]) -> None:
+    queues(sqs, redrive=True)
+    sqs.store.delete_queue("email-dlq")
+    sqs.send("email", UNKNOWN)
+    worker = start_worker("-Q", "email", "-c", "1", "--on-unknown", "dlq")
+    worker.wait_log("messages are hidden instead of sent on to email-dlq")
+    sqs.wait_counts("email", hidden=1)
+    worker.terminate(signal.SIGINT)
