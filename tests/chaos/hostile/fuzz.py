@@ -29,6 +29,7 @@ from pyqs import wire
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import main as executor
+from pyqs.executor.process import done
 from pyqs.message import Delete, Delivery, Hide, ReceivedMessage, Resend
 from pyqs.native import NativeRuntime
 from pyqs.runtime import Outcome
@@ -134,7 +135,7 @@ class Fuzz:
             status = end.status
             if self.ran:
                 wrong.append(f"{self.ran[0][0]} ran in prepare()")
-        wire.encode(executor._done(delivery.id, end, 0.1))
+        wire.encode(done(delivery.id, end, 0.1))
         return end, status
 
     def files(self) -> list[str]:
