@@ -20,6 +20,8 @@ QUEUE, DEAD = "chaos.fifo", "chaos-dead.fifo"
 GROUPS = pick(long=50, short=10)
 LENGTH = pick(long=20, short=6)
 KILLS = pick(long=3, short=1)
+#: Seconds that a task takes.
+SECONDS = pick(long=(0.05, 0.2), short=(0.02, 0.1))
 FAILING = 0.1
 MOST_RECEIVES = 3
 #: Seconds after a worker's start at which it is killed.
@@ -36,7 +38,7 @@ def send(crew: Crew, report: Report) -> tuple[dict[str, list[int]], set[int]]:
         group = f"group-{number % GROUPS}"
         groups[group].append(number)
         task = "hopeless" if number in hopeless else "work"
-        messages.append(crew.face.message(task, number, report.dice.uniform(0.005, 0.05), queue=QUEUE, group=group))
+        messages.append(crew.face.message(task, number, report.dice.uniform(*SECONDS), queue=QUEUE, group=group))
     crew.send(messages, QUEUE)
     return groups, hopeless
 
@@ -87,14 +89,14 @@ def test_fifo(face: Face, make_crew: Callable[..., Crew], report: Report, store:
     crew.terminate(last, 60)
     dead = {one.number for one in store.kept(DEAD)}
     innocent = sorted(dead - hopeless)
-    report.add(**checks.summary(crew, numbers, [DEAD]), dead_letters=len(dead), innocent=len(innocent), hopeless=len(hopeless))
-    checks.hold("out of order", out_of_order(crew, groups, dead))
+    twice = [text for text in checks.unexplained_repeats(crew) if int(text.split()[1].rstrip(":")) not in hopeless]
     lost = checks.lost_numbers(crew, set(numbers) - hopeless, [DEAD])
+    report.add(**checks.summary(crew, numbers, [DEAD]), dead_letters=len(dead), innocent=len(innocent), hopeless=len(hopeless))
+    report.add(lost=len(lost), repeats_unexplained=len(twice))  # the hopeless repeat until they are dead letters
+    checks.hold("out of order", out_of_order(crew, groups, dead))
     checks.hold("lost", [f"task {n}: {checks.history(store, n)}" for n in sorted(lost)])
     checks.hold("no failing head, and dead", [f"task {n}: {checks.history(store, n)}" for n in innocent])
     if not face.early:  # Celery deletes a task that fails unless it acks late
         assert dead == hopeless
-    checks.hold("repeats of what was not held at a kill", [
-        text for text in checks.unexplained_repeats(crew) if int(text.split()[1].rstrip(":")) not in hopeless
-    ])  # fmt: skip
+    checks.hold("repeats of what was not held at a kill", twice)
     checks.hold("two runs at the same time", checks.overlaps(crew))

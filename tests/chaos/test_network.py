@@ -78,6 +78,7 @@ class Scene:
             time.sleep(0.02)
         self.crew.drain(timeout=120)
         (long,) = self.send(1, seconds=1.5 * self.crew.lease)
+        wait_until(lambda: long in self.crew.ledger.ended(), 60)  # one that is acked early leaves its queue before
         self.crew.drain(timeout=60)
         threads = threads_at_rest(member)
         lines = said(member)

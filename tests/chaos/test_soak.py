@@ -1,0 +1,172 @@
+"""A worker that works for a long time among small troubles: its memory, its descriptors and its threads stay what they were."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness import checks
+from harness.crew import Crew, Member
+from harness.faces import LATE, QUEUE, NATIVE, Face
+from harness.report import Report, pick
+from processes import wait_until
+
+TASKS = pick(long=200_000, short=5_000)
+#: Seconds that it takes at least.
+AT_LEAST = pick(long=1200.0, short=60.0)
+CONCURRENCY = 2
+#: Tasks after which an executor is replaced.
+RECYCLE = pick(long=5_000, short=500)
+FAILING = 0.05
+#: One of so many tasks takes longer than half its lease, so that it is renewed, which a fault refuses now and then.
+LONG_EVERY = pick(long=2_000, short=500)
+FAULTS = ("error=500:rate=0.01", "error=503:rate=0.005", "throttle:rate=0.005", "drop=after:rate=0.002")
+LOST = "expired-handle:action=ChangeMessageVisibility:rate=0.3"
+#: Part of the time that is warm-up, and of each window at its end and after it.
+WARM_UP, WINDOW = 0.25, 0.2
+#: Growth of memory that is allowed, and messages that wait in the queue at most.
+GROWTH = 0.05
+DEPTH = 400
+LOOK_EVERY = pick(long=2.0, short=0.5)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at one process: bytes resident, open descriptors, threads."""
+
+    at: float
+    pid: int
+    memory: int
+    files: int
+    threads: int
+
+
+@dataclass
+class Watch:
+    """Looks at a worker's processes again and again, in a thread of its own."""
+
+    member: Member
+    parent: list[Look] = field(default_factory=list)
+    executors: list[Look] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.began = time.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_EVERY):
+            self.parent += self._look(self.member.pid)
+            for pid in self.member.executors:
+                self.executors += self._look(pid)
+
+    def _look(self, pid: int) -> Iterator[Look]:
+        try:
+            memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            files = len(os.listdir(f"/proc/{pid}/fd"))
+            threads = len(os.listdir(f"/proc/{pid}/task"))
+        except OSError:
+            return  # it has just been replaced
+        yield Look(time.monotonic() - self.began, pid, memory, files, threads)
+
+
+def feed(crew: Crew, report: Report) -> int:
+    """Send tasks as they are taken, over the whole time; how many."""
+    began, sent = time.monotonic(), 0
+    numbers = itertools.count()
+    while sent < TASKS or time.monotonic() - began < AT_LEAST:
+        due = TASKS * (time.monotonic() - began) / AT_LEAST
+        if waiting(crew) > DEPTH or sent > due + DEPTH:
+            time.sleep(0.05)
+            continue
+        crew.send([message(crew.face, report, next(numbers)) for _ in range(100)])
+        sent += 100
+    return sent
+
+
+def waiting(crew: Crew) -> int:
+    """Messages that nobody has received yet."""
+    return int(crew.store.queue_attributes(QUEUE, ["ApproximateNumberOfMessages"])["ApproximateNumberOfMessages"])
+
+
+def message(face: Face, report: Report, number: int) -> object:
+    if number % LONG_EVERY == LONG_EVERY - 1:
+        return face.message("work", number, 7.0)
+    task = "stumble" if report.dice.random() < FAILING else "work"
+    return face.message(task, number, round(report.dice.uniform(0.0, 0.004), 4))
+
+
+def windows(looks: list[Look], of: Callable[[Look], int]) -> tuple[float, float]:
+    """Medians of the first window after the warm-up, and of the last."""
+    over = looks[-1].at
+    first = [of(one) for one in looks if WARM_UP * over <= one.at < (WARM_UP + WINDOW) * over]
+    last = [of(one) for one in looks if one.at >= (1 - WINDOW) * over]
+    return statistics.median(first), statistics.median(last)
+
+
+def series(looks: list[Look], parts: int = 20) -> list[str]:
+    """Medians over time: MiB/descriptors/threads."""
+    over = looks[-1].at
+    found = []
+    for part in range(parts):
+        window = [one for one in looks if part * over <= one.at * parts < (part + 1) * over] or looks[-1:]
+        memory, files, threads = (statistics.median(of(one) for one in window) for of in (_memory, _files, _threads))
+        found.append(f"{memory / 2**20:.1f}/{files:g}/{threads:g}")
+    return found
+
+
+def _memory(look: Look) -> int:
+    return look.memory
+
+
+def _files(look: Look) -> int:
+    return look.files
+
+
+def _threads(look: Look) -> int:
+    return look.threads
+
+
+@pytest.mark.parametrize("face", pick(long=(NATIVE, LATE), short=(NATIVE,)), ids=str)
+@pytest.mark.timeout(3600)
+def test_soak(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
+    crew = make_crew(face, concurrency=CONCURRENCY)
+    member = crew.start("--max-tasks-per-child", str(RECYCLE), "--include", "chaos_soak", "-l", "warning")
+    wait_until(lambda: member.server.seen["ReceiveMessage"])
+    for fault in FAULTS:
+        member.door.faults.add(fault)
+    crew.store.faults.add(LOST)
+    watch = Watch(member)
+    sent = feed(crew, report)
+    watch.stop()
+    member.door.faults.clear()
+    crew.store.faults.clear()
+    crew.drain(timeout=300)
+    crew.terminate(member, 60)
+    numbers = list(range(sent))
+    report.add(**checks.summary(crew, numbers))
+    report.add(lost_leases=len(crew.log_lines("its lease (is|was) lost")))
+    report.add(executors_seen=len({look.pid for look in watch.executors}))
+    report.add(parent=series(watch.parent), executors=series(watch.executors))
+    grown = []
+    for name, looks in (("parent", watch.parent), ("executors", watch.executors)):
+        for what, of, allowed in (("memory", _memory, GROWTH), ("descriptors", _files, 0.0), ("threads", _threads, 0.0)):
+            before, after = windows(looks, of)
+            report.add(**{f"{name}_{what}": [before, after]})
+            if after > before * (1 + allowed):
+                grown.append(f"{name}: {what} grew from {before:g} to {after:g}")
+    checks.hold("lost", checks.lost(crew, numbers))
+    checks.hold("grown", grown)
