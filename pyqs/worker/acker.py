@@ -38,6 +38,7 @@ from pyqs.worker.leases import Leases
 from pyqs.worker.report import Remembered, Totals
 from pyqs.worker.service import OnCrash
 from pyqs.worker.settlement import Entry, Lane, Outbox, Sender, Settled, Settlement
+from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class Acker:
         self._outbox = Outbox(sqs)
         self.copies = Copies()
         self._said = Remembered()
+        #: Of the lanes that have ever failed.
+        self._troubles: dict[Lane, Trouble] = {}
         self._closing = False
         self._closed = False
         self._senders = [Sender(number, self._batches, self._work, on_crash) for number in range(senders)]
@@ -221,11 +224,17 @@ class Acker:
         else:
             again = self._hide(lane, entries)
         if again:
-            if not self._batches.failing(lane):
-                log.warning("queue %s: a %s fails and is tried again: %s", lane, _CALLED[lane.kind], again[0][1])
+            self._trouble(lane).failed(again[0][1])
             self._batches.retry(lane, [entry for entry, _ in again])
-        elif self._batches.succeeded(lane):
-            log.info("queue %s: a %s works again", lane, _CALLED[lane.kind])
+        else:
+            self._batches.succeeded(lane)
+            if lane in self._troubles:
+                self._troubles[lane].worked()
+
+    def _trouble(self, lane: Lane) -> Trouble:
+        what = f"queue {lane}: a {_CALLED[lane.kind]}"
+        made = Trouble(log, f"{what} fails and is tried again", f"{what} works again")
+        return self._troubles.setdefault(lane, made)
 
     def _delete(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
         handles = [one.delivery.message.receipt_handle for one, _ in entries]

@@ -29,6 +29,7 @@ from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
 from pyqs.worker.report import Totals
 from pyqs.worker.service import OnCrash, Service
+from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,12 @@ class QueueState:
     #: Boot-time second of the last answer.
     answered_at: float | None = None
     failing_since: float | None = None
-    failure: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    trouble: Trouble = field(init=False)
+
+    def __post_init__(self) -> None:
+        fails = f"queue {self.name}: receiving fails and is tried again until it works"
+        self.trouble = Trouble(log, fails, f"queue {self.name}: receiving again")
 
 
 def longest_wait(config: WorkerConfig) -> int:
@@ -187,10 +192,8 @@ class Fetcher(Service):
     def _answered(self, begun: float, deliveries: list[Delivery]) -> None:
         tools = self._tools
         self._backoff.succeeded()
-        with self.state.lock:
-            since, self.state.failing_since, self.state.failure = self.state.failing_since, None, ""
-        if since is not None:
-            log.info("queue %s: receiving again after %.0f s", self.state.name, boottime() - since)
+        self.state.failing_since = None
+        self.state.trouble.worked()
         self.state.answered_at = boottime()
         tools.totals.count_received(self.state.name, len(deliveries))
         if self.abandoned:
@@ -206,13 +209,9 @@ class Fetcher(Service):
             tools.in_flight.answered(self.state.name, self.state.url, len(deliveries))
 
     def _failed(self, exc: SqsError) -> None:
-        kind = type(exc).__name__
         with self.state.lock:
-            news = self.state.failure != kind
-            self.state.failure = kind
             self.state.failing_since = self.state.failing_since or boottime()
-        if news:
-            log.warning("queue %s: receiving fails and is tried again until it works: %s", self.state.name, exc)
+        self.state.trouble.failed(exc)
         if isinstance(exc, QueueFull):
             self._tools.in_flight.refused(self.state.name)
         self._tools.on_failure(self.state.name, exc)

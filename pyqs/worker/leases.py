@@ -22,6 +22,7 @@ from pyqs.errors import AccessDenied, LeaseLost, SqsError
 from pyqs.message import Delivery
 from pyqs.worker.refusals import ASK_AGAIN, Refusals
 from pyqs.worker.report import Totals
+from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Leases:
         self._changed = threading.Condition()
         self._leases: dict[int, Lease] = {}
         self._refusals = Refusals()
-        self._failing: set[str] = set()
+        #: Of the queues on which a renewal has ever failed.
+        self._troubles: dict[str, Trouble] = {}
 
     def __len__(self) -> int:
         with self._changed:
@@ -265,16 +267,18 @@ class Leases:
     @property
     def failing(self) -> int:
         """On how many queues renewals fail now."""
-        return len(self._failing)
+        return sum(one.lasts for one in list(self._troubles.values()))
 
     def _tell_state(self, queue: str, answers: Sequence[SqsError | None]) -> None:
         broken = [one for one in answers if one is not None and not isinstance(one, (LeaseLost, AccessDenied))]
-        if broken and queue not in self._failing:
-            self._failing.add(queue)
-            log.warning("queue %s: renewing leases fails and is tried again: %s", queue, broken[0])
-        elif not broken and queue in self._failing:
-            self._failing.discard(queue)
-            log.info("queue %s: leases are renewed again", queue)
+        if broken:
+            fails, works = (
+                f"queue {queue}: renewing leases fails and is tried again",
+                f"queue {queue}: leases are renewed again",
+            )
+            self._troubles.setdefault(queue, Trouble(log, fails, works, clock=self._clock)).failed(broken[0])
+        elif queue in self._troubles:
+            self._troubles[queue].worked()
 
     def _tell_lost(self, lease: Lease, why: str) -> None:
         self._totals.add("lost_leases")

@@ -15,7 +15,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew, Member
-from harness.faces import LATE, QUEUE, NATIVE, Face
+from harness.faces import LATE, NATIVE, QUEUE, Face
 from harness.report import Report, pick
 from processes import wait_until
 
