@@ -21,9 +21,10 @@ RETRY_BASE = 10.0
 RETRY_CAP = 3600.0
 #: Seconds kept below SQS's 43200: the twelve hours count from the receive on SQS's clock, not from our call.
 VISIBILITY_MARGIN = 60
-#: Seconds between tries against a network that does not answer: the first and the longest.
+#: Seconds between tries against a network that does not answer: the first and the longest. A receive may hang for 30 s by
+#: itself; consuming must go on within 35 s of a cure.
 NETWORK_BASE = 1.0
-NETWORK_CAP = 30.0
+NETWORK_CAP = 25.0
 
 # 2.0 ** 64 times any base is beyond every cap; more would only risk an OverflowError on a hostile receive count.
 _MAX_EXPONENT = 64
@@ -74,7 +75,7 @@ def clamp_visibility(seconds: float, *, held: float = 0.0) -> int:
 
 
 class NetworkBackoff:
-    """The pause between tries of one loop that talks to SQS: 1 s doubling to 30 s, jittered, reset by a success.
+    """The pause between tries of one loop that talks to SQS: 1 s doubling to 25 s, jittered, reset by a success.
 
     For one thread; each loop has its own.
     """

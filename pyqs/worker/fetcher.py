@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pyqs.backoff import NetworkBackoff
+from pyqs.backoff import NETWORK_BASE, NetworkBackoff
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import QueueFull, QueueNotFound, SqsError, Unreachable
@@ -137,6 +137,7 @@ class Fetcher(Service):
             if self.stopping.is_set():  # the grant was on its way when it was told to stop
                 tools.credit.received(grant, 0)
                 return
+            begun = boottime()
             try:
                 count = self._receive(grant)
             except QueueNotFound as exc:
@@ -145,7 +146,7 @@ class Fetcher(Service):
                 return
             except SqsError as exc:
                 if not self.stopping.is_set():
-                    self._failed(exc)
+                    self._failed(exc, boottime() - begun)
                 continue
             if not count and self._extra:
                 return
@@ -208,14 +209,17 @@ class Fetcher(Service):
         if not self._extra and not self.stopping.is_set():
             tools.in_flight.answered(self.state.name, self.state.url, len(deliveries))
 
-    def _failed(self, exc: SqsError) -> None:
+    def _failed(self, exc: SqsError, spent: float) -> None:
+        """Wait until the next try. What this one has ``spent`` on waiting for an answer (seconds) counts: an SQS that does not
+        answer would otherwise be noticed to be back only after that time and the pause."""
         with self.state.lock:
             self.state.failing_since = self.state.failing_since or boottime()
         self.state.trouble.failed(exc)
         if isinstance(exc, QueueFull):
             self._tools.in_flight.refused(self.state.name)
         self._tools.on_failure(self.state.name, exc)
-        self.stopping.wait(self._backoff.failed())
+        pause = self._backoff.failed()
+        self.stopping.wait(max(pause - spent, min(pause, NETWORK_BASE)))
 
     def _delivery(self, message: ReceivedMessage, begun: float, asked: int | None) -> Delivery:
         name = self.state.name
