@@ -23,7 +23,7 @@ def test_never_negative_never_above_the_cap(attempt, base, cap, jitter, rand) ->
 
 def test_doubles_until_the_cap() -> None:
     seconds = [backoff.exponential(n, base=1, cap=30, jitter="none") for n in range(1, 8)]
-    assert seconds == [1, 2, 4, 8, 16, 25, 25]
+    assert seconds == [1, 2, 4, 8, 16, 30, 30]
 
 
 @pytest.mark.parametrize(("jitter", "low", "high"), [("full", 0, 8), ("equal", 4, 8), ("none", 8, 8)])
