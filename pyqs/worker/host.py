@@ -77,6 +77,8 @@ class Host(Service):
         #: Boot-time second at which it is killed for what it owes.
         self._due: float | None = None
         self._failures = 0
+        #: Why the last one could not load the app.
+        self._not_ready: NotReady | None = None
         self._closing = False
 
     # -- any thread -----------------------------------------------------------------------------------------------
@@ -225,6 +227,7 @@ class Host(Service):
                 log.debug("%s is ready", slot)
             case NotReady():
                 slot.killed = f"it could not load the app: {frame.reason}"
+                self._not_ready = frame
                 if frame.retry_without_preload and self._spawner.without_preload(frame.forkserver_pid):
                     log.warning("%s; every executor imports for itself now", frame.reason)
             case _:
@@ -252,10 +255,13 @@ class Host(Service):
         self._requested = False
         self._due = None
         self._failures += 1
-        if self._failures < MOST_FAILURES and not self._closing:
-            log.warning("%s; it is started again when it is needed", why)
+        refusal, self._not_ready = self._not_ready, None
+        if self._failures < MOST_FAILURES and not self._closing and (refusal is None or refusal.retry_without_preload):
+            level = logging.WARNING if refusal is None else logging.DEBUG  # the executors say so, too
+            log.log(level, "%s; it is started again when it is needed", why)
             return
-        log.error("%s (%d in a row); what becomes of killed tasks is decided without it", why, self._failures)
+        level = logging.ERROR if self._questions or refusal is None else logging.DEBUG
+        log.log(level, "%s; what becomes of killed tasks is decided without it", why)
         self._failures = 0
         self._events.clear()
         self._give_up()

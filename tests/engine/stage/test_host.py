@@ -150,7 +150,23 @@ def test_an_early_acked_death_is_told_to_the_next_host_too(
     assert counts("jobs") == (0, 0, 0)
 
 
-def test_a_host_that_never_gets_ready_is_given_up(
+def test_a_host_that_cannot_load_the_app_is_given_up(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, caplog: Any
+) -> None:
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    stage.make_ready = False
+    killed(stage, actor)
+    host = stage.next_host()
+    host.say(NotReady("no module named proj", ""))
+    host.die()
+    until(lambda: counts("jobs") == (0, 1, 0) and not running.worker.held)
+    assert "no module named proj" in caplog.text
+
+
+def test_a_host_that_dies_before_it_is_ready_is_tried_a_few_times(
     start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, caplog: Any
 ) -> None:
     sqs.create_queue("jobs")
@@ -160,11 +176,24 @@ def test_a_host_that_never_gets_ready_is_given_up(
     stage.make_ready = False
     killed(stage, actor)
     for _ in range(host_module.MOST_FAILURES):
-        host = stage.next_host()
-        host.say(NotReady("no module named proj", ""))
-        host.die()
-    until(lambda: counts("jobs") == (0, 1, 0) and not running.worker.held and not running.worker._acker.pending)
-    assert "no module named proj" in caplog.text
+        stage.next_host().die()
+    until(lambda: counts("jobs") == (0, 1, 0) and not running.worker.held)
+    assert "what becomes of killed tasks is decided without it" in caplog.text
+
+
+def test_a_host_of_an_import_that_cannot_be_forked_is_made_without(start: Any, stage: Any, sqs: Any, until: Any) -> None:
+    sqs.create_queue("jobs")
+    stage.make_ready = False
+    running = start(runtime=APP, wait_ready=False)
+    first = stage.next_host()
+    first.say(NotReady("the import left threads running", "", 999, retry_without_preload=True))
+    first.die()
+    second = stage.next_host()
+    second.ready()
+    assert second.expect(Event).name == "starting"
+    assert stage.without == [999]
+    stage.next().ready()
+    assert running.worker.wait_ready(10)
 
 
 def test_with_an_app_the_host_hears_of_the_worker(start: Any, stage: Any, sqs: Any, until: Any) -> None:
