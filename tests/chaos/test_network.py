@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew, Member
-from harness.faces import FACES, LATE, Face
+from harness.faces import FACES, LATE, NATIVE, Face
 from harness.line import Line
 from harness.report import SHORT, Report, pick
 from harness.roles import Roles
@@ -39,18 +40,18 @@ class Scene:
         self.numbers: list[int] = []
         self.line: Line | None = None
 
-    def start(self, **env: str) -> Member:
-        """A worker that reaches the SQS over the line only, with something in hand."""
-        member = self.crew.start(env=env, through=self._through)
+    def start(self, *, host: str = "127.0.0.1", wrap: Sequence[str] = (), **env: str) -> Member:
+        """A worker that reaches the SQS over the line only, by this name, with something in hand."""
+        member = self.crew.start(env=env, through=lambda url: self._through(url, host), wrap=wrap)
         self.crew.wait_ready(member)
         self.send(5)
         wait_until(lambda: len(self.crew.ledger.ended()) == 5)
         self.threads = threads_at_rest(member)
         return member
 
-    def _through(self, url: str) -> str:
+    def _through(self, url: str, host: str) -> str:
         self.line = Line(url, self.report.dice)
-        return self.line.url
+        return self.line.url.replace("127.0.0.1", host)
 
     def send(self, count: int, task: str = "work", seconds: float = 0.05) -> list[int]:
         """Some more tasks."""
@@ -218,6 +219,42 @@ def test_an_expired_token_that_cannot_be_renewed(face: Face, scene: Callable[[Fa
         member.door.faults.clear()
         roles.failing = False
         row.cured(member)
+
+
+def own_hosts_file(hosts: Path) -> list[str]:
+    """A command that gives what it runs a hosts file of its own; skips the test where that is not allowed."""
+    wrap = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        'mount --bind "$0" /etc/hosts && exec "$@"',
+        str(hosts),
+    ]
+    try:
+        allowed = subprocess.run([*wrap, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        allowed = False
+    if not allowed:
+        pytest.skip("no mount namespace may be made here, so no name can be made to vanish")
+    return wrap
+
+
+def test_a_name_that_does_not_resolve(scene: Callable[[Face], Scene], tmp_path: Path) -> None:
+    hosts, name = tmp_path / "hosts", "sqs.chaos.test"
+    there, gone = f"127.0.0.1 localhost\n127.0.0.1 {name}\n", "127.0.0.1 localhost\n"
+    hosts.write_text(there)
+    row = scene(NATIVE)
+    member = row.start(host=name, wrap=own_hosts_file(hosts))
+    hosts.write_text(gone)
+    row.line.cut()  # else its open connections need no name
+    row.line.open()
+    row.suffer(ROUGH)
+    assert len(row.crew.ledger.started()) == 5, "it needs the name"
+    hosts.write_text(there)
+    row.cured(member)
 
 
 @pytest.mark.skipif(SHORT, reason="SQS wants a minute between the two")

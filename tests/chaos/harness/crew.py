@@ -119,9 +119,13 @@ class Crew:
         env: dict[str, str] | None = None,
         concurrency: int | None = None,
         through: Callable[[str], str] | None = None,
+        wrap: Sequence[str] = (),
     ) -> Member:
-        """One more worker; does not wait until it is ready (``wait_ready`` does). ``through``: answers the endpoint that it is
-        to use instead of its server's."""
+        """One more worker; does not wait until it is ready (``wait_ready`` does).
+
+        ``through`` answers the endpoint that it is to use instead of its server's; ``wrap`` is a command that becomes the
+        worker's own.
+        """
         name = f"worker-{len(self.members)}"
         server = LocalServer(cast(Store, Door(self.store, name))).start()
         endpoint = server.endpoint_url if through is None else through(server.endpoint_url)
@@ -131,8 +135,8 @@ class Crew:
         )
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self._environment(name, endpoint) | (env or {}), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                [*wrap, *command], cwd=self.folder, env=self._environment(name, endpoint) | (env or {}),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         member = Member(process, log_file, self.ledger.path, name, server, boottime())
         self.members.append(member)
