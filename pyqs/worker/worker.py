@@ -298,7 +298,8 @@ class Worker:
         elif self.config.burst and self._found is not None and self._announced:
             holds_nothing = not self._credit.held and not self._acker.pending
             if holds_nothing and self._burst.drained(self._fetchers.queues) and not self._credit.held:
-                self._shutdown.interrupt("every queue is drained")
+                # Its polls are short; one that is dropped could leave a message hidden that SQS has just handed to it.
+                self._shutdown.begin("every queue is drained")
 
     def _obey(self, order: str) -> None:
         if order in _SIGNALS and not self._shutdown.begun:
