@@ -119,7 +119,7 @@ def test_hostile_bodies_through_a_worker(tmp_path: Path, store: WatchedStore, re
     assert not deleted & must_stay, "a message was deleted that could not be run"
     assert {one.message_id for one in store.kept(QUEUE)} >= must_stay
     assert set(lines.values()) == {1}, f"said more than once: {lines.most_common(3)}"
-    assert "Traceback" not in log
+    assert not worker.lines("cannot be prepared|ended outside|CRITICAL"), log[-3000:]  # a task may fail of its arguments
     assert bodies.SECRET not in log
     assert max(collections.Counter(event.message_id for event in receives).values()) <= pick(long=6, short=3), "a hot loop"
     assert not (folder / "pwned").exists()
