@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,6 +30,9 @@ SOON = 0.1
 ALPHA = 0.2
 #: Shortest duration believed in, seconds: what a task costs outside its function.
 SHORTEST = 0.001
+#: Seconds that tasks take from which on a receive leaves room for what the open polls of other queues may still bring. With
+#: shorter ones full batches are worth more, and what is too much is soon done.
+LASTING = 1.0
 #: Seconds for which a receive under way counts as if it would bring all it asked for. Older ones wait on an empty queue.
 CLAIM = 0.25
 #: Deliveries of one queue whose verdicts may wait for SQS before nothing more is received from it.
@@ -105,6 +108,8 @@ class Credit:
         #: All waiters, longest waiting first; the first keeps the time for all.
         self._line: OrderedDict[int, _Waiter] = OrderedDict()
         self._waiting: dict[str, _Queue] = {}
+        #: Queues of which a receive is open -> how many.
+        self._open: Counter[str] = Counter()
         self._turns = itertools.count()
         self._executors = 0
         self._load = 0.0
@@ -141,6 +146,9 @@ class Credit:
             state = self._queue(grant.queue)
             self._stale(grant, state)
             state.asked -= grant.count
+            self._open[state.name] -= 1
+            if not self._open[state.name]:
+                del self._open[state.name]
             state.held += count
             self._held += count
             self._weigh(state)
@@ -156,7 +164,7 @@ class Credit:
     def polls(self, queue: str) -> bool:
         """Whether a receive of this queue is open: what is released now may come back at once."""
         with self._lock:
-            return self._queue(queue).asked > 0
+            return self._open[queue] > 0
 
     def wake(self) -> None:
         """Let every waiter look whether it should stop."""
@@ -351,9 +359,12 @@ class Credit:
                 return
             state = self._queues[min(able, key=self._place)]
             # Several queues want some: none takes it all.
-            weights = sum(map(self.shares.weight, able)) / self.shares.weight(state.name)
+            rivals = set(able)
+            if state.duration is None or state.duration >= LASTING:
+                rivals.update(name for name in self._open if not self._queues[name].claimed)
+            parts = sum(map(self.shares.weight, rivals)) / self.shares.weight(state.name)
             waiter = state.waiters[0]
-            count = max(1, min(waiter.most, -int(-able[state.name] // weights)))
+            count = max(1, min(waiter.most, -int(-able[state.name] // parts)))
             self._grant(waiter, count)
 
     def _place(self, name: str) -> tuple[float, int]:
@@ -369,6 +380,7 @@ class Credit:
         self._fresh.append(grant)
         state.claimed += count
         state.asked += count
+        self._open[state.name] += 1
         self._claimed += count
         self._weigh(state)
         waiter.condition.notify()

@@ -116,6 +116,14 @@ def test_the_command_line_wins_over_variables(started: Started, monkeypatch: pyt
     assert (started[0].queues, started[0].concurrency) == (("email",), 2)
 
 
+def test_options_of_queues_reach_the_worker(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYQS_QUEUES", "email.*:weight=3, http://127.0.0.1:4566/000000000000/q:max=2")
+    assert cli.main(["worker"]) == 0
+    assert started[0].queues == ("email.*:weight=3", "http://127.0.0.1:4566/000000000000/q:max=2")
+    assert cli.main(["worker", "-Q", "arn:aws:sqs:us-east-1:000000000000:q:max=2"]) == 0
+    assert started[1].queues == ("arn:aws:sqs:us-east-1:000000000000:q:max=2",)
+
+
 def test_defaults_without_an_app(started: Started) -> None:
     assert cli.main(["worker", "-Q", "email"]) == 0
     (config,) = started
@@ -218,6 +226,8 @@ def test_celerys_order_of_words(line: str, started: Started, app_settings: dict[
         (["send_email", "--concurrency", "10"], ("send_email",), 10),
         (["--concurrency", "10", "send_email"], ("send_email",), 10),
         (["-c", "10", "send_email", "read_email"], ("send_email", "read_email"), 10),
+        (["email.*:weight=3"], ("email.*:weight=3",), 1),
+        (["email.*:max=2:weight=3,reports:max=1"], ("email.*:weight=3:max=2", "reports:max=1"), 1),
     ],
 )
 def test_pyqs_form(line: list[str], queues: tuple[str, ...], concurrency: int, started: Started) -> None:

@@ -236,3 +236,35 @@ def test_weights_share_the_time_of_queues_that_have_enough(executors: int, secon
     whole = sum(took.values())
     shares = {name: took[name] / whole * 4.5 for name in "abc"}
     assert shares == pytest.approx({"a": 3.0, "b": 1.0, "c": 0.5}, rel=0.15)
+
+
+def test_open_polls_of_long_tasks_do_not_each_ask_for_everything(clock: Clock) -> None:
+    credit = Credit(clock=clock)
+    credit.executors(4)
+    asked = []
+    for number in range(10):
+        clock.now += CLAIM + 1  # the polls before this one wait on empty queues
+        grant = ask(credit, f"q{number}")
+        assert grant is not None
+        asked.append(grant.count)
+    assert asked == [4, 2, 2, 1, 1, 1, 1, 1, 1, 1]
+    credit.received(Grant("short", 0, clock.now, fresh=False), 1)
+    credit.ended("short", 0.01)
+    grant = ask(credit, "short")
+    assert grant is not None
+    assert grant.count == 10, "a batch of short tasks is soon done"
+
+
+def test_a_fifo_group_that_waits_for_its_head_leaves_the_other_executors_to_others(
+    start: Any, stage: Any, sqs: Any, send: Any, until: Any
+) -> None:
+    sqs.create_queue("jobs.fifo", {"FifoQueue": "true"})
+    sqs.create_queue("other")
+    for number in range(4):
+        send("jobs.fifo", group_id="g", dedup_id=str(number))
+    running = start("jobs.fifo", concurrency=4)
+    actors = [stage.next() for _ in range(4)]
+    until(lambda: running.worker.held == 4)
+    assert running.worker._credit._available(running.worker._credit._queue("jobs.fifo")) <= 0
+    until(lambda: running.worker._credit.hungry("other"))
+    assert sum(not actor.frames.empty() for actor in actors) == 1
