@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyqs.message import Delivery, ReceivedMessage
+from pyqs.message import Delivery, OutgoingMessage, ReceivedMessage
 from pyqs.queues import QueueOptions
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.credit import CLAIM, Credit, Grant
@@ -256,15 +256,16 @@ def test_open_polls_of_long_tasks_do_not_each_ask_for_everything(clock: Clock) -
 
 
 def test_a_fifo_group_that_waits_for_its_head_leaves_the_other_executors_to_others(
-    start: Any, stage: Any, sqs: Any, send: Any, until: Any
+    start: Any, stage: Any, sqs: Any, until: Any
 ) -> None:
-    sqs.create_queue("jobs.fifo", {"FifoQueue": "true"})
-    sqs.create_queue("other")
-    for number in range(4):
-        send("jobs.fifo", group_id="g", dedup_id=str(number))
+    url = sqs.create_queue("jobs.fifo", {"FifoQueue": "true"})
     running = start("jobs.fifo", concurrency=4)
+    credit = running.worker._credit
     actors = [stage.next() for _ in range(4)]
+    until(lambda: credit._queue("jobs.fifo").asked == 4)  # while nothing is known of a queue, it is received from one by one
+    sqs.send_batch(url, [OutgoingMessage("{}", group_id="g", dedup_id=str(number)) for number in range(4)])
     until(lambda: running.worker.held == 4)
-    assert running.worker._credit._available(running.worker._credit._queue("jobs.fifo")) <= 0
-    until(lambda: running.worker._credit.hungry("other"))
+    until(lambda: credit.hungry("other"))
+    assert not credit.hungry("jobs.fifo"), "of its own it holds enough"
+    until(lambda: any(not actor.frames.empty() for actor in actors))
     assert sum(not actor.frames.empty() for actor in actors) == 1
