@@ -172,6 +172,9 @@ class Acker:
                 self.pending,
                 ", ".join(queues),
             )
+        lost = sum(one.early and message is not None for one, message in left)
+        if lost:
+            log.error("%d follow-ups (retries, links) of tasks that were acked early could not be sent: they are lost", lost)
 
     # -- carrying out ---------------------------------------------------------------------------------------------
 

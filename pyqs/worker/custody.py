@@ -29,7 +29,7 @@ class Custody:
     """What waits here, and what becomes of it.
 
     Parameters:
-        later: has a function called in the pool thread.
+        later: has a function called in the pool thread; answers False when that has ended.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Custody:
         acker: Acker,
         credit: Credit,
         facts: Facts,
-        later: Callable[[Callable[[], None]], object],
+        later: Callable[[Callable[[], None]], bool],
     ) -> None:
         self._config = config
         self._leases = leases
@@ -48,6 +48,8 @@ class Custody:
         self._credit = credit
         self._facts = facts
         self._later = later
+        #: Receipts of messages of which an earlier receipt runs here, by message id.
+        self._second: dict[str, list[Delivery]] = {}
         self._buffer = Buffer(credit.shares)
         self._surplus = Surplus(credit, facts, config.lease)
         #: Ids of those that run for long, of which the credit was told.
@@ -70,10 +72,10 @@ class Custody:
             self._acker.settle(delivery, Delete())
             self._credit.ended(delivery.queue)
         elif delivery.receive_count > 1 and any(one.message.message_id == message_id for one in running):
-            # Its lease was lost. When that run succeeds, this message is only deleted.
-            log.warning("%s: an earlier receipt of its message still runs here; it is hidden meanwhile", delivery)
-            self._acker.settle(delivery, Hide(self._config.lease))
-            self._credit.ended(delivery.queue)
+            # Its lease was lost. This receipt is kept, and renewed, until it is known how that run ends: hidden, it would
+            # lose a life each time.
+            log.warning("%s: an earlier receipt of its message still runs here; it waits for the end of that", delivery)
+            self._second.setdefault(message_id, []).append(delivery)
         elif self._may_start(delivery):
             # A last life is not spent on waiting: it goes first where order does not matter.
             first = not delivery.is_fifo and self._facts.is_last_life(delivery)
@@ -122,17 +124,32 @@ class Custody:
     ) -> None:
         """Its task has ended, after ``seconds`` if it ran to an end."""
         self._buffer.gone(delivery, seconds)
-        if group_of(delivery) is None:
+        second = self._second.pop(delivery.message.message_id, [])
+        if group_of(delivery) is None and not second:
             self._acker.settle(delivery, verdict, follow_ups)
-        else:  # the next of its group waits until this verdict is carried out
-            self._acker.settle(
-                delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, final)
-            )  # fmt: skip
+        else:  # the next of its group, and its own second receipt, wait until this verdict is carried out
+            done = isinstance(verdict, Delete)
+            self._acker.settle(delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, done, final, second))
         self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
         self._long.discard(delivery.id)
 
-    def _settled_later(self, head: Delivery, verdict: Verdict) -> None:
-        self._later(lambda: self._group_settled(head, verdict))
+    def _settled_later(self, delivery: Delivery, done: bool, verdict: Verdict, second: list[Delivery]) -> None:
+        """``done``: its task has ended for good, which stands unless a follow-up was refused and it is hidden."""
+
+        def look() -> None:
+            if group_of(delivery) is not None:
+                self._group_settled(delivery, verdict)
+            for one in second:
+                self.admit(one, ())
+
+        if done and not isinstance(verdict, Hide):
+            for one in second:
+                self._acker.settle(one, Delete())
+                self._credit.ended(one.queue)
+            second = []
+        if not self._later(look):
+            for one in second:
+                self.release(one)
 
     def _group_settled(self, head: Delivery, verdict: Verdict) -> None:
         """Keep a FIFO group in order: on a failure what is held of it is hidden to the same moment (decision 15)."""

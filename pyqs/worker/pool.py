@@ -219,6 +219,9 @@ class Pool(Service):
                 log.warning("%s is killed: %s", slot, slot.kill_reason)
                 slot.kill(slot.kill_reason)
         if now >= self._next_look:
+            if now > self._next_look + TICK:  # it has been stopped: what they have said meanwhile comes first
+                for slot in list(self._slots.values()):
+                    self._hear(slot, dead=False)
             self._next_look = now + TICK
             self.beat()
             self._boot.look(alive=bool(self._slots))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyqs.message import Hide
+from pyqs.message import Delete, Hide
 from pyqs.wire import Recall, Run, Stop
 from pyqs.worker.fate import divide
 from pyqs.worker.slot import HANGS, Slot
@@ -181,9 +181,11 @@ def test_nobody_is_blamed_for_a_kill_that_came_after_its_task_had_ended(deliver:
     slot.close()
 
 
-def test_a_second_receipt_of_what_still_runs_is_hidden_and_later_only_deleted(
-    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, store: Any, until: Any, caplog: Any
+@pytest.mark.parametrize("verdict", [Delete(), Hide(0)])
+def test_a_second_receipt_of_what_still_runs_waits_for_its_end(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, store: Any, until: Any, caplog: Any, verdict: Any
 ) -> None:
+    """It is not run beside the first, nor hidden at the price of a life each time."""
     sqs.create_queue("jobs")
     send("jobs")
     running = start(concurrency=2)
@@ -196,11 +198,18 @@ def test_a_second_receipt_of_what_still_runs_is_hidden_and_later_only_deleted(
     handle = run.delivery.message.receipt_handle
     sqs.change_visibility_batch(sqs.queue_url("jobs"), [(handle, 0)])  # as if its lease had been lost
     until(lambda: "an earlier receipt of its message still runs here" in caplog.text)
-    until(lambda: counts("jobs") == (0, 1, 0))
+    assert counts("jobs") == (0, 1, 0)
+    assert running.worker.held == 2
     assert all(one.frames.empty() for one in actors), "it must not run twice at the same time"
-    actor.done(run)
-    until(lambda: running.worker.totals.done["succeeded"] == 1)
-    assert running.worker._acker.only_delete(run.delivery.message.message_id)
+    actor.done(run, verdict)
+    if verdict == Delete():
+        until(lambda: counts("jobs") == (0, 0, 0))
+    else:
+        until(lambda: any(not one.frames.empty() for one in actors))
+        again = next(one for one in actors if not one.frames.empty()).expect(Run)
+        assert again.delivery.message.message_id == run.delivery.message.message_id
+        assert again.delivery.receive_count > 1
+    until(lambda: running.worker.held == (verdict != Delete()))
 
 
 def test_fifo_messages_with_few_lives_come_one_by_one(
