@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from pyqs.config import RuntimeConfig
-from pyqs.wire import Leaving, Recall, Run, Stop
+from pyqs.message import Delete
+from pyqs.wire import Done, Leaving, Recall, Run, Stop
 
 
 def test_what_a_leaving_executor_held_runs_in_its_replacement(
@@ -71,8 +72,9 @@ def test_a_leaving_executor_is_not_replaced_while_the_worker_stops(start: Any, s
     actor.started(run)
     running.worker.interrupt()
     actor.expect(Recall)
-    actor.done(run)
-    actor.say(Leaving("it is old"))
+    # In one piece: it may be told to stop as soon as it is done.
+    actor.say(Done(run.delivery.id, Delete(), status="succeeded", task="tasks.a", call_id="call"), Leaving("it is old"))
+    actor.die()
     assert running.exit_code() == 0
     assert stage.actors.empty()
 
