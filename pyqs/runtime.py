@@ -59,7 +59,7 @@ class BootReport:
 
 
 class Prepared(Protocol):
-    """A call that may start: decoded, allowed, due (or due within two seconds)."""
+    """A call that may start: decoded, allowed, due (or due within two seconds at most)."""
 
     @property
     def task(self) -> str:

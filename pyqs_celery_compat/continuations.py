@@ -163,6 +163,10 @@ def _malformed(sig: Mapping[str, Any]) -> str | None:
         value = sig.get(part)
         if value is not None and not isinstance(value, kinds):
             return f"has {part} of type {type(value).__name__}"
+    for option in ("queue", "routing_key", "exchange"):
+        where = (sig.get("options") or {}).get(option)
+        if where is not None and not isinstance(where, str):
+            return f"names its {option} by a {type(where).__name__}"
     return None
 
 

@@ -136,3 +136,12 @@ def test_a_small_message_that_grows_is_left_and_the_limit_is_named(runtime: Cele
     outcome = left(runtime, body)
     assert outcome.status == "undecodable"
     assert "--max-payload" in outcome.reason
+
+
+@pytest.mark.parametrize("where", [["celery"], {"name": "celery"}, 7, True])
+def test_a_link_to_what_is_no_queue_is_found_before_its_task_runs(runtime: CeleryRuntime, where: Any) -> None:
+    link = {"task": "add", "args": [], "kwargs": {}, "options": {"queue": where}, "subtask_type": None, "immutable": False}
+    payload = json.dumps([[], {}, {"callbacks": [link], "errbacks": None, "chain": None, "chord": None}]).encode()
+    outcome = left(runtime, sealed(payload))
+    assert outcome.status == "unsupported"
+    assert "names its queue by a" in outcome.reason
