@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
@@ -29,7 +30,7 @@ class Custody:
     """What waits here, and what becomes of it.
 
     Parameters:
-        later: has a function called in the pool thread; answers False when that has ended.
+        later: has a function called in the pool thread.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Custody:
         acker: Acker,
         credit: Credit,
         facts: Facts,
-        later: Callable[[Callable[[], None]], bool],
+        later: Callable[[Callable[[], None]], object],
     ) -> None:
         self._config = config
         self._leases = leases
@@ -48,8 +49,6 @@ class Custody:
         self._credit = credit
         self._facts = facts
         self._later = later
-        #: Receipts of messages of which an earlier receipt runs here, by message id.
-        self._second: dict[str, list[Delivery]] = {}
         self._buffer = Buffer(credit.shares)
         self._surplus = Surplus(credit, facts, config.lease)
         #: Ids of those that run for long, of which the credit was told.
@@ -64,18 +63,15 @@ class Custody:
 
     # -- in -------------------------------------------------------------------------------------------------------
 
-    def admit(self, delivery: Delivery, running: Iterable[Delivery]) -> None:
-        """One that was received just now; ``running`` are those whose tasks run here."""
+    def admit(self, delivery: Delivery, slots: Iterable[Slot]) -> None:
+        """One that was received just now."""
         message_id = delivery.message.message_id
         if self._acker.only_delete(message_id):
             log.info("%s was done before; it is only deleted", delivery)
             self._acker.settle(delivery, Delete())
             self._credit.ended(delivery.queue)
-        elif delivery.receive_count > 1 and any(one.message.message_id == message_id for one in running):
-            # Its lease was lost. This receipt is kept, and renewed, until it is known how that run ends: hidden, it would
-            # lose a life each time.
-            log.warning("%s: an earlier receipt of its message still runs here; it waits for the end of that", delivery)
-            self._second.setdefault(message_id, []).append(delivery)
+        elif delivery.receive_count > 1 and (slot := _runner(message_id, slots)) is not None:
+            self._adopt(delivery, slot)
         elif self._may_start(delivery):
             # A last life is not spent on waiting: it goes first where order does not matter.
             first = not delivery.is_fifo and self._facts.is_last_life(delivery)
@@ -83,6 +79,21 @@ class Custody:
             self._tell_blocked(delivery)
         else:
             self.release(delivery)
+
+    def _adopt(self, delivery: Delivery, slot: Slot) -> None:
+        """Its lease was lost, and its task still runs: from now on that run holds the message by this newer receipt.
+
+        Hidden until the end, it would lose one of its lives each time it comes. Held beside the other, it would take up the
+        room of a task that could run.
+        """
+        running = slot.running
+        assert running is not None
+        log.warning("%s: an earlier receipt of its message still runs here, as %s; it goes on with this one", delivery, running)
+        newer = replace(delivery, id=running.id)
+        self._leases.end([delivery])
+        self._leases.hold([newer])
+        slot.held[newer.id] = newer
+        self._credit.ended(delivery.queue)
 
     def give_back(self, delivery: Delivery) -> None:
         """An executor held it and has not started it."""
@@ -124,32 +135,17 @@ class Custody:
     ) -> None:
         """Its task has ended, after ``seconds`` if it ran to an end."""
         self._buffer.gone(delivery, seconds)
-        second = self._second.pop(delivery.message.message_id, [])
-        if group_of(delivery) is None and not second:
+        if group_of(delivery) is None:
             self._acker.settle(delivery, verdict, follow_ups)
-        else:  # the next of its group, and its own second receipt, wait until this verdict is carried out
-            done = isinstance(verdict, Delete)
-            self._acker.settle(delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, done, final, second))
+        else:  # the next of its group waits until this verdict is carried out
+            self._acker.settle(
+                delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, final)
+            )  # fmt: skip
         self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
         self._long.discard(delivery.id)
 
-    def _settled_later(self, delivery: Delivery, done: bool, verdict: Verdict, second: list[Delivery]) -> None:
-        """``done``: its task has ended for good, which stands unless a follow-up was refused and it is hidden."""
-
-        def look() -> None:
-            if group_of(delivery) is not None:
-                self._group_settled(delivery, verdict)
-            for one in second:
-                self.admit(one, ())
-
-        if done and not isinstance(verdict, Hide):
-            for one in second:
-                self._acker.settle(one, Delete())
-                self._credit.ended(one.queue)
-            second = []
-        if not self._later(look):
-            for one in second:
-                self.release(one)
+    def _settled_later(self, head: Delivery, verdict: Verdict) -> None:
+        self._later(lambda: self._group_settled(head, verdict))
 
     def _group_settled(self, head: Delivery, verdict: Verdict) -> None:
         """Keep a FIFO group in order: on a failure what is held of it is hidden to the same moment (decision 15)."""
@@ -207,3 +203,9 @@ class Custody:
             for one in self._buffer.remove_group(delivery):
                 self.release(one)
             self._tell_blocked(delivery)
+
+
+def _runner(message_id: str, slots: Iterable[Slot]) -> Slot | None:
+    """The executor that runs a task of this message."""
+    running = ((slot, slot.running) for slot in slots)
+    return next((slot for slot, one in running if one is not None and one.message.message_id == message_id), None)

@@ -242,9 +242,8 @@ class Pool(Service):
     # -- deliveries in --------------------------------------------------------------------------------------------
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
-        running = [one for slot in self._slots.values() if (one := slot.running) is not None]
         for one in deliveries:
-            self._custody.admit(one, running)
+            self._custody.admit(one, self._slots.values())
 
     def _dispatch(self) -> None:
         """Send what can start soon, one of each queue in turn."""

@@ -181,35 +181,66 @@ def test_nobody_is_blamed_for_a_kill_that_came_after_its_task_had_ended(deliver:
     slot.close()
 
 
-@pytest.mark.parametrize("verdict", [Delete(), Hide(0)])
-def test_a_second_receipt_of_what_still_runs_waits_for_its_end(
-    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, store: Any, until: Any, caplog: Any, verdict: Any
-) -> None:
-    """It is not run beside the first, nor hidden at the price of a life each time."""
-    sqs.create_queue("jobs")
-    send("jobs")
-    running = start(concurrency=2)
+def begun_and_received_again(start: Any, stage: Any, sqs: Any, until: Any, caplog: Any, **settings: Any) -> Any:
+    """A worker, the other of its two executors, the one that runs what comes again, and that."""
+    running = start(concurrency=2, **settings)
+    knows(running, until)
     actors = [stage.next(), stage.next()]
     until(lambda: any(not actor.frames.empty() for actor in actors))
-    actor = next(actor for actor in actors if not actor.frames.empty())
+    actor, other = sorted(actors, key=lambda one: one.frames.empty())
     run = actor.expect(Run)
     actor.started(run)
     until(lambda: running.worker.totals.started == 1)
     handle = run.delivery.message.receipt_handle
     sqs.change_visibility_batch(sqs.queue_url("jobs"), [(handle, 0)])  # as if its lease had been lost
     until(lambda: "an earlier receipt of its message still runs here" in caplog.text)
+    until(lambda: running.worker.held == 1)
+    assert other.frames.empty(), "it must not run twice at the same time"
+    return running, other, actor, run
+
+
+@pytest.mark.parametrize("verdict", [Delete(), Hide(0), Hide(600)])
+def test_a_second_receipt_of_what_still_runs_is_what_it_is_held_by(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, caplog: Any, verdict: Any
+) -> None:
+    """It is not run beside the first, nor hidden at the price of a life each time."""
+    sqs.create_queue("jobs")
+    send("jobs")
+    running, other, actor, run = begun_and_received_again(start, stage, sqs, until, caplog)
     assert counts("jobs") == (0, 1, 0)
-    assert running.worker.held == 2
-    assert all(one.frames.empty() for one in actors), "it must not run twice at the same time"
+    (lease,) = running.worker.leases._leases.values()
+    assert (lease.delivery.id, lease.delivery.receive_count) == (run.delivery.id, 2)
+    assert lease.renew_at < lease.deadline, "it is renewed for as long as the task runs"
     actor.done(run, verdict)
-    if verdict == Delete():
-        until(lambda: counts("jobs") == (0, 0, 0))
+    if verdict == Hide(0):
+        until(lambda: not (actor.frames.empty() and other.frames.empty()))
+        again = next(one for one in (actor, other) if not one.frames.empty()).expect(Run)
+        assert (again.delivery.message.message_id, again.delivery.receive_count) == (run.delivery.message.message_id, 3)
     else:
-        until(lambda: any(not one.frames.empty() for one in actors))
-        again = next(one for one in actors if not one.frames.empty()).expect(Run)
-        assert again.delivery.message.message_id == run.delivery.message.message_id
-        assert again.delivery.receive_count > 1
-    until(lambda: running.worker.held == (verdict != Delete()))
+        until(lambda: counts("jobs") == (0, int(verdict == Hide(600)), 0))
+        until(lambda: not running.worker.held and not len(running.worker.leases))
+        assert actor.frames.empty()
+        assert other.frames.empty()
+
+
+def test_it_takes_up_no_room_beside_the_first(start: Any, stage: Any, sqs: Any, send: Any, until: Any, caplog: Any) -> None:
+    sqs.create_queue("jobs")
+    send("jobs")
+    _, other, _, _ = begun_and_received_again(start, stage, sqs, until, caplog)
+    send("jobs", "news")
+    assert other.expect(Run).delivery.message.body == "news"
+
+
+def test_the_receipt_that_counts_is_the_second_one(
+    start: Any, stage: Any, sqs: Any, jobs: Any, send: Any, until: Any, caplog: Any
+) -> None:
+    send("jobs")
+    running, _, _, run = begun_and_received_again(start, stage, sqs, until, caplog, shutdown_timeout=1.0)
+    running.worker.drain()
+    assert running.exit_code() == 0
+    (fresh,) = sqs.receive(jobs, wait=0)
+    assert fresh.message_id != run.delivery.message.message_id, "on its last life it is sent again"
+    assert not sqs.receive(sqs.queue_url("dead"), wait=0)
 
 
 def test_fifo_messages_with_few_lives_come_one_by_one(
