@@ -20,12 +20,14 @@ def divide(slot: Slot) -> tuple[Delivery | None, list[Delivery]]:
     """What a dead executor held: the delivery to blame for its end, and the others, in order, which run elsewhere.
 
     The task that ran is to blame; if none did, the delivery that was being decoded. Nobody is when we have killed it for
-    what had ended by then, or when it was leaving and started nothing more.
+    what had ended by then, though it may have begun the next one, or when it was leaving and started nothing more.
     """
     unsent = slot.take_back()
     held = list(slot.held.values())
     culprit = slot.running
-    if culprit is None and held and not slot.leaving and (not slot.killed or slot.killed == HANGS):
+    if culprit is not None and slot.killed not in ("", HANGS) and slot.killed_with != culprit.id:
+        culprit = None
+    elif culprit is None and held and not slot.leaving and (not slot.killed or slot.killed == HANGS):
         culprit = held[0]
     if culprit is not None:
         held.remove(culprit)

@@ -320,7 +320,7 @@ class Pool(Service):
         slot.begins(frame)
         self._totals.count_started(delivery.queue)
         self._rates.started(frame.task)
-        if frame.ack_early:
+        if slot.acked_early:
             self._acker.ack_early(delivery)
 
     def _done(self, slot: Slot, frame: Done) -> None:

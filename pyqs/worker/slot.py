@@ -12,7 +12,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -73,6 +73,8 @@ class Slot:
     #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
     killed: str = ""
     dismissed: bool = False
+    #: The delivery whose task ran when it was killed, as far as was known then.
+    killed_with: int | None = None
     #: It has served long enough and hands back what it holds; its replacement is on its way.
     leaving: bool = False
     #: How many more tasks it will start, None for no end.
@@ -134,7 +136,7 @@ class Slot:
 
     @property
     def acked_early(self) -> bool:
-        """Whether the running delivery's message was deleted when its task started."""
+        """Whether the running delivery's message is deleted because its task has started."""
         running = self.running
         return self.started is not None and self.started.ack_early and running is not None and not running.is_fifo
 
@@ -191,8 +193,8 @@ class Slot:
         return self.ended(delivery_id)
 
     def begins(self, frame: Started) -> None:
-        """A task has started; from now on its hard limit runs."""
-        self.started, self.started_at = frame, boottime()
+        """A task has started; from now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
+        self.started, self.started_at = replace(frame, ack_early=frame.ack_early and not self.killed), boottime()
         if self.tasks_left is not None:
             self.tasks_left -= 1
         if frame.time_limit is not None:
@@ -282,7 +284,9 @@ class Slot:
 
     def kill(self, reason: str, *, dismissed: bool = False) -> None:
         """SIGKILL the executor and all that its task has started in its process group."""
-        self.killed = self.killed or reason
+        if not self.killed:
+            self.killed = reason
+            self.killed_with = self.started.delivery_id if self.started is not None else None
         self.dismissed = self.dismissed or dismissed
         if self.pid is None:
             self.channel.shutdown(socket.SHUT_RDWR)

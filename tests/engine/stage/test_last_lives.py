@@ -181,6 +181,30 @@ def test_nobody_is_blamed_for_a_kill_that_came_after_its_task_had_ended(deliver:
     slot.close()
 
 
+@pytest.mark.parametrize("dismissed", [True, False])
+def test_what_began_while_the_kill_was_on_its_way_is_neither_acked_nor_blamed(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, caplog: Any, dismissed: bool
+) -> None:
+    """The executor was killed for what had ended by then, or because the worker stops."""
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    run = actor.expect(Run)
+    (slot,) = running.worker._pool.slots
+
+    def kill() -> None:  # in the pool's thread, which has not heard yet
+        actor.started(run, ack_early=True, tells=True)
+        slot.kill("task x passed its time limit", dismissed=dismissed)
+
+    running.worker._pool._note(kill)
+    again = stage.next().expect(Run)
+    assert again.delivery.id == run.delivery.id, "it runs elsewhere at once"
+    assert counts("jobs") == (0, 1, 0)
+    assert stage.hosts.empty()
+    assert "is lost" not in caplog.text
+
+
 def begun_and_received_again(start: Any, stage: Any, sqs: Any, until: Any, caplog: Any, **settings: Any) -> Any:
     """A worker, the other of its two executors, the one that runs what comes again, and that."""
     running = start(concurrency=2, **settings)
