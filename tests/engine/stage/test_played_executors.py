@@ -197,6 +197,7 @@ def test_a_fifo_group_runs_one_after_the_other_and_stops_at_a_failure(
     running = start("jobs.fifo")
     actor = stage.next()
     run = actor.expect(Run)
+    until(lambda: running.worker._facts.known("jobs.fifo"))  # until then messages come one by one
     actor.started(run)
     actor.done(run, seconds=0.02)  # short: from now on several are held at once
     until(lambda: running.worker.held == 0 and counts("jobs.fifo") == (0, 0, 0))
