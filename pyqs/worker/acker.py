@@ -111,8 +111,12 @@ class Acker:
     def release(self, delivery: Delivery) -> None:
         """Give a delivery back unstarted: anybody may have it at once.
 
-        On its last life it would go to the dead-letter queue without ever having run: a copy begins a new one instead.
+        On its last life it would go to the dead-letter queue without ever having run: a copy begins a new one instead. What
+        was done before is deleted.
         """
+        if self.only_delete(delivery.message.message_id):
+            self.settle(delivery, Delete())
+            return
         self._totals.add("released")
         self.settle(delivery, Resend(0) if self._facts.is_last_life(delivery) else Hide(0))
 
@@ -196,8 +200,7 @@ class Acker:
             case DeadLetter() | Drop():
                 self._batches.put(Lane("judge", one.delivery.queue_url), (one, None))
             case Delete():
-                if not one.delivery.is_fifo:
-                    self.copies.settled(one.delivery)
+                self.copies.settled(one.delivery)
                 self._batches.put(Lane("delete", one.delivery.queue_url), (one, None))
             case Hide():
                 self._batches.put(Lane("hide", one.delivery.queue_url), (one, None))

@@ -66,7 +66,7 @@ class Custody:
     def admit(self, delivery: Delivery, slots: Iterable[Slot]) -> None:
         """One that was received just now."""
         message_id = delivery.message.message_id
-        if self._acker.only_delete(message_id):
+        if self._acker.only_delete(message_id) and not delivery.is_fifo:  # on FIFO in its turn, when it would start
             log.info("%s was done before; it is only deleted", delivery)
             self._acker.settle(delivery, Delete())
             self._credit.ended(delivery.queue)
@@ -120,10 +120,15 @@ class Custody:
         return rates.HURRY if any(one.queue != delivery.queue for one in self.candidates()) else rates.PATIENCE
 
     def take(self, delivery: Delivery) -> float | None:
-        """It goes to an executor, which must start it before the answer (boot-time clock); None when it is too late."""
+        """It goes to an executor, which must start it before the answer (boot-time clock); None when it must not start."""
         start_before = self._leases.start_before(delivery)
         if start_before is None:
             self.drop(delivery)
+        elif self._acker.only_delete(delivery.message.message_id):
+            log.info("%s was done while it waited; it is only deleted", delivery)
+            self._buffer.take(delivery, 0.0)
+            self.settle(delivery, Delete())
+            return None
         else:
             self._buffer.take(delivery, self._credit.duration(delivery.queue))
         return start_before
