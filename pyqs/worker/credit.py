@@ -52,6 +52,8 @@ class Grant:
     at: float
     #: It counts as if it would bring all it asked for.
     fresh: bool = True
+    #: Its receive has not answered yet, nor been given up.
+    open: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -145,14 +147,20 @@ class Credit:
         with self._lock:
             state = self._queue(grant.queue)
             self._stale(grant, state)
-            state.asked -= grant.count
-            self._open[state.name] -= 1
-            if not self._open[state.name]:
-                del self._open[state.name]
+            if grant.open:
+                grant.open = False
+                state.asked -= grant.count
+                self._open[state.name] -= 1
+                if not self._open[state.name]:
+                    del self._open[state.name]
             state.held += count
             self._held += count
             self._weigh(state)
             self._hand_out(state)
+
+    def abandoned(self, grant: Grant) -> None:
+        """Its receive may never answer: somebody else may ask instead. If it does, ``received`` tells what it has brought."""
+        self.received(grant, 0)
 
     def hungry(self, queue: str) -> bool:
         """Whether one more receive at the same time would be of use."""

@@ -115,6 +115,7 @@ class Fetcher(Service):
         self.abandoned = False
         #: Boot-time second at which the open poll was begun, None between polls.
         self.polling_since: float | None = None
+        self._grant: Grant | None = None
         self._tools = tools
         self._extra = extra
         self._grow = grow
@@ -155,13 +156,20 @@ class Fetcher(Service):
         """Ask it to end; the open poll is left to answer."""
         super().stop()
 
+    def abandon(self) -> None:
+        """Its poll does not end: it is waited for no longer, and what it still brings is released."""
+        self.abandoned = True
+        self.stop()
+        if self._grant is not None:
+            self._tools.credit.abandoned(self._grant)
+
     def _receive(self, grant: Grant) -> int:
         """One receive and what becomes of its answer; how many messages came."""
         tools = self._tools
         begun = boottime()
         messages: list[ReceivedMessage] = []
         count = 0
-        self.polling_since = begun
+        self._grant, self.polling_since = grant, begun
         visibility = tools.leases.visibility(self.state.name)
         if self.state.name.endswith(".fifo") and self._attempt is None:
             self._attempt = str(uuid.uuid4())

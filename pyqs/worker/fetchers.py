@@ -113,8 +113,7 @@ class Fetchers:
                 for one in [f for f in group.fetchers if f.polling_since is not None and f.polling_since < limit]:
                     group.replaced += 1
                     log.error("a poll of queue %s does not end; it is given up and replaced", group.state.name)
-                    one.abandoned = True
-                    one.stop()
+                    one.abandon()
                     group.fetchers.remove(one)
                     self._leaving.append(one)
                     if group.replaced >= MOST_REPLACED:

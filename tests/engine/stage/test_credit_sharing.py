@@ -50,6 +50,25 @@ def test_a_receive_under_way_counts_only_while_it_may_still_bring_something_at_o
     assert ask(credit, "full") is not None, "a long poll of an empty queue holds up nobody"
 
 
+def test_a_poll_that_was_given_up_counts_no_longer_and_what_it_still_brings_is_held(clock: Clock) -> None:
+    credit = Credit(clock=clock)
+    credit.learn({"q": QueueOptions(max=1)})
+    credit.executors(4)
+    lost = ask(credit)
+    assert lost is not None
+    clock.now += CLAIM + 0.01
+    assert ask(credit) is None
+    credit.abandoned(lost)
+    assert not credit.polls("q")
+    other = ask(credit)
+    assert other is not None
+    credit.received(lost, 1)  # late
+    assert credit.held == 1
+    credit.ended("q")
+    credit.received(other, 0)
+    assert ask(credit) is not None, "nothing was counted twice"
+
+
 def test_one_long_task_ends_the_depth(clock: Clock) -> None:
     credit = Credit(clock=clock)
     credit.executors(1)

@@ -337,12 +337,14 @@ def test_extra_fetchers_come_while_it_is_worth_it_and_leave(start: Any, stage: A
     until(lambda: running.worker._fetchers.polling() == 1)
 
 
+@pytest.mark.parametrize("queue", ["jobs", "jobs:max=1"])
 def test_polls_that_do_not_end_are_replaced_and_three_of_them_are_the_end(
-    start: Any, sqs: Any, store: Any, until: Any, monkeypatch: Any, caplog: Any
+    start: Any, sqs: Any, store: Any, until: Any, monkeypatch: Any, caplog: Any, queue: str
 ) -> None:
+    """What such a poll has asked for does not count any more, or its replacement could not ask."""
     sqs.create_queue("jobs")
     monkeypatch.setattr("pyqs.worker.fetchers.SILENCE", -0.5)
     store.faults.add("stall:action=ReceiveMessage")
-    running = start()
+    running = start(queue)
     assert running.exit_code(25) == 1
     assert caplog.text.count("does not end") == 3
