@@ -193,11 +193,11 @@ def test_a_fifo_group_runs_one_after_the_other_and_stops_at_a_failure(
     start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any
 ) -> None:
     url = sqs.create_queue("jobs.fifo", {"FifoQueue": "true"})
-    send("jobs.fifo", group_id="other", dedup_id="x")
     running = start("jobs.fifo")
     actor = stage.next()
-    run = actor.expect(Run)
     until(lambda: running.worker._facts.known("jobs.fifo"))  # until then messages come one by one
+    send("jobs.fifo", group_id="other", dedup_id="x")  # and the poll that was begun before then brings this one
+    run = actor.expect(Run)
     actor.started(run)
     actor.done(run, seconds=0.02)  # short: from now on several are held at once
     until(lambda: running.worker.held == 0 and counts("jobs.fifo") == (0, 0, 0))
