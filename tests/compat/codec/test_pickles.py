@@ -39,7 +39,7 @@ PLAIN: list[Any] = [
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("value", PLAIN, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("value", PLAIN, ids=[f"{number}-{type(value).__name__}" for number, value in enumerate(PLAIN)])
 def test_plain_data_of_every_protocol_comes_back(value: Any, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     found = pickles.loads_safe(data)
