@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from pyqs import backoff
 from pyqs.clock import boottime
-from pyqs.config import RuntimeConfig
+from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.executor import lifeline, process
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import SoftLimit, serve_interruptions
@@ -219,7 +219,8 @@ def _started(delivery_id: int, prepared: Prepared) -> Started:
 def _over_limit(prepared: Prepared, answer: Postponed) -> Outcome:
     """It is sent again, or hidden on a FIFO queue, and asks anew when it comes."""
     reason = f"over its rate limit, back in {answer.delay} s"
-    return Outcome(Resend(answer.delay), "postponed", (), prepared.task, prepared.call_id, reason)
+    verdict = Resend(min(MAX_DELAY, answer.delay), answer.delay)
+    return Outcome(verdict, "postponed", (), prepared.task, prepared.call_id, reason)
 
 
 def _broken(delivery: Delivery, status: str, exc: BaseException, prepared: Prepared | None = None) -> Outcome:

@@ -28,11 +28,14 @@ class Buffer:
         self._turn = 0
         #: Groups of which one delivery runs, or whose last verdict is not carried out yet.
         self._busy: set[tuple[str, str]] = set()
+        #: Those that may not start yet, by id, with the moment from which they may (boot-time clock).
+        self._kept: dict[int, tuple[float, Delivery]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return sum(map(len, self._queues.values())) + len(self._kept)
 
     def __iter__(self) -> Iterator[Delivery]:
+        """What waits for an executor."""
         for waiting in self._queues.values():
             yield from waiting
 
@@ -45,6 +48,33 @@ class Buffer:
         """Ones that were out already: they come first, in the order given."""
         for one in reversed(list(deliveries)):
             self._waiting(one.queue).appendleft(one)
+
+    def keep(self, delivery: Delivery, until: float) -> None:
+        """It has been out, and may not start before then (boot-time clock); its FIFO group waits with it."""
+        self._kept[delivery.id] = (until, delivery)
+
+    @property
+    def kept_in_all(self) -> int:
+        """How many may not start yet."""
+        return len(self._kept)
+
+    def kept(self, queue: str) -> int:
+        """How many of a queue may not start yet."""
+        return sum(one.queue == queue for _, one in self._kept.values())
+
+    def take_due(self, now: float) -> list[Delivery]:
+        """Those that may start by now; they wait as the others do, in front."""
+        due = [one for until, one in self._kept.values() if until <= now]
+        for one in due:
+            self._unkeep(one)
+            self.put_back((one,))
+        return due
+
+    def _unkeep(self, delivery: Delivery) -> bool:
+        found = self._kept.pop(delivery.id, None) is not None
+        if found:
+            self.free(delivery)
+        return found
 
     def _waiting(self, queue: str) -> deque[Delivery]:
         waiting = self._queues.get(queue)
@@ -100,6 +130,8 @@ class Buffer:
 
     def remove(self, delivery: Delivery) -> bool:
         """Take it out; False when it does not wait here."""
+        if self._unkeep(delivery):
+            return True
         waiting = self._queues.get(delivery.queue)
         if not waiting:
             return False
@@ -124,6 +156,7 @@ class Buffer:
 
     def clear(self) -> list[Delivery]:
         """Take out everything, in order."""
+        self.take_due(float("inf"))
         everything = list(self)
         self._queues.clear()
         return everything

@@ -60,9 +60,10 @@ class Grant:
 class _Queue:
     name: str
     held: int = 0
-    #: Of those: run for long already; cannot start, because an earlier one of their FIFO group runs here.
+    #: Of those: run for long already; cannot start, because an earlier one of their FIFO group runs here; may not start yet.
     long: int = 0
     blocked: int = 0
+    kept: int = 0
     #: Messages that fresh grants, and all open grants, may bring.
     claimed: int = 0
     asked: int = 0
@@ -219,12 +220,13 @@ class Credit:
             state.long += 1
             self._weigh(state)
 
-    def blocked(self, queue: str, count: int) -> None:
-        """So many deliveries of this FIFO queue wait for earlier ones of their groups: they need no executor now."""
+    def blocked(self, queue: str, count: int, kept: int) -> None:
+        """So many deliveries of this queue wait for earlier ones of their FIFO groups, and so many are ``kept`` for a moment to
+        come: they need no executor now. For what is kept others are received."""
         with self._lock:
             state = self._queue(queue)
-            if state.blocked != count:
-                state.blocked = count
+            if (state.blocked, state.kept) != (count, kept):
+                state.blocked, state.kept = count, kept
                 self._weigh(state)
                 self._hand_out(state)
 
@@ -259,7 +261,7 @@ class Credit:
 
     def _weigh(self, state: _Queue) -> None:
         """Sum up anew what this queue's deliveries and claims weigh."""
-        load = state.long + max(0, state.held - state.long - state.blocked + state.claimed) * state.unit
+        load = state.long + max(0, state.held - state.long - state.blocked - state.kept + state.claimed) * state.unit
         self._load += load - state.load
         state.load = load
         if not self._held and not self._claimed:
@@ -290,7 +292,7 @@ class Credit:
         count = int((self._executors - self._load - state.blocked * unit) / unit + _ROUNDING)
         most = self.shares.options(state.name).max
         if most is not None:
-            count = min(count, int(min(most, self._executors) / unit + _ROUNDING) - state.held - state.asked)
+            count = min(count, int(min(most, self._executors) / unit + _ROUNDING) - (state.held - state.kept) - state.asked)
         if self._bound is not None:
             count = min(count, self._bound - self._held - self._claimed)
         if state.narrow:
@@ -301,7 +303,7 @@ class Credit:
 
     def _least(self, state: _Queue) -> int:
         """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait."""
-        if not state.held or state.narrow:
+        if state.held == state.kept or state.narrow:
             return 1
         most = self.shares.options(state.name).max
         executors = self._executors if most is None else min(self._executors, most)

@@ -11,19 +11,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from pyqs.backoff import clamp_visibility
 from pyqs.clock import boottime
-from pyqs.config import WorkerConfig
-from pyqs.message import Delete, Delivery, FollowUp, Hide, Verdict
+from pyqs.config import MAX_DELAY, MAX_VISIBILITY, WorkerConfig
+from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
+from pyqs.queues import FIFO
 from pyqs.worker import rates
 from pyqs.worker.acker import Acker
 from pyqs.worker.buffer import Buffer, group_of
 from pyqs.worker.credit import Credit
 from pyqs.worker.facts import Facts
-from pyqs.worker.leases import Leases
+from pyqs.worker.leases import CEILING_NEAR, Leases
 from pyqs.worker.slot import Slot
 from pyqs.worker.surplus import LONG, Surplus
 
 log = logging.getLogger(__name__)
+
+#: Deliveries that wait here for a moment to come, at most.
+MOST_KEPT = 1000
 
 
 class Custody:
@@ -53,6 +58,8 @@ class Custody:
         self._surplus = Surplus(credit, facts, config.lease)
         #: Ids of those that run for long, of which the credit was told.
         self._long: set[int] = set()
+        #: Standard queues of which something is kept for a moment to come.
+        self._keeping: set[str] = set()
         #: The worker stops: only what is on its last life still starts.
         self.draining = False
         #: Nothing starts any more.
@@ -76,7 +83,7 @@ class Custody:
             # A last life is not spent on waiting: it goes first where order does not matter.
             first = not delivery.is_fifo and self._facts.is_last_life(delivery)
             (self._buffer.put_back if first else self._buffer.add)((delivery,))
-            self._tell_blocked(delivery)
+            self._tell_blocked(delivery.queue)
         else:
             self.release(delivery)
 
@@ -115,9 +122,19 @@ class Custody:
 
     def patience(self, delivery: Delivery) -> float:
         """How long it may wait in its executor for its rate limit, seconds."""
-        if delivery.is_fifo and self._facts.is_last_life(delivery):
-            return rates.LAST_LIFE
+        if self.draining and self._would_be_its_end(delivery):
+            return rates.LAST_LIFE  # nothing is kept any more
         return rates.HURRY if any(one.queue != delivery.queue for one in self.candidates()) else rates.PATIENCE
+
+    def longest_pause(self, delivery: Delivery) -> int:
+        """The most seconds for which it can be sent away at once: a copy's delay, or what SQS hides a message for."""
+        if self._acker.copies.allowed(delivery):
+            return MAX_DELAY
+        return clamp_visibility(MAX_VISIBILITY, held=boottime() - delivery.received_at)
+
+    def _would_be_its_end(self, delivery: Delivery) -> bool:
+        """Whether it would come back in the dead-letter queue: on its last life, where no copy can take its place."""
+        return self._facts.is_last_life(delivery) and not self._acker.copies.allowed(delivery)
 
     def take(self, delivery: Delivery) -> float | None:
         """It goes to an executor, which must start it before the answer (boot-time clock); None when it must not start."""
@@ -149,6 +166,18 @@ class Custody:
         self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
         self._long.discard(delivery.id)
 
+    def postpone(self, delivery: Delivery, verdict: Verdict) -> None:
+        """It may not start yet, for its eta or its rate limit. It is sent on or hidden, which costs no life or one; on its last
+        one it stays here, its lease renewed, until its moment has come."""
+        seconds = _seconds_of(verdict)
+        near = boottime() - delivery.received_at + seconds >= CEILING_NEAR
+        if near or self.draining or not self._would_be_its_end(delivery) or self._buffer.kept_in_all >= MOST_KEPT:
+            self.settle(delivery, verdict)
+            return
+        self._buffer.gone(delivery, 0.0)
+        self._buffer.keep(delivery, boottime() + seconds)
+        self._tell_blocked(delivery.queue)
+
     def _settled_later(self, head: Delivery, verdict: Verdict) -> None:
         self._later(lambda: self._group_settled(head, verdict))
 
@@ -163,12 +192,16 @@ class Custody:
                 self._acker.settle(one, Hide(seconds))
                 self._credit.ended(one.queue)
         self._buffer.free(head)
-        self._tell_blocked(head)
+        self._tell_blocked(head.queue)
 
-    def _tell_blocked(self, delivery: Delivery) -> None:
-        """What waits for its group needs no executor: other queues may use it."""
-        if delivery.is_fifo:
-            self._credit.blocked(delivery.queue, self._buffer.blocked(delivery.queue))
+    def _tell_blocked(self, queue: str) -> None:
+        """What waits for its group, or for its moment, needs no executor: others may use it."""
+        kept = self._buffer.kept(queue)
+        if queue.endswith(FIFO):
+            self._credit.blocked(queue, self._buffer.blocked(queue), kept)
+        elif kept or queue in self._keeping:
+            self._credit.blocked(queue, 0, kept)
+            (self._keeping.add if kept else self._keeping.discard)(queue)
 
     def release(self, delivery: Delivery) -> None:
         """Give it back unstarted. From any thread."""
@@ -192,6 +225,8 @@ class Custody:
                 if running.id not in self._long:
                     self._long.add(running.id)
                     self._credit.lasts(running.queue)
+        for queue in {one.queue for one in self._buffer.take_due(now)}:
+            self._tell_blocked(queue)
         waiting = [one for one in self._buffer if not self._buffer.is_waiting_for_group(one)]
         surplus = self._surplus.find(now, waiting, slots)
         for one in surplus:
@@ -207,7 +242,14 @@ class Custody:
             self._credit.ended(delivery.queue)
             for one in self._buffer.remove_group(delivery):
                 self.release(one)
-            self._tell_blocked(delivery)
+            self._tell_blocked(delivery.queue)
+
+
+def _seconds_of(verdict: Verdict) -> float:
+    """For how long this sends a message away."""
+    if isinstance(verdict, Resend):
+        return float(verdict.delay if verdict.left is None else verdict.left)
+    return float(verdict.seconds) if isinstance(verdict, Hide) else 0.0
 
 
 def _runner(message_id: str, slots: Iterable[Slot]) -> Slot | None:

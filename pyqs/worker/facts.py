@@ -54,6 +54,7 @@ class Facts(Service):
         super().__init__("facts", on_crash)
         self._sqs = sqs
         self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
         self._known: dict[str, QueueFacts] = {}
         self._refused: set[str] = set()
         self._due: dict[str, tuple[float, str]] = {}
@@ -72,6 +73,11 @@ class Facts(Service):
     def known(self, queue: str) -> QueueFacts | None:
         """What is known now; None while nothing is, or where it may not be read."""
         return self._known.get(queue)
+
+    def wait(self, queue: str, timeout: float) -> None:
+        """Wait until this queue's facts are known or refused, at most so many seconds."""
+        with self._news:
+            self._news.wait_for(lambda: self.stopping.is_set() or queue in self._known or queue in self._refused, timeout)
 
     def is_refused(self, queue: str) -> bool:
         """Whether this queue's attributes may not be read."""
@@ -97,7 +103,9 @@ class Facts(Service):
         try:
             return self._sqs.queue_attributes(url, names)
         except AccessDenied as exc:
-            self._refused.add(queue)
+            with self._news:
+                self._refused.add(queue)
+                self._news.notify_all()
             if self._say("refused"):
                 log.warning(
                     "queue %s: its attributes cannot be read, so deliveries on their last life are not known as such, "
@@ -129,6 +137,8 @@ class Facts(Service):
         """Ask the thread to end."""
         super().stop()
         self._changed.set()
+        with self._news:
+            self._news.notify_all()
 
     def run(self) -> None:
         """Read what is due, one queue after the other."""
@@ -164,7 +174,9 @@ class Facts(Service):
         if attributes is None:
             return None
         facts = read_facts(attributes)
-        self._known[queue] = facts
+        with self._news:
+            self._known[queue] = facts
+            self._news.notify_all()
         self._warn(queue, facts)
         return facts
 

@@ -21,6 +21,7 @@ from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import QueueFull, QueueNotFound, SqsError, Unreachable
 from pyqs.message import Delivery, ReceivedMessage
+from pyqs.queues import FIFO
 from pyqs.sqs import Sqs
 from pyqs.worker.acker import Acker
 from pyqs.worker.credit import Credit, Grant
@@ -41,6 +42,8 @@ _BEFORE_DEADLINE = 2
 _EXTRA_PATIENCE = 2.0
 #: A receive that takes longer than this has waited for messages to arrive: the queue was empty.
 _AT_ONCE = 0.5
+#: Seconds that the first receive from a FIFO queue waits for what is known of its messages' lives.
+_FACTS_PATIENCE = 2.0
 
 
 class Line(Protocol):
@@ -126,6 +129,8 @@ class Fetcher(Service):
     def run(self) -> None:
         """Receive until stopped, or the queue is gone."""
         tools = self._tools
+        if self.state.name.endswith(FIFO):  # a copy could not save what is hidden there on its last life
+            tools.facts.wait(self.state.name, _FACTS_PATIENCE)
         while not self.stopping.is_set():
             patience = _EXTRA_PATIENCE if self._extra else 3600.0
             singly = tools.facts.comes_singly(self.state.name)

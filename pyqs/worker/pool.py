@@ -302,7 +302,7 @@ class Pool(Service):
                     slot.expect_goodbye()
             case MayStart():
                 if (delivery := slot.held.get(frame.delivery_id)) is not None:
-                    slot.answer(self._rates.ask(frame, self._custody.patience(delivery)))
+                    slot.answer(self._rates.ask(frame, self._custody.patience(delivery), self._custody.longest_pause(delivery)))
                     self._dirty.add(slot)
             case Leaving():
                 self._leave(slot, frame)
@@ -331,7 +331,10 @@ class Pool(Service):
         slot.slow = False
         frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
         self._journal.done(delivery, frame, ran=ran)
-        self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
+        if frame.status == "postponed":
+            self._custody.postpone(delivery, frame.verdict)
+        else:
+            self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
         if slot.stopping:
             slot.expect_goodbye()
 

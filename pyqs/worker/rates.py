@@ -26,8 +26,7 @@ from pyqs.wire import Admitted, MayStart, Postponed
 PATIENCE = 1.0
 #: The same while there is other work.
 HURRY = 0.1
-#: The same for what would be hidden on a FIFO queue and had no life left to come back with. Shorter than what passes for a
-#: hang.
+#: The same while the worker stops, for what has no life left to come back with. Shorter than what passes for a hang.
 LAST_LIFE = 30.0
 #: Seconds after the start of another task in which more such work is expected: its messages may be on their way here.
 RECENT = 5.0
@@ -66,11 +65,12 @@ class Rates:
             self._other = self._last
         self._last = (task, self._clock())
 
-    def ask(self, frame: MayStart, patience: float = PATIENCE) -> Admitted | Postponed:
+    def ask(self, frame: MayStart, patience: float = PATIENCE, longest: int = MAX_DELAY) -> Admitted | Postponed:
         """Whether this delivery may start, after how short a wait, or only when it has come back.
 
         Parameters:
             patience: longest wait in its executor. While other tasks run here ``PATIENCE`` is too much.
+            longest: seconds for which it can be sent away at once.
         """
         now = self._clock()
         _, other_work = self._last if self._last[0] != frame.rate_key else self._other
@@ -87,9 +87,9 @@ class Rates:
         if start - now <= patience:
             bucket.free_at = start + step
             return Admitted(frame.delivery_id, start - now)
-        return Postponed(frame.delivery_id, self._delay(bucket, now, step, patience))
+        return Postponed(frame.delivery_id, self._delay(bucket, now, step, patience, longest))
 
-    def _delay(self, bucket: _Bucket, now: float, step: float, patience: float) -> int:
+    def _delay(self, bucket: _Bucket, now: float, step: float, patience: float, longest: int) -> int:
         """Seconds until it should come back: to the next token if nobody else does, else behind the last who will."""
         returns = bucket.returns
         if not returns or returns[0] > bucket.free_at + step / 4:
@@ -98,13 +98,13 @@ class Rates:
         else:
             back = max(bucket.free_at, returns[-1]) + step
             first = False
-        if back - now > MAX_DELAY or len(returns) >= MOST_RETURNS:
-            back = now + MAX_DELAY * (1 + self._rand()) / 2
+        if back - now > longest or len(returns) >= MOST_RETURNS:
+            back = now + longest * (1 + self._rand()) / 2
         elif first:
             returns.appendleft(back)
         else:
             returns.append(back)
-        return max(1, min(MAX_DELAY, math.ceil(back - now - patience)))
+        return max(1, min(longest, math.ceil(back - now - patience)))
 
     def _bucket(self, key: str, now: float) -> _Bucket:
         bucket = self._buckets.get(key)

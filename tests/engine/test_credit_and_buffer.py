@@ -214,6 +214,6 @@ def test_what_waits_for_its_group_takes_nothing_from_other_queues(clock: Any) ->
     credit.executors(4)
     assert ask(credit, "jobs.fifo", 4) == 4
     assert ask(credit, "other") == 0
-    credit.blocked("jobs.fifo", 3)
+    credit.blocked("jobs.fifo", 3, 0)
     assert ask(credit, "jobs.fifo") == 0, "of its own it holds enough"
     assert ask(credit, "other") == 3

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from typing import Any
+
+from pyqs_celery_compat.outgoing import as_task_v2, seal_task
 
 
 def test_a_far_eta_hops_with_the_same_body(start_worker: Any, sqs: Any) -> None:
@@ -64,13 +68,27 @@ def test_where_sends_are_refused_it_is_hidden_and_said_once(start_worker: Any, s
     assert not worker.ran("dated")
 
 
+def test_an_eta_on_a_fifo_queue_is_no_way_into_the_dead_letter_queue(start_worker: Any, sqs: Any) -> None:
+    """One life a message: hidden until its eta, it would come back there without having started."""
+    sqs.create("dead.fifo")
+    arn = sqs.store.queue_attributes("dead.fifo")["QueueArn"]
+    sqs.create("jobs.fifo", RedrivePolicy=json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1}))
+    worker = start_worker("-Q", "jobs.fifo", "-c", "1")
+    due = math.ceil(time.time() + 5)
+    eta = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(due))
+    sqs.send("jobs.fifo", seal_task(as_task_v2("x", "dated", ("f",), {}, eta=eta), routing_key="jobs.fifo"), group="a")
+    worker.wait_ran("dated")
+    ran = float(worker.ran("dated")[0].split()[2])
+    assert due - 0.01 <= ran < due + 2.0
+    sqs.wait_counts("jobs.fifo")
+    assert sqs.counts("dead.fifo").total == 0
+
+
 def test_an_eta_on_a_fifo_queue_hides_it(start_worker: Any, sqs: Any) -> None:
     sqs.create("jobs.fifo")
     worker = start_worker("-Q", "jobs.fifo", "-c", "1")
     sqs.native("jobs.fifo", "noop", 1, group="other")
     worker.wait_ran("noop 1")
-    from pyqs_celery_compat.outgoing import as_task_v2, seal_task
-
     eta = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + 3600))
     sqs.send("jobs.fifo", seal_task(as_task_v2("x", "dated", ("f",), {}, eta=eta), routing_key="jobs.fifo"), group="a")
     sqs.wait_counts("jobs.fifo", hidden=1)

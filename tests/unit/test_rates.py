@@ -78,7 +78,7 @@ def test_other_work_that_was_there_a_moment_ago_is_reckoned_with(rates: Rates, c
 
 
 def test_the_last_life_of_a_message_waits_for_its_token(rates: Rates) -> None:
-    """Hidden on a FIFO queue it would come back in the dead-letter queue."""
+    """While the worker stops: on FIFO it would come back in the dead-letter queue."""
     assert ask(rates, 1 / 6) == 0
     rates.started("another")
     assert ask(rates, 1 / 6, patience=LAST_LIFE) == pytest.approx(6)
@@ -88,6 +88,14 @@ def test_returns_lie_one_behind_the_other(rates: Rates) -> None:
     """Ten a minute: six seconds apart, each a moment early, so that it waits for its token in an executor."""
     assert ask(rates, 1 / 6) == 0
     assert [-ask(rates, 1 / 6) for _ in range(5)] == [5, 11, 17, 23, 29]
+
+
+def test_where_a_message_can_be_hidden_each_comes_back_once(rates: Rates) -> None:
+    """SQS hides for hours, and each return on FIFO costs a life."""
+    ask(rates, 1 / 60)
+    answers = [rates.ask(MayStart(7, "t", 1 / 60), longest=40_000) for _ in range(40)]
+    delays = [answer.delay for answer in answers if isinstance(answer, Postponed)]
+    assert delays == [60 * number - 1 for number in range(1, 41)]
 
 
 def test_a_thousand_over_ten_a_minute_do_not_come_back_each_second(rates: Rates) -> None:

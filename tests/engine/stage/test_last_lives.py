@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyqs.message import Delete, Hide
+from pyqs.message import Delete, Hide, Resend
 from pyqs.wire import Recall, Run, Stop
 from pyqs.worker.fate import divide
 from pyqs.worker.slot import HANGS, Slot
@@ -320,3 +320,56 @@ def test_a_second_signal_is_heard_while_the_last_deletes_are_tried(
     assert running.exit_code() == 0
     assert time.monotonic() - began < 15, "it has thirty seconds where nobody asks"
     assert "1 verdicts could not be carried out" in caplog.text
+
+
+@pytest.fixture
+def one_life(sqs: Any) -> Any:
+    """A FIFO queue whose messages have one life."""
+    sqs.create_queue("dead.fifo", {"FifoQueue": "true"})
+    redrive = {"deadLetterTargetArn": sqs.queue_attributes(sqs.queue_url("dead.fifo"))["QueueArn"], "maxReceiveCount": 1}
+    return sqs.create_queue("jobs.fifo", {"FifoQueue": "true", "RedrivePolicy": json.dumps(redrive)})
+
+
+@pytest.mark.parametrize("verdict", [Resend(3, 3), Hide(3)], ids=["over its rate limit", "not due"])
+def test_what_may_not_start_yet_stays_here_on_its_last_life(
+    start: Any, stage: Any, sqs: Any, one_life: Any, send: Any, counts: Any, until: Any, verdict: Any
+) -> None:
+    """Hidden on FIFO, it would come back in the dead-letter queue without having started. Its group waits, others do not."""
+    running = start("jobs.fifo")
+    until(lambda: running.worker._facts.known("jobs.fifo"))
+    actor = stage.next()
+    send("jobs.fifo", "early", group_id="g", dedup_id="1")
+    early = actor.expect(Run)
+    began = time.monotonic()
+    actor.done(early, verdict, status="postponed")
+    for number, group in enumerate(("other", "another")):
+        send("jobs.fifo", group, group_id=group, dedup_id=group)
+        run = actor.expect(Run)
+        assert run.delivery.message.body == group, "one that is kept takes up no room"
+        actor.started(run)
+        actor.done(run)
+        until(lambda number=number: running.worker.totals.done["succeeded"] == number + 1)
+    until(lambda: counts("jobs.fifo")[1] == running.worker.held == 1)
+    again = actor.expect(Run)
+    assert time.monotonic() - began >= 2.9
+    assert again.delivery.id == early.delivery.id
+    actor.started(again)
+    actor.done(again)
+    until(lambda: counts("jobs.fifo") == (0, 0, 0))
+    assert counts("dead.fifo") == (0, 0, 0)
+
+
+def test_what_is_kept_is_given_up_with_its_lease(
+    start: Any, stage: Any, sqs: Any, one_life: Any, send: Any, until: Any
+) -> None:
+    running = start("jobs.fifo")
+    until(lambda: running.worker._facts.known("jobs.fifo"))
+    actor = stage.next()
+    send("jobs.fifo", "early", group_id="g", dedup_id="1")
+    early = actor.expect(Run)
+    actor.done(early, Hide(600), status="postponed")
+    until(lambda: len(running.worker._pool._custody) == 1 and early.delivery.id in running.worker._leases._leases)
+    running.worker._leases._tell_lost(running.worker._leases._leases[early.delivery.id], "a test")
+    until(lambda: running.worker.held == 0)
+    send("jobs.fifo", "next", group_id="other", dedup_id="2")
+    assert actor.expect(Run).delivery.message.body == "next"
