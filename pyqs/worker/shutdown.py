@@ -61,7 +61,7 @@ class Shutdown:
         self._nothing_comes = False
 
     def begin(self, why: str) -> None:
-        """The first SIGTERM: steps 1 and 2."""
+        """The first SIGTERM, or a reason of the worker's own: steps 1 and 2."""
         if self.begun:
             return
         self.begun = True
@@ -81,7 +81,8 @@ class Shutdown:
     def interrupt(self, why: str) -> None:
         """Ctrl-C: as ``begin``, but open polls are dropped at once."""
         self.begin(why)
-        self._drop_polls()
+        if not self._polls_dropped:
+            self._drop_polls()
 
     def hurry(self, why: str) -> None:
         """The second signal: nothing is waited for."""

@@ -100,6 +100,8 @@ class Worker:
         self._found: Found | None = None
         self._error: Exception | None = None
         self._crashed = False
+        #: Somebody outside has asked for the end.
+        self._told = False
         self._burst = Burst()
         self._failures = 0
         self._announced = False
@@ -302,10 +304,16 @@ class Worker:
                 self._shutdown.begin("every queue is drained")
 
     def _obey(self, order: str) -> None:
-        if order in _SIGNALS and not self._shutdown.begun:
-            sig, how = _SIGNALS[order]
-            self._host.tell("stopping", sig=sig, how=how)
-        if order == "stop" or (self._shutdown.begun and order in ("drain", "interrupt")):
+        """What somebody has asked for from outside, or a part of the worker. Only the former makes it hurry."""
+        again = self._told
+        if order in _SIGNALS:
+            self._told = True
+            if not again:
+                sig, how = _SIGNALS[order]
+                self._host.tell("stopping", sig=sig, how=how)
+                if self._shutdown.begun:
+                    log.info("told to stop (%s): it stops already", sig)
+        if order == "stop" or (again and order in _SIGNALS):
             self._shutdown.hurry("told to stop at once")
         elif order == "drain":
             self._shutdown.begin("told to stop")
