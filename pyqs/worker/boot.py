@@ -41,7 +41,7 @@ class Boot:
         concurrency: int,
         *,
         arrived: Callable[[Slot], None],
-        failed: Callable[[int, Exception], None],
+        failed: Callable[[int, BaseException], None],
         on_failed: Callable[[Exception], None],
     ) -> None:
         self._spawner = spawner

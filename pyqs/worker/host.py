@@ -120,7 +120,7 @@ class Host(Service):
             slot.kill("the worker has ended")
             slot.close()
 
-    def _failed_later(self, number: int, exc: Exception) -> None:
+    def _failed_later(self, number: int, exc: BaseException) -> None:
         self._note(lambda: self._failed(f"the host could not be started: {type(exc).__name__}: {exc}"))
 
     def _happened(self, event: Event) -> None:
@@ -305,6 +305,8 @@ class Host(Service):
         self._closing = True
         if self._slot is None or not self._slot.ready:
             self._events.clear()
+        if not self._questions:
+            self._requested = False  # one that is still on its way is not waited for
 
     def _kill(self) -> None:
         self._closing = True

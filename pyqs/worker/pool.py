@@ -162,7 +162,7 @@ class Pool(Service):
     def _take_arrival(self, slot: Slot) -> None:
         self._note(lambda: self._arrived(slot))
 
-    def _take_failure(self, number: int, exc: Exception) -> None:
+    def _take_failure(self, number: int, exc: BaseException) -> None:
         self._note(lambda: self._failed(number, exc))
 
     def _note(self, action: Callable[[], None]) -> bool:
@@ -350,7 +350,7 @@ class Pool(Service):
         if self._custody.draining:
             slot.kill(_STOPPED, dismissed=True)
 
-    def _failed(self, number: int, exc: Exception) -> None:
+    def _failed(self, number: int, exc: BaseException) -> None:
         self._boot.came()
         if not self._custody.draining:
             self._boot.died(number, f"an executor could not be started: {type(exc).__name__}: {exc}")

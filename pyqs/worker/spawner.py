@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import queue
 import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import Protocol
@@ -32,7 +34,9 @@ log = logging.getLogger(__name__)
 _PRELOAD_MODULE = preload.__name__
 
 Arrived = Callable[[Slot], None]
-Failed = Callable[[int, Exception], None]
+Failed = Callable[[int, BaseException], None]
+
+_UNWANTED = "it is not wanted any more"
 
 
 class Spawner(Protocol):
@@ -51,8 +55,20 @@ class Spawner(Protocol):
         ...
 
     def cancel(self) -> None:
-        """What is being made is not wanted any more: let it fail soon."""
+        """No executor is wanted any more: let those that are on their way fail soon. The host may still be needed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One child to make: the executor of this number, or the host (None). Answered once, whatever happens."""
+
+    number: int | None
+    arrived: Arrived
+    failed: Failed
+
+    def fail(self, exc: BaseException) -> None:
+        self.failed(-1 if self.number is None else self.number, exc)
 
 
 class ForkserverSpawner(Service):
@@ -62,11 +78,15 @@ class ForkserverSpawner(Service):
         super().__init__("spawner", on_crash)
         self._config = config
         self._preload = preload_app
-        self._requests: queue.SimpleQueue[tuple[int | None, Arrived, Failed] | None] = queue.SimpleQueue()
+        #: Guards what follows, up to the next remark; never held while a child is made.
+        self._changed = threading.Condition()
+        self._requests: deque[_Request] = deque()
+        self._making: _Request | None = None
+        self._cancelled = False
+        self._ended = False
+        #: Guards the forkserver: held while it starts, and while a child is made.
         self._lock = threading.Lock()
         self._replaced: set[int] = set()
-        self._spawning = False
-        self._cancelled = threading.Event()
         self._context: BaseContext = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
     def prepare(self) -> None:
@@ -102,10 +122,19 @@ class ForkserverSpawner(Service):
         return getattr(forkserver._forkserver, "_forkserver_pid", None)
 
     def request(self, number: int, arrived: Arrived, failed: Failed) -> None:
-        self._requests.put((number, arrived, failed))
+        self._put(_Request(number, arrived, failed))
 
     def request_host(self, arrived: Arrived, failed: Failed) -> None:
-        self._requests.put((None, arrived, failed))
+        self._put(_Request(None, arrived, failed))
+
+    def _put(self, request: _Request) -> None:
+        with self._changed:
+            refused = self._ended or (self._cancelled and request.number is not None)
+            if not refused:
+                self._requests.append(request)
+                self._changed.notify_all()
+        if refused:
+            request.fail(EOFError(_UNWANTED))
 
     def without_preload(self, forkserver_pid: int) -> bool:
         with self._lock:
@@ -121,32 +150,61 @@ class ForkserverSpawner(Service):
             return True
 
     def cancel(self) -> None:
-        self._cancelled.set()
-        server = self._server_pid
-        if self._spawning and server:
-            # It may be in an import that takes long, or for ever; a child that it has just forked ends by its lifeline.
-            os.kill(server, signal.SIGKILL)
+        with self._changed:
+            self._cancelled = True
+            unwanted = [request for request in self._requests if request.number is not None]
+            self._requests = deque(request for request in self._requests if request.number is None)
+            making = self._making
+        for request in unwanted:
+            request.fail(EOFError(_UNWANTED))
+        if making is not None and making.number is not None:
+            self._kill_server()
 
     def stop(self) -> None:
         super().stop()
-        self._requests.put(None)
         self.cancel()
+        with self._changed:
+            self._changed.notify_all()
+            making = self._making
+        if making is not None:
+            self._kill_server()
+
+    def _kill_server(self) -> None:
+        """It may be in an import that takes long, or for ever; a child that it has just forked ends by its lifeline."""
+        server = self._server_pid
+        if server:
+            with suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     def run(self) -> None:
-        """Make one child after the other."""
-        while (request := self._requests.get()) is not None:
-            number, arrived, failed = request
-            self._spawning = True
-            try:
-                if self._cancelled.is_set():
-                    raise EOFError("it is not wanted any more")
-                slot = self._spawn(number)
-            except (OSError, EOFError) as exc:
-                failed(-1 if number is None else number, exc)
-            else:
-                arrived(slot)
-            finally:
-                self._spawning = False
+        """Make one child after the other. However this ends, nobody is left without an answer."""
+        try:
+            while (request := self._next()) is not None:
+                try:
+                    slot = self._spawn(request.number)
+                except BaseException as exc:
+                    request.fail(exc)
+                    if not isinstance(exc, OSError | EOFError):
+                        raise
+                else:
+                    request.arrived(slot)
+        finally:
+            with self._changed:
+                self._ended = True
+                self._making = None
+                left = list(self._requests)
+                self._requests.clear()
+            for request in left:
+                request.fail(EOFError(_UNWANTED))
+
+    def _next(self) -> _Request | None:
+        with self._changed:
+            self._making = None
+            self._changed.wait_for(lambda: self._requests or self.stopping.is_set())
+            if self.stopping.is_set():
+                return None
+            self._making = self._requests.popleft()
+            return self._making
 
     def _spawn(self, number: int | None) -> Slot:
         """A child: the executor of this number, or the host."""
