@@ -120,7 +120,7 @@ class Host(Service):
             slot.kill("the worker has ended")
             slot.close()
 
-    def _failed_later(self, number: int, exc: BaseException) -> None:
+    def _failed_later(self, number: int, exc: Exception) -> None:
         self._note(lambda: self._failed(f"the host could not be started: {type(exc).__name__}: {exc}"))
 
     def _happened(self, event: Event) -> None:

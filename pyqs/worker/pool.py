@@ -162,8 +162,8 @@ class Pool(Service):
     def _take_arrival(self, slot: Slot) -> None:
         self._note(lambda: self._arrived(slot))
 
-    def _take_failure(self, number: int, exc: BaseException) -> None:
-        self._note(lambda: self._failed(number, exc))
+    def _take_failure(self, number: int, exc: Exception) -> None:
+        self._note(lambda: self._boot.not_made(number, exc))
 
     def _note(self, action: Callable[[], None]) -> bool:
         """Leave it for the thread; False when that has ended."""
@@ -224,7 +224,7 @@ class Pool(Service):
                     self._hear(slot, dead=False)
             self._next_look = now + TICK
             self.beat()
-            self._boot.look(alive=bool(self._slots))
+            self._boot.look(self._slots.values(), now)
             for slot in self._slots.values():
                 self._look_at(slot, now)
             self._custody.look(now, list(self._slots.values()))
@@ -350,11 +350,6 @@ class Pool(Service):
         if self._custody.draining:
             slot.kill(_STOPPED, dismissed=True)
 
-    def _failed(self, number: int, exc: BaseException) -> None:
-        self._boot.came()
-        if not self._custody.draining:
-            self._boot.died(number, f"an executor could not be started: {type(exc).__name__}: {exc}")
-
     def _ready(self, slot: Slot, frame: Ready) -> None:
         slot.ready = True
         self._boot.succeeded()
@@ -392,7 +387,9 @@ class Pool(Service):
         if self._custody.draining or slot.leaving:
             return
         self._totals.add("restarts", int(slot.ready))
-        if slot.ready or slot.killed == NOT_LOADED:
+        if slot.ready:
+            self._boot.ended(slot)
+        elif slot.killed == NOT_LOADED:
             self._boot.request(slot.number)
         else:
             self._boot.died(slot.number, f"{slot} {how} before it was ready")

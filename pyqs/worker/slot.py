@@ -31,6 +31,8 @@ GOODBYE = 5.0
 OVERDUE = 2.0
 #: Why an executor that begins nothing is killed: its first delivery is to blame.
 HANGS = "it does not get ready to run what it was given (a body or an import that hangs?)"
+#: Why one that does not get ready is killed.
+LOADS = "it does not get ready (an import or a handler that hangs?)"
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
 _EXIT_CODE_PATIENCE = 0.05
 
@@ -63,6 +65,11 @@ class Slot:
     name: str = ""
     ready: bool = False
     stopping: bool = False
+    #: Boot-time second at which it was made; whether it was said that it takes long until it is ready.
+    made_at: float = field(default_factory=boottime)
+    loads_long: bool = False
+    #: It has started a task.
+    served: bool = False
     #: What it holds, in the order in which it was sent; the first is running or will be the next to run.
     held: dict[int, Delivery] = field(default_factory=dict)
     started: Started | None = None
@@ -181,7 +188,7 @@ class Slot:
     def speaks(self) -> None:
         """It has written something: it is not stuck."""
         self.silent = False
-        if self.kill_reason == HANGS and not self.killed:
+        if self.kill_reason in (HANGS, LOADS) and not self.killed:
             self.kill_at, self.kill_reason = None, ""
 
     def handed_back(self, delivery_id: int) -> Delivery | None:
@@ -195,6 +202,7 @@ class Slot:
     def begins(self, frame: Started) -> None:
         """A task has started; from now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
         self.started, self.started_at = replace(frame, ack_early=frame.ack_early and not self.killed), boottime()
+        self.served = True
         if self.tasks_left is not None:
             self.tasks_left -= 1
         if frame.time_limit is not None:

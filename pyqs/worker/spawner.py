@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _PRELOAD_MODULE = preload.__name__
 
 Arrived = Callable[[Slot], None]
-Failed = Callable[[int, BaseException], None]
+Failed = Callable[[int, Exception], None]
 
 _UNWANTED = "it is not wanted any more"
 
@@ -68,7 +68,8 @@ class _Request:
     failed: Failed
 
     def fail(self, exc: BaseException) -> None:
-        self.failed(-1 if self.number is None else self.number, exc)
+        told = exc if isinstance(exc, Exception) else RuntimeError(repr(exc))
+        self.failed(-1 if self.number is None else self.number, told)
 
 
 class ForkserverSpawner(Service):

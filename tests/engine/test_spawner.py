@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from pyqs.config import RuntimeConfig
+from pyqs.config import RuntimeConfig, WorkerConfig
+from pyqs.local.inprocess import InProcessSqs
+from pyqs.local.store import Store
 from pyqs.worker.spawner import ForkserverSpawner
+from pyqs.worker.worker import Worker
 
 PATIENCE = 10.0
 
@@ -109,3 +112,20 @@ def test_an_executor_that_is_being_made_is_given_up_by_the_end_of_its_forkserver
     assert begun.wait(PATIENCE)
     spawner.cancel()
     assert answers.next() == ("failed", 0, EOFError)
+
+
+@pytest.mark.parametrize("app", [None, "proj"])
+def test_a_worker_whose_spawner_crashes_ends_with_1(monkeypatch: pytest.MonkeyPatch, app: str | None) -> None:
+    store = Store()
+    sqs = InProcessSqs(store)
+    sqs.create_queue("jobs")
+    monkeypatch.setattr(ForkserverSpawner, "prepare", lambda self: None)
+    monkeypatch.setattr(ForkserverSpawner, "_spawn", lambda self, number: 1 / 0)
+    config = WorkerConfig(("jobs",), runtime=RuntimeConfig(app=app), wait=1, concurrency=2, shutdown_timeout=5.0)
+    codes: list[int] = []
+    worker = Worker(config, sqs)
+    thread = threading.Thread(target=lambda: codes.append(worker.run()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert codes == [1]
+    store.close()

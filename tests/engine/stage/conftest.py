@@ -107,8 +107,15 @@ class Stage:
     hosts: queue.Queue[Actor] = field(default_factory=queue.Queue)
     without: list[int] = field(default_factory=list)
     news: bool = True
+    #: Why no executor can be made, and how often that was said.
+    refusal: Exception | None = None
+    refused: int = 0
 
     def request(self, number: int, arrived: Callable[[Slot], None], failed: Callable[[int, Exception], None]) -> None:
+        if self.refusal is not None:
+            self.refused += 1
+            failed(number, self.refusal)
+            return
         ours, theirs = socket.socketpair()
         actor = Actor(number, theirs, auto=self.auto)
         arrived(Slot(number, ours))
