@@ -5,7 +5,7 @@ person at the terminal. Runs in the main thread of the worker's process. Importi
 executor imports the main module again.
 
 Exit codes: 0 done, 1 a service of the worker crashed (or pyqs itself did), 2 wrong usage, configuration or boot, 130 Ctrl-C
-before the worker took over signals.
+of anything but a worker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyqs.config import WorkerConfig
     from pyqs.worker.health import Health
+    from pyqs.worker.signals import Signals
 
 #: The runtime of every ``pyqs worker``: it runs Celery's messages and native ones. Imported by executors only.
 COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
@@ -78,11 +79,12 @@ def report(error: Exception) -> int:
     return EXIT_CRASHED
 
 
-def run_worker(config: WorkerConfig, *, health: Health | None = None) -> int:
+def run_worker(config: WorkerConfig, *, health: Health | None = None, signals: Signals | None = None) -> int:
     """Run a worker in this process until it has drained (``--burst``) or been told to stop; its exit code.
 
     Parameters:
         health: what answers probes, started by the caller.
+        signals: taken by the caller; None takes them while the worker runs.
 
     Raises:
         ConfigError: on Windows, where tasks can be sent but not run.
@@ -93,4 +95,4 @@ def run_worker(config: WorkerConfig, *, health: Health | None = None) -> int:
         raise ConfigError("a worker does not run on Windows (tasks can be sent from there); use Linux, a container or WSL")
     from pyqs.worker.worker import Worker
 
-    return Worker(config, health=health).run()
+    return Worker(config, health=health, signals=signals).run()

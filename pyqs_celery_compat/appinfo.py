@@ -2,7 +2,8 @@
 
 Owns: ``read_app_settings`` (runs in the worker's parent, which never imports an app) and the child it starts
 (``python -m pyqs_celery_compat.appinfo``). The child answers one JSON object on a pipe of its own, so that nothing the app
-prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end.
+prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end. However
+the parent ends, so does the child.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from typing import Any
 
 from pyqs.errors import BootFailed, ConfigError, app_traceback
 from pyqs_celery_compat import conf
+
+if sys.platform == "linux":
+    import fcntl
 
 #: Seconds that an app may take to be imported.
 IMPORT_TIMEOUT = 300.0
@@ -31,30 +37,35 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> con
         BootFailed: an import failed (``details`` has the traceback), or the app is not done importing after five minutes.
         ConfigError: there is no app there, or one of its settings cannot be honoured.
     """
-    read_end, write_end = os.pipe()
-    question = json.dumps({"app": app, "include": list(include), "directory": directory, "answer": write_end})
+    answer, write_end = os.pipe()
+    line, held_line = os.pipe()  # the child ends with the last who holds this
+    question = json.dumps({"app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line})
     command = [sys.executable, "-m", "pyqs_celery_compat.appinfo", question]
     # The package must be importable in the child as it is here, wherever this process was started.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path}
     try:
-        child = subprocess.Popen(
-            command, pass_fds=(write_end,), stdin=subprocess.DEVNULL, cwd=directory, env={**os.environ, "PYTHONPATH": path}
-        )
-    except BaseException:
-        os.close(read_end)
-        raise
+        try:
+            child = subprocess.Popen(command, pass_fds=(write_end, line), stdin=subprocess.DEVNULL, cwd=directory, env=env)
+        finally:
+            os.close(write_end)
+            os.close(line)
+        try:
+            text = _read_until_closed(answer)
+            status = child.wait()
+        finally:  # a signal may end the waiting
+            child.kill()
+            child.wait()
     finally:
-        os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        text = _read_until_closed(pipe.fileno(), child)
-    status = child.wait()
+        os.close(answer)
+        os.close(held_line)
     if not text:
         raise BootFailed(f"the app {app!r} ended its process while it was imported (exit status {status})")
     return _settings_from(app, json.loads(text))
 
 
-def _read_until_closed(fd: int, child: subprocess.Popen[bytes]) -> bytes:
+def _read_until_closed(fd: int) -> bytes:
     import selectors
     import time
 
@@ -64,8 +75,6 @@ def _read_until_closed(fd: int, child: subprocess.Popen[bytes]) -> bytes:
         selector.register(fd, selectors.EVENT_READ)
         while True:
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                child.kill()
-                child.wait()
                 raise BootFailed(f"the app was still importing after {IMPORT_TIMEOUT:.0f} s")
             piece = os.read(fd, 65536)
             pieces.append(piece)
@@ -84,6 +93,7 @@ def _settings_from(app: str, answer: dict[str, Any]) -> conf.WorkerSettings:
 def main(question: str) -> int:
     """The child: import, read, answer."""
     asked = json.loads(question)
+    _end_with(asked["lifeline"])
     answer: dict[str, Any]
     try:
         answer = {"settings": _load(asked["app"], asked["include"], asked["directory"])}
@@ -95,6 +105,16 @@ def main(question: str) -> int:
     with os.fdopen(asked["answer"], "wb") as pipe:
         pipe.write(payload)
     return 0 if "settings" in answer else 2
+
+
+def _end_with(line: int) -> None:
+    """Have the kernel end this process when the writer of this pipe has gone, whatever an import is doing then."""
+    if sys.platform == "linux":  # as executors do, pyqs.executor.lifeline
+        fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(line, fcntl.F_SETFL, fcntl.fcntl(line, fcntl.F_GETFL) | os.O_ASYNC)
+        if select.select([line], [], [], 0)[0]:
+            os._exit(1)
 
 
 def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pyqs.queues import compile_patterns
 
 if TYPE_CHECKING:
     from pyqs.worker.health import Health
+    from pyqs.worker.signals import Signals
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +116,30 @@ def _shutdown_timeout(chosen: WorkerOptions, app: AppSettings) -> float | None:
 
 
 def start(chosen: WorkerOptions) -> int:
-    """Set up logging, run the worker, answer its exit code."""
+    """Set up logging, run the worker, answer its exit code. It can be told to stop from its first moment on."""
+    if sys.platform == "win32":
+        return _start(chosen, None)  # the worker itself says that it does not run here
+    from pyqs.worker.signals import Signals, ToldToStop
+
+    signals = Signals()
+    taken = signals.take()
+    try:
+        return _start(chosen, signals)
+    except ToldToStop as name:
+        log.info("told to stop (%s) before the worker was there: it does not start", name)
+        return cli.EXIT_OK
+    finally:
+        if taken:
+            signals.give_back()
+
+
+def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
     logs.configure(chosen.log_level, secrets=secrets)
     health = _health(chosen)
     try:
         config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
-        return cli.run_worker(config, health=health)
+        return cli.run_worker(config, health=health, signals=signals)
     finally:
         if health is not None:
             health.end()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections import deque
-from types import FrameType
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
@@ -39,7 +37,7 @@ from pyqs.worker.reaper import reap_orphans
 from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse
 from pyqs.worker.shutdown import Parts, Shutdown
-from pyqs.worker.signals import orders
+from pyqs.worker.signals import Signals
 from pyqs.worker.spawner import ForkserverSpawner, Spawner
 from pyqs.worker.watched import Watched
 
@@ -77,6 +75,7 @@ class Worker:
         sqs: the client; None connects as the settings say.
         spawner: makes executors; None uses a forkserver.
         health: answers probes; started and ended by whoever made it.
+        signals: taken already, by whoever gives them back; None takes them for the time of ``run``.
     """
 
     def __init__(
@@ -86,12 +85,14 @@ class Worker:
         *,
         spawner: Spawner | None = None,
         health: Health | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self.config = config
         self.totals = Totals()
         self._given_sqs = sqs
         self._given_spawner = spawner
         self._health = health
+        self._signals = signals or Signals()
         self._pulse = Pulse("main", TOLERANCE)
         self._bell = Bell()
         self._orders: deque[str] = deque()
@@ -153,7 +154,8 @@ class Worker:
             ``EXIT_OK``, ``EXIT_CONFIG`` (settings, credentials at a burst, an app that does not load; the reason is logged),
             or ``EXIT_CRASHED`` (a service died).
         """
-        previous = self._take_signals()
+        taken = self._signals.take()
+        self._signals.tell(self._order)
         try:
             try:
                 self._compose()
@@ -167,8 +169,8 @@ class Worker:
                 progress.close()
                 self._finish()
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            if taken:
+                self._signals.give_back()
         if self._error is not None:
             return self._give_up(self._error)
         return EXIT_CRASHED if self._crashed else EXIT_OK
@@ -433,16 +435,3 @@ class Worker:
     def _on_refused(self, exc: SqsError) -> None:
         if self.config.burst:  # it could only wait for ever
             self._on_failed(exc)
-
-    # -- signals --------------------------------------------------------------------------------------------------
-
-    def _take_signals(self) -> dict[int, signal._HANDLER]:
-        """Our handlers, where this is the main thread; the ones that were there."""
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        table = orders()
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            self._order(table[number])
-
-        return {number: signal.signal(number, note) for number in table}

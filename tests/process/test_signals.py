@@ -200,3 +200,30 @@ def test_any_other_remapping_is_said_to_be_ignored(start_worker: Any, sqs: Any) 
     worker = start_worker("-Q", "jobs", "-c", "1", env={"REMAP_SIGTERM": "SIGUSR1"})
     assert len(worker.lines("REMAP_SIGTERM='SIGUSR1' is ignored")) == 1
     worker.terminate(signal.SIGINT)
+
+
+def while_settings_are_read(start_worker: Any, project: Any) -> tuple[Any, int]:
+    """A worker whose app hangs while its settings are read, and the pid of the process that reads them."""
+    (project.folder / "slowapp.py").write_text(
+        "import os, pathlib, time\npathlib.Path('loading').write_text(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    worker = start_worker("-A", "slowapp", "-Q", "jobs", "-c", "1", ready=None)
+    pid = worker.wait_until(lambda: (project.folder / "loading").exists() and (project.folder / "loading").read_text())
+    return worker, int(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_while_an_apps_settings_are_read(start_worker: Any, sqs: Any, project: Any, number: int) -> None:
+    sqs.create("jobs")
+    worker, reader = while_settings_are_read(start_worker, project)
+    worker.terminate(number)
+    assert len(worker.lines(rf"told to stop \({signal.Signals(number).name}\) before the worker was there")) == 1
+    assert not worker.lines("Traceback|stopping")
+    assert not worker.alive([reader])
+
+
+def test_what_reads_an_apps_settings_ends_with_the_worker(start_worker: Any, sqs: Any, project: Any) -> None:
+    worker, reader = while_settings_are_read(start_worker, project)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait_exit()
+    worker.wait_until(lambda: not worker.alive([reader]), timeout=10)

@@ -69,3 +69,15 @@ def test_process_1(project: Any, sqs: Any, number: int, seconds: float) -> None:
         sqs.send("jobs", "ends the open poll")
     assert running.wait_exit() == 0
     assert time.monotonic() - began < seconds
+
+
+@pytest.mark.skipif(not _may_unshare(), reason="needs the right to make a PID namespace")
+def test_process_1_hears_a_signal_while_an_apps_settings_are_read(project: Any, sqs: Any) -> None:
+    (project.folder / "slowapp.py").write_text("import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(600)\n")
+    command = [sys.executable, "-m", "pyqs", "worker", "-A", "slowapp", "-Q", "jobs", "-c", "1"]
+    running = project._launch([*UNSHARE, *command], None, {})
+    running.wait_until((project.folder / "loading").exists)
+    ((worker, _),) = _children(running.pid)
+    os.kill(worker, signal.SIGTERM)
+    assert running.wait_exit() == 0, running.log()
+    assert running.lines("told to stop")
