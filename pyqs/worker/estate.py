@@ -57,7 +57,7 @@ class Estates:
             if slot.ready and not slot.stopping:
                 log.error("%s %s while it held nothing; it is replaced", slot, how)
             return
-        self._totals.add("released" if slot.dismissed and not slot.acked_early else "lost")
+        self._totals.add("released" if slot.dismissed and not (slot.acked_early or slot.undead) else "lost")
         fate = decide(slot, culprit, how, last_life=self._facts.is_last_life(culprit))
         if isinstance(fate, Death):
             self._ask(culprit, fate, slot.since_started())

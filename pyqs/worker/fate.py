@@ -20,12 +20,13 @@ def divide(slot: Slot) -> tuple[Delivery | None, list[Delivery]]:
     """What a dead executor held: the delivery to blame for its end, and the others, in order, which run elsewhere.
 
     The task that ran is to blame; if none did, the delivery that was being decoded. Nobody is when we have killed it for
-    what had ended by then, though it may have begun the next one, or when it was leaving and started nothing more.
+    what had ended by then, though it may have begun the next one, or when it was leaving and started nothing more. From one
+    that a kill does not end, what it has begun is never taken back.
     """
     unsent = slot.take_back()
     held = list(slot.held.values())
     culprit = slot.running
-    if culprit is not None and slot.killed not in ("", HANGS) and slot.killed_with != culprit.id:
+    if culprit is not None and not slot.undead and slot.killed not in ("", HANGS) and slot.killed_with != culprit.id:
         culprit = None
     elif culprit is None and held and not slot.leaving and (not slot.killed or slot.killed == HANGS):
         culprit = held[0]
@@ -50,6 +51,9 @@ def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False)
     if slot.acked_early:
         log.error("%s: %s is lost, it was acked when it started (acks_late is off) and %s", delivery, task, why)
         return Death(how, limit, acked_early=True) if started and started.tells else Leave()
+    if slot.undead:
+        log.error("%s: %s may still run; its message comes back when its lease ends: %s", delivery, task, why)
+        return Leave()
     if slot.dismissed:
         log.warning("%s: %s was stopped and its message is released: %s", delivery, task, why)
         return Resend(0) if last_life else Hide(0)

@@ -225,12 +225,19 @@ class Pool(Service):
             self._next_look = now + TICK
             self.beat()
             self._boot.look(self._slots.values(), now)
-            for slot in self._slots.values():
+            for slot in list(self._slots.values()):
                 self._look_at(slot, now)
             self._custody.look(now, list(self._slots.values()))
 
     def _look_at(self, slot: Slot, now: float) -> None:
-        """Whether it begins with what it was given, and hands back in time what it does not."""
+        """Whether it begins with what it was given, hands back in time what it does not, and ends when it was killed."""
+        if slot.resists(now):
+            self._hear(slot, dead=False)  # this thread may have been stopped since it last listened
+            if self._slots.get(slot.number) is slot:
+                slot.undead = True
+                log.error("%s does not end although it was killed (%s): it is not waited for any more", slot, slot.killed)
+                self._bury(slot)
+            return
         if slot.kill_at is None and slot.is_stuck(now, PREPARE_LIMIT):
             # Decoding or an import hangs, or it is frozen. What waits behind its first delivery runs elsewhere after the kill.
             slot.kill_at = now + LAST_WORD

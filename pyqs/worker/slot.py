@@ -31,6 +31,8 @@ GOODBYE = 5.0
 OVERDUE = 2.0
 #: Why an executor that begins nothing is killed: its first delivery is to blame.
 HANGS = "it does not get ready to run what it was given (a body or an import that hangs?)"
+#: Seconds after its SIGKILL in which an executor has ended, unless the kernel holds it (a device, a frozen control group).
+UNKILLABLE = 5.0
 #: Why one that does not get ready is killed.
 LOADS = "it does not get ready (an import or a handler that hangs?)"
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
@@ -79,7 +81,11 @@ class Slot:
     kill_reason: str = ""
     #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
     killed: str = ""
+    #: When it was sent a SIGKILL for the first time.
+    killed_at: float | None = None
     dismissed: bool = False
+    #: The kill has not ended it: what runs in it may go on one day.
+    undead: bool = False
     #: The delivery whose task ran when it was killed, as far as was known then.
     killed_with: int | None = None
     #: It has served long enough and hands back what it holds; its replacement is on its way.
@@ -292,10 +298,15 @@ class Slot:
 
     def kill(self, reason: str, *, dismissed: bool = False) -> None:
         """SIGKILL the executor and all that its task has started in its process group."""
+        if self.killed_at is None:
+            self.killed_at = boottime()
         if not self.killed:
             self.killed = reason
             self.killed_with = self.started.delivery_id if self.started is not None else None
         self.dismissed = self.dismissed or dismissed
+        self._sigkill()
+
+    def _sigkill(self) -> None:
         if self.pid is None:
             self.channel.shutdown(socket.SHUT_RDWR)
         elif not self.kill_group():  # it has no group of its own yet, or is gone
@@ -306,6 +317,10 @@ class Slot:
                     os.kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+    def resists(self, now: float) -> bool:
+        """Whether it was killed a while ago, and is not known to have ended."""
+        return self.killed_at is not None and now >= self.killed_at + UNKILLABLE
 
     def kill_group(self) -> bool:
         """SIGKILL whatever is in its process group, a dead executor's children too; False when there is no such group."""
@@ -321,6 +336,8 @@ class Slot:
 
     def describe_end(self) -> str:
         """How it ended, as far as that can be known."""
+        if self.undead:
+            return "does not end although it was killed"
         if self.process is None:
             return "died"
         self.process.join(_EXIT_CODE_PATIENCE)
