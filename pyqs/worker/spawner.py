@@ -1,8 +1,8 @@
 """Makes executors and the host: the forkserver with the app in it, and one child per slot.
 
-Owns: the forkserver's life (started early in the main thread, started again without preload when an import leaves threads
-running) and the start of each child. Runs in a thread of its own, because a start waits for the forkserver and the pool
-must not. Never talks to a child after its start.
+Owns: the forkserver's life (started early in the main thread, again when it has died, and without preload when an import leaves
+threads running) and the start of each child. Runs in a thread of its own, because a start waits for the forkserver and the
+pool must not. Never talks to a child after its start.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ForkserverSpawner(Service):
         self._ended = False
         #: Guards the forkserver: held while it starts, and while a child is made.
         self._lock = threading.Lock()
-        self._replaced: set[int] = set()
+        self._ended_servers: set[int] = set()
         self._context: BaseContext = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
     def prepare(self) -> None:
@@ -140,14 +140,12 @@ class ForkserverSpawner(Service):
     def without_preload(self, forkserver_pid: int) -> bool:
         with self._lock:
             # A child that reports after its forkserver has been replaced may name whoever adopted it: that one is not ours.
-            if not self._preload or forkserver_pid in self._replaced:
+            if not self._preload or forkserver_pid in self._ended_servers:
                 return False
-            self._replaced.add(forkserver_pid)
+            self._ended_servers.add(forkserver_pid)
             self._preload = False
-            if isinstance(self._context, ForkServerContext):
-                if forkserver_pid == self._server_pid:
-                    _end(forkserver_pid)
-                self._start_server()
+            if isinstance(self._context, ForkServerContext) and forkserver_pid == self._server_pid:
+                _end(forkserver_pid)  # the next child brings about a new one
             return True
 
     def cancel(self) -> None:
@@ -174,6 +172,7 @@ class ForkserverSpawner(Service):
         """It may be in an import that takes long, or for ever; a child that it has just forked ends by its lifeline."""
         server = self._server_pid
         if server:
+            self._ended_servers.add(server)
             with suppress(ProcessLookupError):
                 os.kill(server, signal.SIGKILL)
 
@@ -207,6 +206,23 @@ class ForkserverSpawner(Service):
             self._making = self._requests.popleft()
             return self._making
 
+    def _revive_server(self, number: int | None) -> None:
+        """Start a dead forkserver again, as it was: one that multiprocessing starts by itself would not import the tasks.
+
+        Raises:
+            EOFError: it was ended because this executor is not wanted any more.
+        """
+        server = self._server_pid
+        if not isinstance(self._context, ForkServerContext) or (server is not None and _lives(server)):
+            return
+        if self._cancelled and number is not None:
+            raise EOFError(_UNWANTED)
+        if server is not None and server not in self._ended_servers:
+            then = "imports the tasks once more" if self._preload else "is started again"
+            log.warning("the forkserver (pid %d) has died; a new one %s", server, then)
+            self._ended_servers.add(server)
+        self._start_server()
+
     def _spawn(self, number: int | None) -> Slot:
         """A child: the executor of this number, or the host."""
         name, target = ("host", executor_host.run) if number is None else (f"executor-{number}", executor_main.run)
@@ -214,6 +230,7 @@ class ForkserverSpawner(Service):
         read_end, write_end = self._context.Pipe(duplex=False)
         try:
             with self._lock:
+                self._revive_server(number)
                 process = self._context.Process(  # type: ignore[attr-defined]
                     target=target,
                     args=(theirs, read_end, self._config),
@@ -231,6 +248,15 @@ class ForkserverSpawner(Service):
         if number is None:
             return Slot(-1, ours, process.pid, process, write_end, "the host")
         return Slot(number, ours, process.pid, process, write_end)
+
+
+def _lives(pid: int) -> bool:
+    """Whether our forkserver runs. One that has died is left to multiprocessing to reap."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:  # the kernel has reaped it (SIGCHLD is ignored): multiprocessing could not do so
+        forkserver._forkserver._forkserver_pid = None  # type: ignore[attr-defined]
+        return False
 
 
 def _end(pid: int) -> None:

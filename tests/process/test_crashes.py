@@ -104,3 +104,19 @@ def test_an_early_acked_task_that_dies_is_named_as_lost(start_worker: Any, sqs: 
     sqs.many("jobs", range(3))
     worker.wait_ran("noop", 3)
     sqs.wait_counts("jobs")
+
+
+def test_a_forkserver_that_died_imports_the_tasks_again_for_everybody(start_worker: Any, sqs: Any, project: Any) -> None:
+    (project.folder / "counted.py").write_text("import os\nopen('imports.txt', 'a').write(f'{os.getpid()}\\n')\n")
+    sqs.create("jobs")
+    worker = start_worker("--include", "counted", "-Q", "jobs", "-c", "2")
+    first = worker.forkserver
+    os.kill(first, signal.SIGKILL)
+    for _ in range(2):
+        sqs.native("jobs", "crash", "exit")
+    worker.wait_ran("crash", 2)
+    sqs.many("jobs", range(10))
+    worker.wait_ran("noop", 10)
+    worker.wait_until(lambda: len(worker.executors) == 2)
+    assert len(worker.lines(rf"the forkserver \(pid {first}\) has died")) == 1
+    assert (project.folder / "imports.txt").read_text().split() == [str(first), str(worker.forkserver)]
