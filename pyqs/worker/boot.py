@@ -52,8 +52,8 @@ class Boot:
         spawner: Spawner,
         concurrency: int,
         *,
-        arrived: Callable[[Slot], None],
-        failed: Callable[[int, Exception], None],
+        arrived: Callable[[Slot], object],
+        failed: Callable[[int, Exception], object],
         on_failed: Callable[[Exception], None],
     ) -> None:
         self._spawner = spawner
@@ -150,15 +150,17 @@ class Boot:
         self._failures = 0
         self._proven = True
 
-    def ended(self, slot: Slot) -> None:
-        """One that was ready has died. Where that happens again and again before it could be of use, the next one waits."""
-        if slot.held or slot.served or boottime() - slot.made_at > LONG_ENOUGH:
+    def ended(self, slot: Slot, how: str) -> None:
+        """One has died: another takes its place. Where they die again and again before they are of use, the next one waits."""
+        if not slot.ready and slot.killed != NOT_LOADED:
+            self._died(slot.number, f"{slot} {how} before it was ready")
+        elif not slot.ready or slot.held or slot.served or boottime() - slot.made_at > LONG_ENOUGH:
             self._short_lives.pop(slot.number, None)
             self.request(slot.number)
-            return
-        lives = self._short_lives[slot.number] = self._short_lives.get(slot.number, 0) + 1
-        pause = exponential(lives, base=FIRST_PAUSE, cap=LONGEST_PAUSE, jitter="none")
-        self._later[slot.number] = boottime() + pause
+        else:
+            lives = self._short_lives[slot.number] = self._short_lives.get(slot.number, 0) + 1
+            pause = exponential(lives, base=FIRST_PAUSE, cap=LONGEST_PAUSE, jitter="none")
+            self._later[slot.number] = boottime() + pause
 
     def cancel(self) -> None:
         """No more are wanted, those that are on their way included."""
@@ -180,7 +182,7 @@ class Boot:
             if self._retries > self._concurrency:
                 self._give_up(BootFailed(f"the tasks could not be loaded: {frame.reason}"))
 
-    def died(self, number: int, reason: str) -> None:
+    def _died(self, number: int, reason: str) -> None:
         """One ended before it was ready: try again, but not for ever."""
         self._failures += 1
         if self._failures >= MOST_FAILURES:

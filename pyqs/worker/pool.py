@@ -13,13 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.message import Delivery
 from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
-from pyqs.worker.boot import NOT_LOADED, Boot
+from pyqs.worker.boot import Boot
 from pyqs.worker.ceiling import Ceiling
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.custody import Custody
@@ -80,8 +81,8 @@ class Pool(Service):
         self._boot = Boot(
             spawner,
             config.concurrency,
-            arrived=self._take_arrival,
-            failed=self._take_failure,
+            arrived=lambda slot: self._note(lambda: self._arrived(slot)),
+            failed=lambda number, exc: self._note(lambda: self._boot.not_made(number, exc)),
             on_failed=on_failed,
         )
         self._facts = facts
@@ -122,7 +123,7 @@ class Pool(Service):
     def held_long(self, delivery: Delivery, reached: bool) -> None:
         """It is held for nearly twelve hours, or, ``reached``, for as long as SQS allows."""
         tell = self._ceiling.reached if reached else self._ceiling.near
-        self._note(lambda: tell(delivery, self._runner(delivery)))
+        self._note(lambda: tell(delivery, next((slot for slot in self.slots if slot.runs(delivery)), None)))
 
     def drain(self) -> None:
         """Start nothing new: release what waits and let executors finish what runs.
@@ -154,17 +155,6 @@ class Pool(Service):
         """Deliveries that no executor has yet."""
         return len(self._custody)
 
-    def end_all(self) -> None:
-        """Kill every executor without ceremony, for the case that this thread has crashed."""
-        for slot in self.slots:
-            slot.kill("the pool has crashed")
-
-    def _take_arrival(self, slot: Slot) -> None:
-        self._note(lambda: self._arrived(slot))
-
-    def _take_failure(self, number: int, exc: Exception) -> None:
-        self._note(lambda: self._boot.not_made(number, exc))
-
     def _note(self, action: Callable[[], None]) -> bool:
         """Leave it for the thread; False when that has ended."""
         with self._lock:
@@ -177,7 +167,25 @@ class Pool(Service):
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until drained."""
+        """Serve until drained. After a crash executors end at once, and what they held is given back."""
+        try:
+            self._serve()
+        except BaseException:
+            self._custody.draining = self._custody.over = True
+            self._boot.cancel()
+            self._notes.extend([*(partial(self._give_up, slot) for slot in self.slots), self._custody.release_all])
+            raise
+        finally:
+            self._boot.pulse.rest()
+            with self._lock:
+                self._ended = True
+            while self._notes:
+                try:
+                    self._notes.popleft()()
+                except Exception:
+                    log.exception("at the pool's end")
+
+    def _serve(self) -> None:
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in range(self._config.concurrency):
             self._boot.request(number)
@@ -197,11 +205,6 @@ class Pool(Service):
                 self._let_go()
             self._write()
         self._selector.close()
-        self._boot.pulse.rest()
-        with self._lock:
-            self._ended = True
-        while self._notes:
-            self._notes.popleft()()
 
     def _pause(self) -> float:
         now = boottime()
@@ -266,11 +269,6 @@ class Pool(Service):
                     if start_before is not None:
                         slot.give(delivery, start_before, cost or SOON)
                         self._dirty.add(slot)
-
-    def _runner(self, delivery: Delivery) -> Slot | None:
-        """The executor that runs it."""
-        running = ((slot, slot.running) for slot in self._slots.values())
-        return next((slot for slot, one in running if one is not None and one.id == delivery.id), None)
 
     def _write(self) -> None:
         for slot in self._dirty:
@@ -394,14 +392,17 @@ class Pool(Service):
         if self._custody.draining or slot.leaving:
             return
         self._totals.add("restarts", int(slot.ready))
-        if slot.ready:
-            self._boot.ended(slot)
-        elif slot.killed == NOT_LOADED:
-            self._boot.request(slot.number)
-        else:
-            self._boot.died(slot.number, f"{slot} {how} before it was ready")
+        self._boot.ended(slot, how)
 
     # -- the end --------------------------------------------------------------------------------------------------
+
+    def _give_up(self, slot: Slot) -> None:
+        try:
+            self._hear(slot, dead=False)  # what has ended is not run again
+        finally:
+            if self._slots.get(slot.number) is slot:
+                slot.kill("the pool has crashed", dismissed=True)
+                self._estates.settle(slot, "was given up")
 
     def _drain(self) -> None:
         if self._custody.draining:

@@ -142,6 +142,10 @@ class Slot:
         """The delivery whose task has started."""
         return None if self.started is None else self.held.get(self.started.delivery_id)
 
+    def runs(self, delivery: Delivery) -> bool:
+        """Whether this is the one whose task has started."""
+        return self.running is not None and self.running.id == delivery.id
+
     @property
     def unstarted(self) -> int:
         """How many of those it holds have not started."""

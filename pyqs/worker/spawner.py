@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 _PRELOAD_MODULE = preload.__name__
 
-Arrived = Callable[[Slot], None]
-Failed = Callable[[int, Exception], None]
+Arrived = Callable[[Slot], object]
+Failed = Callable[[int, Exception], object]
 
 _UNWANTED = "it is not wanted any more"
 

@@ -373,7 +373,6 @@ class Worker:
             heartbeat.stop()
         if self._pool.alive:
             self._pool.join(FLUSH_GRACE)
-        self._pool.end_all()
         if self._own_spawner is not None:
             self._own_spawner.stop()
             self._own_spawner.join(FLUSH_GRACE)

@@ -286,16 +286,42 @@ def test_a_service_that_crashes_ends_it_with_1(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_crash_of_the_pool_ends_it_with_1_and_kills_the_executors(
-    start: Any, stage: Any, sqs: Any, send: Any, monkeypatch: Any
+def test_a_crash_of_the_pool_ends_it_with_1_kills_the_executors_and_gives_everything_back(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, monkeypatch: Any
 ) -> None:
     sqs.create_queue("jobs")
+    send("jobs")
     running = start()
     actor = stage.next()
+    run = actor.expect(Run)
+    actor.started(run)
+    until(lambda: running.worker.totals.started == 1)
     monkeypatch.setattr(running.worker._pool, "_dispatch", lambda: 1 / 0)
     send("jobs")
     assert running.exit_code() == 1
     assert actor.gone.wait(5)
+    assert counts("jobs") == (2, 0, 0), "what ran, and what came after the crash"
+
+
+def test_what_has_ended_when_the_pool_crashes_is_not_run_again(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any, monkeypatch: Any
+) -> None:
+    sqs.create_queue("jobs")
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    run = actor.expect(Run)
+    actor.started(run)
+    until(lambda: running.worker.totals.started == 1)
+    pool = running.worker._pool
+
+    def crash() -> None:
+        actor.done(run)
+        raise ZeroDivisionError
+
+    pool._note(crash)
+    assert running.exit_code() == 1
+    assert counts("jobs") == (0, 0, 0)
 
 
 @pytest.mark.parametrize("settings", [{"strict": True}, {"burst": True}])
