@@ -117,6 +117,8 @@ class Credit:
         self._executors = 0
         self._load = 0.0
         self._held = 0
+        #: Of those: run for long already.
+        self._long = 0
         self._claimed = 0
         #: With less room than this no waiting queue can be given anything.
         self._least_room = 0.0
@@ -207,6 +209,7 @@ class Credit:
             state.held -= 1
             self._held -= 1
             state.long -= long
+            self._long -= long
             if seconds is not None:
                 sample = max(seconds, SHORTEST)
                 state.duration = sample if state.duration is None else state.duration + ALPHA * (sample - state.duration)
@@ -218,7 +221,9 @@ class Credit:
         with self._lock:
             state = self._queue(queue)
             state.long += 1
+            self._long += 1
             self._weigh(state)
+            self._hand_out(None)  # less is worth a call now, of any queue
 
     def blocked(self, queue: str, count: int, kept: int) -> None:
         """So many deliveries of this queue wait for earlier ones of their FIFO groups, and so many are ``kept`` for a moment to
@@ -302,14 +307,19 @@ class Credit:
         return count
 
     def _least(self, state: _Queue) -> int:
-        """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait."""
-        if state.held == state.kept or state.narrow:
+        """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait.
+
+        What runs for long, and what is blocked behind it, is not waited for: neither ends soon, nor leaves room for a batch.
+        """
+        if state.held <= state.long + state.blocked + state.kept or state.narrow:
             return 1
         most = self.shares.options(state.name).max
-        executors = self._executors if most is None else min(self._executors, most)
+        executors = self._executors - self._long
+        if most is not None:
+            executors = min(executors, most - state.long)
         whole = int(executors / state.unit)
         if self._bound is not None:
-            whole = min(whole, self._bound)
+            whole = min(whole, self._bound - self._long)
         return max(1, min(MAX_BATCH, (whole - executors) // 2))
 
     # -- with the lock held: the waiters --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 
 from pyqs.message import Delivery, OutgoingMessage, ReceivedMessage
 from pyqs.queues import QueueOptions
+from pyqs.wire import Run
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.credit import CLAIM, Credit, Grant
 
@@ -144,6 +145,61 @@ def test_short_tasks_are_received_in_batches(clock: Clock) -> None:
     grant = ask(credit)
     assert grant is not None
     assert grant.count == 10
+
+
+@pytest.mark.parametrize(("bound", "most"), [(None, None), (6, None), (None, 4)], ids=["plain", "bound", "max"])
+@pytest.mark.parametrize("elsewhere", [0, 2], ids="{}-elsewhere".format)
+@pytest.mark.parametrize("long", [1, 3], ids="{}-long".format)
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05, 0.4])
+def test_executors_that_are_left_over_by_long_tasks_go_on_with_short_ones(
+    clock: Clock, seconds: float, long: int, elsewhere: int, most: int | None, bound: int | None
+) -> None:
+    """A queue of which three of four executors run a long task each, although its tasks take 50 ms on average."""
+    credit = Credit(clock=clock, bound=bound)
+    credit.learn({"q": QueueOptions(max=most), "other": QueueOptions()})
+    credit.executors(long + elsewhere + 1)
+    hold(credit, "q", 1)
+    credit.ended("q", seconds)
+    for name in ["q"] * long + ["other"] * elsewhere:
+        hold(credit, name, 1)
+        credit.lasts(name)
+    held = 0
+    for _ in range(50):
+        grant = ask(credit)
+        if grant is not None:
+            credit.received(grant, grant.count)
+            held += grant.count
+        assert held, "an executor is idle, and nothing is asked for"
+        credit.ended("q", seconds)
+        held -= 1
+
+
+def test_who_waits_is_given_something_when_it_turns_out_that_nothing_ends_soon(until: Any) -> None:
+    credit = Credit()
+    credit.executors(4)
+    hold(credit, "q", 1)
+    credit.ended("q", 0.05)
+    hold(credit, "q", 9)  # three executors hold one each that turns out to be long, and what waits behind ends elsewhere
+    given = granted_later(credit, "q", threading.Event())
+    until(lambda: len(credit._line) == 1)
+    for _ in range(3):
+        credit.lasts("q")
+    for _ in range(6):
+        credit.ended("q")
+    assert given.wait(5)
+
+
+def test_a_fifo_group_that_waits_for_a_long_head_holds_up_no_other_group(clock: Clock) -> None:
+    credit = Credit(clock=clock)
+    credit.executors(4)
+    hold(credit, "q.fifo", 1)
+    credit.ended("q.fifo", 0.05)
+    hold(credit, "q.fifo", 9)
+    credit.blocked("q.fifo", 8)
+    credit.lasts("q.fifo")
+    grant = ask(credit, "q.fifo")
+    assert grant is not None
+    assert grant.count == 1
 
 
 def test_stopping_ends_the_wait() -> None:
@@ -288,3 +344,38 @@ def test_a_fifo_group_that_waits_for_its_head_leaves_the_other_executors_to_othe
     assert not credit.hungry("jobs.fifo"), "of its own it holds enough"
     until(lambda: any(not actor.frames.empty() for actor in actors))
     assert sum(not actor.frames.empty() for actor in actors) == 1
+
+
+def test_one_executor_of_four_goes_on_when_the_others_run_long_tasks(
+    start: Any, stage: Any, sqs: Any, send: Any, until: Any
+) -> None:
+    sqs.create_queue("jobs")
+    running = start(concurrency=4)
+    actors = [stage.next() for _ in range(4)]
+
+    def next_run() -> tuple[Any, Run]:
+        found: list[tuple[Any, Run]] = []
+
+        def look() -> bool:
+            actor = next((one for one in actors if not one.frames.empty()), None)
+            if actor is not None:
+                found.append((actor, actor.expect(Run)))
+            return bool(found)
+
+        until(look)
+        actor, run = found[0]
+        actor.started(run)
+        return actor, run
+
+    send("jobs")
+    actor, run = next_run()
+    actor.done(run, seconds=0.05)
+    for _ in range(3):
+        send("jobs")
+        next_run()
+    until(lambda: running.worker._credit._queue("jobs").long == 3)
+    for _ in range(20):
+        send("jobs")
+    for _ in range(20):
+        actor, run = next_run()
+        actor.done(run, seconds=0.05)
