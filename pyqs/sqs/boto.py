@@ -20,7 +20,8 @@ from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError, SqsError, Unreachable
 from pyqs.message import EMPTY, MessageAttribute, OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.names import is_arn, is_aws_host, parse_arn, parse_url, rebase_url, region_of_host
-from pyqs.sqs.failures import error_from_code, error_from_exception
+from pyqs.sqs.answers import by_entry, checked, reading
+from pyqs.sqs.failures import error_from_answer, error_from_exception
 from pyqs.sqs.session import build_session, find_region
 from pyqs.sqs.sockets import LiveSockets
 
@@ -131,7 +132,8 @@ class BotoSqs:
             with self._idle:
                 del self._receiving[thread]
                 self._idle.notify_all()
-        return [_received(message) for message in answer.get("Messages") or ()]
+        with reading("ReceiveMessage", queue_url):
+            return [checked(_received(message)) for message in answer.get("Messages") or ()]
 
     def delete_batch(self, queue_url: str, receipt_handles: Sequence[str]) -> list[SqsError | None]:
         entries = [{"ReceiptHandle": handle} for handle in receipt_handles]
@@ -144,17 +146,21 @@ class BotoSqs:
         return [answer if isinstance(answer, SqsError) else None for answer in answers]
 
     def send(self, queue_url: str, message: OutgoingMessage) -> SentMessage:
-        return _sent(self._call(self._client(poll=False), "SendMessage", queue_url, _outgoing(message)))
+        answer = self._call(self._client(poll=False), "SendMessage", queue_url, _outgoing(message))
+        with reading("SendMessage", queue_url):
+            return _sent(answer)
 
     def send_batch(self, queue_url: str, messages: Sequence[OutgoingMessage]) -> list[SentMessage | SqsError]:
         answers = self._batch("SendMessageBatch", queue_url, [_outgoing(message) for message in messages])
-        return [answer if isinstance(answer, SqsError) else _sent(answer) for answer in answers]
+        with reading("SendMessageBatch", queue_url):
+            return [answer if isinstance(answer, SqsError) else _sent(answer) for answer in answers]
 
     # -- the control plane --------------------------------------------------------------------------------------
 
     def queue_url(self, name: str) -> str:
         answer = self._call(self._client(poll=False), "GetQueueUrl", "", {"QueueName": name}, about=name)
-        return self._own_url(answer["QueueUrl"])
+        with reading("GetQueueUrl", name):
+            return self._own_url(answer["QueueUrl"])
 
     def locate(self, address: str) -> str:
         if is_arn(address):
@@ -179,8 +185,9 @@ class BotoSqs:
             params["QueueNamePrefix"] = prefix
         while True:
             answer = self._call(self._client(poll=False), "ListQueues", "", params, about=prefix)
-            yield from map(self._own_url, answer.get("QueueUrls") or ())
-            token = answer.get("NextToken")
+            with reading("ListQueues", prefix):
+                urls, token = [self._own_url(url) for url in answer.get("QueueUrls") or ()], answer.get("NextToken")
+            yield from urls
             if not token:
                 return
             params["NextToken"] = token
@@ -193,19 +200,23 @@ class BotoSqs:
             params["Attributes"] = dict(attributes)
         if tags:
             params["tags"] = dict(tags)
-        return self._own_url(self._call(self._client(poll=False), "CreateQueue", "", params, about=name)["QueueUrl"])
+        answer = self._call(self._client(poll=False), "CreateQueue", "", params, about=name)
+        with reading("CreateQueue", name):
+            return self._own_url(answer["QueueUrl"])
 
     def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
         params = {"AttributeNames": list(names)}
         answer = self._call(self._client(poll=False), "GetQueueAttributes", queue_url, params)
-        return dict(answer.get("Attributes") or {})
+        with reading("GetQueueAttributes", queue_url):
+            return dict(answer.get("Attributes") or {})
 
     def set_queue_attributes(self, queue_url: str, attributes: Mapping[str, str]) -> None:
         self._call(self._client(poll=False), "SetQueueAttributes", queue_url, {"Attributes": dict(attributes)})
 
     def dead_letter_sources(self, queue_url: str) -> list[str]:
         answer = self._call(self._client(poll=False), "ListDeadLetterSourceQueues", queue_url, {})
-        return [self._own_url(url) for url in answer.get("queueUrls") or ()]
+        with reading("ListDeadLetterSourceQueues", queue_url):
+            return [self._own_url(url) for url in answer.get("queueUrls") or ()]
 
     def delete_queue(self, queue_url: str) -> None:
         self._call(self._client(poll=False), "DeleteQueue", queue_url, {})
@@ -313,10 +324,11 @@ class BotoSqs:
         if queue_url:
             self._check_region(queue_url)
             params = {"QueueUrl": queue_url, **params}
+        call, where = getattr(client, _METHODS[action]), queue_url or about
         try:
-            answer: dict[str, Any] = getattr(client, _METHODS[action])(**params)
+            answer: dict[str, Any] = call(**params)
         except Exception as exc:
-            error = error_from_exception(exc, queue=queue_url or about, action=action)
+            error = error_from_exception(exc, queue=where, action=action) or error_from_answer(exc, queue=where, action=action)
             if error is None:
                 raise
             if isinstance(error, CredentialsError):
@@ -339,12 +351,7 @@ class BotoSqs:
             return []
         params = {"Entries": [{"Id": str(number), **entry} for number, entry in enumerate(entries)]}
         answer = self._call(self._client(poll=False), action, queue_url, params)
-        by_id: dict[str, Any] = {entry["Id"]: entry for entry in answer.get("Successful") or ()}
-        for failed in answer.get("Failed") or ():
-            error = error_from_code(str(failed.get("Code", "")), str(failed.get("Message", "")), queue=queue_url, action=action)
-            if not failed.get("SenderFault", True):
-                error.retryable = True
-            by_id[failed["Id"]] = error
+        by_id = by_entry(answer, action, queue_url)
         lost = Unreachable(f"{action}: SQS's answer does not mention this entry", code="NoAnswer", queue=queue_url)
         return [by_id.get(str(number), lost) for number in range(len(entries))]
 
@@ -383,11 +390,7 @@ _METHODS = {
     "PurgeQueue": "purge_queue",
 }
 #: What an answer must have to be one.
-_REQUIRED = {
-    "SendMessage": {"MessageId"},
-    "GetQueueUrl": {"QueueUrl"},
-    "CreateQueue": {"QueueUrl"},
-}
+_REQUIRED = {"SendMessage": {"MessageId"}, "GetQueueUrl": {"QueueUrl"}, "CreateQueue": {"QueueUrl"}}
 
 
 def _host(url: str) -> str:

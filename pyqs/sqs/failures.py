@@ -93,6 +93,8 @@ _HOPELESS = frozenset(
     }
 )
 _BY_STATUS: dict[int, type[SqsError]] = {403: AccessDenied, 429: Throttled, 408: Unreachable}
+#: What reading an answer raises that is not SQS's: no UTF-8, JSON of another shape, values of other types, too deep ones.
+MALFORMED = (ValueError, AttributeError, TypeError, KeyError, RecursionError)
 #: What botocore takes for the code of an answer that has none: the HTTP status.
 _NO_CODE = re.compile(r"\d*\Z")
 
@@ -172,6 +174,14 @@ def error_from_exception(exc: Exception, *, queue: str = "", action: str = "") -
     if isinstance(exc, (boto.BotoCoreError, OSError)):
         return Unreachable(_sentence(action, queue, scrub(str(exc))), code=type(exc).__name__, queue=queue)
     return None
+
+
+def error_from_answer(exc: Exception, *, queue: str = "", action: str = "") -> Unreachable | None:
+    """The error for one of ``MALFORMED`` out of reading an answer, without its text, which can quote it; None for another."""
+    if not isinstance(exc, MALFORMED):
+        return None
+    text = f"the answer is not SQS's, it cannot be read ({type(exc).__name__}); a proxy on the way?"
+    return Unreachable(_sentence(action, queue, text), code="NoAnswer", queue=queue)
 
 
 def _credential_failures() -> tuple[type[Exception], ...]:

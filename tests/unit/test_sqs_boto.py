@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -234,8 +235,16 @@ def whole_request(connection: socket.socket) -> str:
 class one_answer_server:  # noqa: N801 - used as a function
     """Answers every request with the same bytes and notes what it read; or, with None, closes without an answer."""
 
-    def __init__(self, body: bytes | None, kind: str = "text/plain", seen: list[str] | None = None, tls: Any = None) -> None:
+    def __init__(
+        self,
+        body: bytes | None,
+        kind: str = "text/plain",
+        seen: list[str] | None = None,
+        tls: Any = None,
+        status: str = "200 OK",
+    ) -> None:
         self._body, self._kind, self._seen, self._tls = body, kind, seen if seen is not None else [], tls
+        self._status = status
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.accepted = 0
         self.open: list[socket.socket] = []
@@ -264,7 +273,7 @@ class one_answer_server:  # noqa: N801 - used as a function
                 return  # the client did not like the certificate
         self._seen.append(whole_request(connection))
         if self._body is not None and self._kind != "silence":
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._kind}\r\nContent-Length: {len(self._body)}\r\n"
+            head = f"HTTP/1.1 {self._status}\r\nContent-Type: {self._kind}\r\nContent-Length: {len(self._body)}\r\n"
             connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + self._body)
         if self._kind == "silence":
             self.open.append(connection)
@@ -314,6 +323,79 @@ def test_nobody_listening() -> None:
 def test_something_else_listening(body, kind) -> None:
     with one_answer_server(body, kind) as url, pytest.raises(Unreachable, match="not SQS's"):
         BotoSqs(ConnectionConfig(endpoint_url=url)).queue_url("jobs")
+
+
+#: What a proxy or another service says in place of SQS.
+FOREIGN = {
+    "latin-1": "<html><body>Zur\xfcck sp\xe4ter</body></html>".encode("latin-1"),
+    "gzip": gzip.compress(b"<html>later</html>" * 20),
+    "list": b"[]",
+    "number": b"1",
+    "null": b"null",
+    "text": b'"x"',
+    "deep": b"[" * 200_000,
+}
+STATUSES = ("200 OK", "302 Found", "400 Bad Request", "403 Forbidden", "404 Not Found", "502 Bad Gateway", "503 Slow Down")
+
+
+@pytest.mark.parametrize("status", STATUSES, ids=lambda status: status[:3])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_an_answer_that_cannot_be_read_is_no_answer(name: str, status: str) -> None:
+    kind = "application/x-amz-json-1.0" if name in ("list", "number", "null", "text", "deep") else "text/plain"
+    with one_answer_server(FOREIGN[name], kind, status=status) as url:
+        sqs, queue = BotoSqs(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
+        with pytest.raises(Unreachable) as polled:
+            sqs.receive(queue, wait=0)
+    assert "ReceiveMessage on queue 'jobs'" in str(polled.value)
+    assert polled.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (call, answer)
+        for call, answers in {
+            "receive": (
+                *({"Messages": found} for found in (5, "ab", [5], [None], [{}], [{"MessageId": "m"}], {"a": 1})),
+                {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": 5}]},
+                {"Messages": [{"MessageId": 5, "ReceiptHandle": "h", "Body": "b"}]},
+                {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Attributes": {"ApproximateReceiveCount": 5}}]},
+                {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "MessageAttributes": {"a": {}}}]},
+                {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "MessageAttributes": {"a": {"BinaryValue": 7}}}]},
+            ),
+            "delete_batch": ({"Successful": [{}]}, {"Successful": [5]}, {"Failed": [{}]}, {"Failed": 7}),
+            "send_batch": ({"Successful": [{"Id": "0"}]},),
+            "send": ({"MessageId": None},),
+            "queue_url": ({"QueueUrl": 5}, {"QueueUrl": None}, {"QueueUrl": "http://["}),
+            "list_queues": ({"QueueUrls": 5}, {"QueueUrls": [5]}),
+            "queue_attributes": ({"Attributes": 5}, {"Attributes": ["a"]}),
+            "dead_letter_sources": ({"queueUrls": [5]},),
+        }.items()
+        for answer in answers
+    ],
+    ids=lambda value: str(value)[:70],
+)  # fmt: skip
+def test_json_of_another_shape_is_no_answer(call: str, answer: Any) -> None:
+    with one_answer_server(json.dumps(answer).encode(), "application/x-amz-json-1.0") as url:
+        sqs, queue = BotoSqs(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
+        calls: dict[str, Callable[[], object]] = {
+            "receive": lambda: sqs.receive(queue, wait=0),
+            "delete_batch": lambda: sqs.delete_batch(queue, ["h"]),
+            "send": lambda: sqs.send(queue, OutgoingMessage("b")),
+            "send_batch": lambda: sqs.send_batch(queue, [OutgoingMessage("b")]),
+            "queue_url": lambda: sqs.queue_url("jobs"),
+            "list_queues": lambda: list(sqs.list_queues()),
+            "queue_attributes": lambda: sqs.queue_attributes(queue),
+            "dead_letter_sources": lambda: sqs.dead_letter_sources(queue),
+        }
+        with pytest.raises(Unreachable, match="not SQS's"):
+            calls[call]()
+
+
+def test_a_bug_of_ours_is_seen_as_one(sqs, monkeypatch) -> None:
+    monkeypatch.setattr(sqs, "_check_region", lambda url: {}["a bug"])
+    with pytest.raises(KeyError, match="a bug"):
+        sqs.receive("http://127.0.0.1:1/1/jobs")
 
 
 def test_a_proxys_page_is_not_an_empty_queue() -> None:
