@@ -122,8 +122,8 @@ def error_from_code(code: str, message: str, *, queue: str = "", status: int | N
         kind = LeaseLost
     if kind is None and status is not None:
         kind = _BY_STATUS.get(status, Unreachable if status >= 500 else None)
-    if kind is AccessDenied and _NO_CODE.match(short):
-        # SQS's own refusals have a code: this one is a proxy's or a firewall's, and says nothing about permissions.
+    if status is not None and _NO_CODE.match(short) and kind in (None, AccessDenied):
+        # SQS's own refusals have a code: this one is a proxy's or a firewall's, and says nothing about permissions or queues.
         kind, message = Unreachable, "refused without an SQS error code; a proxy or a firewall on the way?"
     retryable = True if short in _PASSING else False if short in _HOPELESS else None
     kind = kind or SqsError
@@ -145,6 +145,10 @@ def error_from_exception(exc: Exception, *, queue: str = "", action: str = "") -
     if isinstance(exc, boto.ClientError):
         error = exc.response.get("Error", {})
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if action and exc.operation_name != action:  # a call made inside this one (AssumeRole): it says nothing about this one
+            code = scrub(str(error.get("Code", "")))
+            text = f"the AWS credentials could not be fetched or renewed ({exc.operation_name}: {code})"
+            return CredentialsError(_sentence(action, queue, text), code="NotRenewed", queue=queue)
         return error_from_code(
             str(error.get("Code", "")), str(error.get("Message", "")), queue=queue, status=status, action=action
         )

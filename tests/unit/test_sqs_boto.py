@@ -207,6 +207,32 @@ def test_a_role_is_assumed_with_the_base_credentials(monkeypatch, server) -> Non
     assert sqs._session.get_credentials().access_key == "ASIAROLE"
 
 
+def test_a_role_that_may_not_be_assumed_for_a_while_is_no_refusal_of_the_call(monkeypatch, server) -> None:
+    """The role's renewal happens inside a receive or a delete: its refusal must not be taken for one of theirs."""
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))  # near enough to be renewed with each call
+    granted = (
+        '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+        "<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+        f"<Expiration>{soon}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    ).encode()
+    refused = (
+        b'<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>AccessDenied</Code>'
+        b"<Message>User: x is not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>"
+    )
+    sts = one_answer_server(granted, "text/xml")
+    with sts as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url, role_arn="arn:aws:iam::1:role/worker"))
+        queue = sqs.create_queue("jobs")
+        sts.answer(refused, "403 Forbidden")
+        for call in (lambda: sqs.receive(queue, wait=0), lambda: sqs.delete_batch(queue, ["h"])):
+            with pytest.raises(CredentialsError, match="AssumeRole: AccessDenied") as failed:
+                call()
+            assert failed.value.retryable
+        sts.answer(granted)
+        assert sqs.receive(queue, wait=0) == []
+
+
 def test_sts_that_does_not_answer_is_given_up_before_a_poll_seems_to_hang(monkeypatch) -> None:
     """The SDK's own patience is five tries of a minute each, inside the receive that found its credentials expired."""
     sqs = BotoSqs(ConnectionConfig(region="us-east-1", access_key_id="a", secret_access_key="b"))
@@ -255,6 +281,10 @@ class one_answer_server:  # noqa: N801 - used as a function
 
     def __exit__(self, *exc: object) -> None:
         self._listener.close()
+
+    def answer(self, body: bytes, status: str = "200 OK") -> None:
+        """From now on this."""
+        self._body, self._status = body, status
 
     def _accept(self) -> None:
         while True:
@@ -348,6 +378,14 @@ def test_an_answer_that_cannot_be_read_is_no_answer(name: str, status: str) -> N
             sqs.receive(queue, wait=0)
     assert "ReceiveMessage on queue 'jobs'" in str(polled.value)
     assert polled.value.retryable
+
+
+@pytest.mark.parametrize("status", [status for status in STATUSES if status[0] in "34"], ids=lambda status: status[:3])
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", b'{"message": "Forbidden"}'], ids=["empty", "html", "json"])
+def test_a_refusal_without_an_error_code_is_a_proxys(body: bytes, status: str) -> None:
+    with one_answer_server(body, "text/plain", status=status) as url, pytest.raises(Unreachable, match="a proxy") as failed:
+        BotoSqs(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
+    assert failed.value.retryable
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ HANDLE = "AQEB" + "wJnKyrHigUMZj6rYigCgxlaS3SLy0a" * 5 + "=="
         ("ServiceUnavailable", 503, Unreachable, True),
         ("503", 503, Unreachable, True),
         ("", 502, Unreachable, True),
+        ("302", 302, Unreachable, True),
+        ("", 400, Unreachable, True),
+        ("400", 400, Unreachable, True),
+        ("404", 404, Unreachable, True),
+        ("", 407, Unreachable, True),
+        ("429", 429, Throttled, True),
         ("AWS.SimpleQueueService.QueueDeletedRecently", 400, SqsError, True),
         ("InvalidParameterValue", 400, SqsError, False),
         ("UnsupportedOperation", 400, SqsError, False),
@@ -93,14 +99,19 @@ def test_access_denied_keeps_who_and_what() -> None:
     assert "arn:aws:iam::123456789012:user/jo" in str(error_from_code("AccessDenied", text, action="ListQueues"))
 
 
-def client_error(code: str, message: str, status: int) -> boto.ClientError:
+def client_error(code: str, message: str, status: int, operation: str = "SendMessage") -> boto.ClientError:
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return boto.ClientError(answer, "SendMessage")
+    return boto.ClientError(answer, operation)
 
 
 def exceptions() -> list[tuple[Exception, type[Exception], bool]]:
     found: list[tuple[Exception, type[Exception], bool]] = [
         (client_error("AWS.SimpleQueueService.NonExistentQueue", "no", 400), QueueNotFound, False),
+        (
+            client_error("AccessDenied", "SECRET is not authorized to perform: sts:AssumeRole", 403, "AssumeRole"),
+            CredentialsError,
+            True,
+        ),
         (boto.EndpointConnectionError(endpoint_url="http://KEY:SECRET@host:1"), Unreachable, True),
         (boto.ConnectTimeoutError(endpoint_url="http://host:1"), Unreachable, True),
         (boto.ReadTimeoutError(endpoint_url="http://host:1"), Unreachable, True),
@@ -133,7 +144,7 @@ def test_every_exception_of_botocore_has_its_class_and_shows_no_secret(exc, kind
 def test_missing_credentials_and_region_say_what_to_give() -> None:
     assert "AWS_ACCESS_KEY_ID" in str(error_from_exception(boto.NoCredentialsError()))
     assert "--region" in str(error_from_exception(boto.NoRegionError()))
-    assert "MessageBody" in str(error_from_exception(exceptions()[10][0]))
+    assert "MessageBody" in str(error_from_exception(exceptions()[11][0]))
 
 
 def test_a_bug_is_not_an_answer_of_aws() -> None:
