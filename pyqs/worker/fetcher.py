@@ -45,6 +45,16 @@ _AT_ONCE = 0.5
 #: Seconds that the first receive from a FIFO queue waits for what is known of its messages' lives.
 _FACTS_PATIENCE = 2.0
 
+#: An answer with nothing that took less than this part of its wait has not waited for messages: an emulator without long polls,
+#: a proxy, a queue at its limit. So many in a row are said.
+_EARLY_PART = 0.25
+_EARLY_SAID = 4
+#: Seconds between receives that are answered so, from the second in a row on: by half of the first to all of the second.
+_EARLY_BASE = 2.0
+_EARLY_CAP = 5.0
+#: The same in a burst, which ends with answers that bring nothing.
+_EARLY_CAP_BURST = 1.0
+
 
 class Line(Protocol):
     """Where deliveries go on."""
@@ -86,6 +96,8 @@ class QueueState:
     #: Boot-time second of the last answer.
     answered_at: float | None = None
     failing_since: float | None = None
+    #: It was said that its receives are answered with nothing, at once.
+    hollow: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     trouble: Trouble = field(init=False)
 
@@ -124,6 +136,7 @@ class Fetcher(Service):
         self._grow = grow
         self._wait = longest_wait(tools.config)
         self._backoff = NetworkBackoff()
+        self._early = NetworkBackoff(base=_EARLY_BASE, cap=_EARLY_CAP_BURST if tools.config.burst else _EARLY_CAP)
         self._attempt: str | None = None
 
     def run(self) -> None:
@@ -143,9 +156,11 @@ class Fetcher(Service):
             if self.stopping.is_set():  # the grant was on its way when it was told to stop
                 tools.credit.received(grant, 0)
                 return
+            # Whether a queue answers at all is known soon: the first poll is a short one.
+            wait = min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait
             begun = boottime()
             try:
-                count = self._receive(grant)
+                count = self._receive(grant, wait)
             except QueueNotFound as exc:
                 if not self.stopping.is_set():
                     tools.on_gone(self.state.name, exc)
@@ -156,6 +171,7 @@ class Fetcher(Service):
                 continue
             if not count and self._extra:
                 return
+            self._pace(count, wait, boottime() - begun)
 
     def stop(self) -> None:
         """Ask it to end; the open poll is left to answer."""
@@ -168,8 +184,8 @@ class Fetcher(Service):
         if self._grant is not None:
             self._tools.credit.abandoned(self._grant)
 
-    def _receive(self, grant: Grant) -> int:
-        """One receive and what becomes of its answer; how many messages came."""
+    def _receive(self, grant: Grant, wait: int) -> int:
+        """One receive of up to ``wait`` seconds and what becomes of its answer; how many messages came."""
         tools = self._tools
         begun = boottime()
         messages: list[ReceivedMessage] = []
@@ -182,8 +198,7 @@ class Fetcher(Service):
             messages = tools.sqs.receive(
                 self.state.url,
                 max_messages=grant.count,
-                # Whether a queue answers at all is known soon: the first poll is a short one.
-                wait=min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait,
+                wait=wait,
                 visibility=visibility,
                 attempt_id=self._attempt,
             )
@@ -221,6 +236,23 @@ class Fetcher(Service):
         tools.on_answer(self.state.name, begun, len(deliveries))
         if not self._extra and not self.stopping.is_set():
             tools.in_flight.answered(self.state.name, self.state.url, len(deliveries))
+
+    def _pace(self, count: int, wait: int, spent: float) -> None:
+        """Ask less often where nothing comes and the poll has not waited for it either."""
+        if count or spent >= wait * _EARLY_PART or self.stopping.is_set():
+            self._early.succeeded()
+            return
+        pause = self._early.failed()
+        if self._early.failures == _EARLY_SAID and not self.state.hollow:
+            self.state.hollow = True
+            log.warning(
+                "queue %s: receives that should wait up to %d s for a message are answered at once with nothing, again and "
+                "again; it is asked every few seconds only. Does this endpoint know long polls?",
+                self.state.name,
+                wait,
+            )
+        if self._early.failures > 1:
+            self.stopping.wait(pause - spent)
 
     def _failed(self, exc: SqsError, spent: float) -> None:
         """Wait until the next try. What this one has ``spent`` on waiting for an answer (seconds) counts: an SQS that does not

@@ -11,8 +11,9 @@ import pytest
 
 from pyqs.clock import boottime
 from pyqs.errors import Unreachable
-from pyqs.message import Delete, Hide, Resend
+from pyqs.message import Delete, Hide, ReceivedMessage, Resend
 from pyqs.worker import acker as acker_module
+from pyqs.worker import fetcher as fetcher_module
 from pyqs.worker import fetchers as fetchers_module
 from pyqs.worker.credit import Credit
 from pyqs.worker.fetcher import Fetcher, QueueState
@@ -98,6 +99,95 @@ def test_a_grant_that_comes_with_the_stop_is_given_back(monkeypatch: pytest.Monk
     monkeypatch.setattr(credit, "acquire", stopped_meanwhile)
     fetcher.run()  # a receive would fail: there is no client
     assert credit.hungry("jobs")
+
+
+class Pauses(threading.Event):
+    """A stop that comes after so many receives, and a note of each pause: nobody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seen.append(timeout or 0.0)
+        return self.is_set()
+
+
+def receives(answers: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch, **config: Any) -> list[float]:
+    """The pauses of a fetcher whose receives are answered after so many seconds with so many messages."""
+    now = [1000.0]
+    monkeypatch.setattr(fetcher_module, "boottime", lambda: now[0])
+    credit = Credit(clock=lambda: now[0])
+    credit.executors(1000)
+    settings = {"wait": 20, "lease": 120, "burst": False, "shutdown_timeout": None, "batch_size": 10, **config}
+
+    class Answers:
+        def receive(self, url: str, *, wait: int, **_: Any) -> list[ReceivedMessage]:
+            spent, count = answers.pop(0)
+            now[0] += spent
+            if not answers:
+                fetcher.stop()
+            return [ReceivedMessage(f"m{number}", "h", "{}") for number in range(count)]
+
+    def nothing(*_: Any) -> None:
+        """It does not matter here."""
+
+    tools: Any = SimpleNamespace(
+        config=SimpleNamespace(**settings),
+        sqs=Answers(),
+        credit=credit,
+        facts=SimpleNamespace(comes_singly=lambda _: False),
+        in_flight=SimpleNamespace(answered=nothing),
+        leases=SimpleNamespace(visibility=lambda _: 60, length=lambda *_: 60, hold=nothing),
+        line=SimpleNamespace(offer=nothing),
+        totals=SimpleNamespace(count_received=nothing),
+        on_crash=nothing,
+        on_answer=nothing,
+        ids=iter(range(999)),
+    )
+    fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=False, grow=nothing)
+    fetcher.stopping = pauses = Pauses()
+    fetcher.run()
+    return pauses.seen
+
+
+def test_receives_that_are_answered_at_once_with_nothing_become_few_and_are_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = receives([(0.001, 0)] * 100, monkeypatch)
+    assert len(pauses) == 98, "all but the first, and the one that a stop has ended"
+    assert all(0.9 < pause <= 5.0 for pause in pauses)
+    assert sum(pauses) > 200
+    assert len(caplog.messages) == 1
+    assert "does this endpoint know long polls" in caplog.text.lower()
+
+
+def test_a_burst_is_not_held_up_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = receives([(0.001, 0)] * 10, monkeypatch, burst=True)
+    assert max(pauses) <= 1.0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [(1.0, 0), *[(20.0, 0)] * 9],
+        [(0.001, 1)] * 10,
+        [(0.001, 0), (0.001, 1)] * 5,
+        [(0.001, 0), (20.0, 0)] * 5,
+        [(7.0, 0)] * 10,
+    ],
+    ids=["full-waits", "messages", "one-now-and-then", "one-early-now-and-then", "cut-short"],
+)
+def test_receives_that_wait_or_bring_something_follow_each_other(
+    answers: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert receives(answers, monkeypatch) == []
+    assert not caplog.messages
+
+
+def test_short_polls_that_take_their_time_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert receives([(1.0, 0)] * 10, monkeypatch, wait=1) == []
+    assert receives([(0.001, 0)] * 10, monkeypatch, wait=0) == []
 
 
 def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
