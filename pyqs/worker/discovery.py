@@ -12,24 +12,23 @@ import threading
 from collections.abc import Callable
 
 from pyqs.backoff import NetworkBackoff
-from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import ConfigError, PyQSError, QueueNotFound
 from pyqs.queues import FIFO, DeadLetters, Found, Pattern, compile_patterns, discover
 from pyqs.sqs import Sqs
 from pyqs.worker.fetchers import Fetchers
+from pyqs.worker.gone import Gone
 from pyqs.worker.service import OnCrash, Service
+from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 #: Part of the refresh by which it is shortened at random, so that many workers do not list at once.
 JITTER = 0.2
-#: Seconds after a queue was found to be gone until it is looked for again.
+#: Seconds after a queue was found to be gone until it is looked for again, at least.
 SOON = 2.0
 #: Seconds between looks, at most, while a queue that was named is not there, or one has gone a short time ago.
 MISSED = 20.0
-#: Seconds for which a deleted queue may still be listed (and not be created again; SQS API reference, DeleteQueue).
-GONE = 60.0
 
 
 class Discovery(Service):
@@ -65,10 +64,12 @@ class Discovery(Service):
         self._absent: set[str] = set()
         self._skipped: set[str] = set()
         self._overruled: set[str] = set()
-        self._failure = ""
+        fails = "looking for queues fails and is tried again until it works"
+        self._trouble = Trouble(log, fails, "looking for queues works again")
         self._first = True
-        #: Queues that do not exist any more, and when that was noticed.
-        self._gone: dict[str, float] = {}
+        self._gone = Gone()
+        #: For what fetchers' threads change, too: the names that were said to be absent, and the unproven ones.
+        self._lock = threading.Lock()
         #: Queues given by URL or ARN that have not answered yet: nothing asks whether they exist before the first receive.
         self._unproven = {pattern.name() for pattern in self._patterns if pattern.is_address}
 
@@ -92,16 +93,18 @@ class Discovery(Service):
         existed = self._fetchers.drop(queue)
         if existed is None:
             return
+        self._gone.notice(queue, anew=existed)
+        with self._lock:
+            unproven, said = queue in self._unproven, queue in self._absent
+            self._absent.add(queue)
+            if existed:
+                self._unproven.discard(queue)
         if existed:
             log.warning("queue %s: no longer consumed, it is gone (%s)", queue, exc.code)
-            self._unproven.discard(queue)
-            self._absent.discard(queue)
-        elif queue in self._unproven and (self._config.strict or self._config.burst):
+        elif unproven and (self._config.strict or self._config.burst):
             self._on_failed(ConfigError(f"queue {queue!r}, given by its address, does not exist ({exc.code})"))
-        elif queue not in self._absent:
+        elif not said:
             log.warning("queue %s: not consumed, it does not exist (%s); it is looked for again", queue, exc.code)
-            self._absent.add(queue)
-        self._gone[queue] = boottime()
         if not self._config.burst:
             self._hurry.set()
 
@@ -116,20 +119,20 @@ class Discovery(Service):
             if strict or isinstance(exc, ConfigError):
                 self._on_failed(exc)
                 return None
-            if self._failure != type(exc).__name__:
-                self._failure = type(exc).__name__
-                log.warning("looking for queues fails and is tried again until it works: %s", exc)
+            self._trouble.failed(exc)
             return self._backoff.failed()
         self._backoff.succeeded()
-        self._failure = ""
+        self._trouble.worked()
         self._say(found)
-        now = boottime()
-        self._gone = {name: at for name, at in self._gone.items() if now - at < GONE}
-        queues = {name: url for name, url in found.queues.items() if name not in self._gone}
+        for name in self._back(found):
+            log.info("queue %s: consuming again", name)
+        waiting = self._gone.waiting()
+        queues = {name: url for name, url in found.queues.items() if name not in waiting}
         added, dropped = self._fetchers.sync(queues, found.options())
         if not self._first:
             for name in added:
-                log.info("queue %s: consuming", name)
+                if name not in self._absent:  # whether that one is there will be seen
+                    log.info("queue %s: consuming", name)
         for name in dropped:
             log.info("queue %s: no longer consumed", name)
         self._first = False
@@ -137,7 +140,17 @@ class Discovery(Service):
         if self._config.burst:
             return None  # what matched at the start is what is drained
         refresh = min(self._config.refresh, MISSED) if found.missing or self._gone else self._config.refresh
-        return refresh * (1 - JITTER * random.random())
+        return self._gone.pause(refresh * (1 - JITTER * random.random()))
+
+    def _back(self, found: Found) -> list[str]:
+        """Those that were gone and have answered again."""
+        if not self._gone:
+            return []
+        answered = {state.name for state in self._fetchers.states if state.answered_at is not None}
+        over = self._gone.settle(answered, found.queues)
+        with self._lock:
+            self._absent -= over
+        return sorted(over & answered)
 
     def _find(self) -> Found:
         predefined = dict(self._config.predefined_queues) if self._config.predefined_queues else None
@@ -154,11 +167,11 @@ class Discovery(Service):
             )
 
         found = look()
-        creatable = [p for p in self._patterns if p.text in found.missing and not p.is_address]
+        absent = [p.name(self._config.queue_prefix) for p in self._patterns if p.text in found.missing and not p.is_address]
+        creatable = [name for name in absent if not self._gone.uncreatable(name)]
         if not creatable or not self._config.create_queues or predefined is not None:
             return found
-        for pattern in creatable:
-            name = pattern.name(self._config.queue_prefix)
+        for name in creatable:
             attributes = dict(self._config.create_attributes) | ({"FifoQueue": "true"} if name.endswith(FIFO) else {})
             self._sqs.create_queue(name, attributes)
             log.warning("queue %s: created; it has no dead-letter queue", name)
