@@ -2,17 +2,19 @@
 
 Owns: the rule by which a waiting delivery is released (design decision 5). A release costs its message one of its lives, as the
 next receive counts, so: only what by all that is known cannot start here soon, only while the message has lives to spare, and
-no message twice in a while. Used by the pool thread at its looks. Never releases anything itself.
+no message twice in a while. Of a FIFO group only what is held alone: SQS hands it out again before what comes after it. Used
+by the pool thread at its looks. Never releases anything itself.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
 from pyqs.message import Delivery
+from pyqs.worker.buffer import group_of
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.facts import Facts
 from pyqs.worker.slot import Slot
@@ -52,11 +54,12 @@ class Surplus:
         if not waiting:
             return []
         starts = self._starts(now, waiting, slots)
-        found = [one for one in waiting if self._is_surplus(one, now, starts[one.id])]
+        groups = Counter(map(group_of, waiting))  # of a group that runs nothing waits here but for that
+        found = [one for one in waiting if self._is_surplus(one, now, starts[one.id], alone=groups[group_of(one)] == 1)]
         self._released.update((one.message.message_id, now) for one in found)
         return found
 
-    def _is_surplus(self, one: Delivery, now: float, start: float) -> bool:
+    def _is_surplus(self, one: Delivery, now: float, start: float, *, alone: bool) -> bool:
         if one.message.message_id in self._released or self._facts.is_last_life(one):
             return False
         if now - one.received_at > self._lease:
@@ -64,7 +67,7 @@ class Surplus:
         return (
             start > START_WITHIN
             and now - self._seen[one.id] >= PATIENCE
-            and not one.is_fifo  # what is behind it in its group would have to follow
+            and (alone or not one.is_fifo)  # what is behind it in its group would have to follow
             and self._has_lives_to_spare(one)
             and not self._credit.polls(one.queue)  # our own open poll would be the first to get it back
         )

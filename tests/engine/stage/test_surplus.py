@@ -179,12 +179,39 @@ def test_what_would_come_back_through_our_own_poll_stays(deliver: Any, slot: Any
     assert len(surplus_of([deliver("other")], [slot], credit=credit)) == 1
 
 
-def test_a_fifo_message_stays_until_a_lease_has_passed(deliver: Any, slot: Any) -> None:
+def test_of_a_fifo_group_only_what_is_held_alone_is_released_before_a_lease_has_passed(deliver: Any, slot: Any) -> None:
     occupy(slot, deliver())
-    one = deliver("jobs.fifo", group="g")
-    assert surplus_of([one], [slot]) == []
+    alone = deliver("jobs.fifo", group="alone")
+    first, second = (deliver("jobs.fifo", group="g") for _ in range(2))
+    elsewhere = deliver("other.fifo", group="g")
+    assert surplus_of([first, alone, second, elsewhere], [slot], lives=3) == [alone, elsewhere]
+    assert surplus_of([alone], [slot], lives=2) == [], "no life to spare"
     surplus = Surplus(Credit(), Knows(None), 120)  # type: ignore[arg-type]
-    assert surplus.find(one.received_at + 121, [one], [slot]) == [one]
+    assert surplus.find(second.received_at + 121, [first, second], [slot]) == [first, second]
+
+
+def test_a_fifo_message_that_cannot_start_here_runs_elsewhere_before_what_comes_after_it(
+    start: Any, stage: Any, sqs: Any, send: Any, counts: Any, until: Any
+) -> None:
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead.fifo", "maxReceiveCount": 5})
+    sqs.create_queue("dead.fifo", {"FifoQueue": "true"})
+    url = sqs.create_queue("jobs.fifo", {"FifoQueue": "true", "RedrivePolicy": policy})
+    running = start("jobs.fifo", concurrency=1)
+    until(lambda: running.worker._facts.known("jobs.fifo"))
+    send("jobs.fifo", "short", group_id="short", dedup_id="short")
+    actor = stage.next()
+    believe_short(actor, running, until)
+    send("jobs.fifo", "long", group_id="a", dedup_id="long")
+    tasks = LongTasks(actor)
+    until(lambda: tasks.play() or running.worker.held == 1)
+    for body in ("1", "2", "3"):
+        send("jobs.fifo", body, group_id="b", dedup_id=body)
+    until(lambda: tasks.play() or running.worker.held == 2)
+    until(lambda: tasks.play() or counts("jobs.fifo") == (3, 1, 0))
+    assert running.worker.totals.released == 1
+    seen = [message.body for _ in range(3) for message in sqs.receive(url, max_messages=1, wait=0)]
+    assert seen == ["1"], "its group waits for it"
+    assert counts("dead.fifo") == (0, 0, 0)
 
 
 def test_a_message_is_not_released_twice_in_a_while(deliver: Any, slot: Any) -> None:
