@@ -52,6 +52,7 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
             exclude=compile_patterns(exclude, excluding=True),
             prefix_bound=settings.queue_prefix,
             predefined=dict(settings.predefined_queues) or None,
+            suggest=True,
         )
     finally:
         sqs.close()

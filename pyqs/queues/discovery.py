@@ -1,7 +1,7 @@
 """From patterns to queues: which of them exist, under which URL, and which a glob must leave alone.
 
 Owns: ``discover`` and the rules of what a glob never takes (design decision 12). Runs in the parent, at start and at
-each refresh, and in ``pyqs queues``. Never creates a queue and never calls ListQueues for names alone.
+each refresh, and in ``pyqs queues``. Never creates a queue, and never calls ListQueues for names alone, unless told to.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def discover(
     prefix_bound: str = "",
     predefined: Mapping[str, str] | None = None,
     dead_letters: DeadLetters | None = None,
-    suggest: bool = True,
+    suggest: bool = False,
 ) -> Found:
     """Which queues the patterns mean now.
 
@@ -158,7 +158,8 @@ def discover(
         prefix_bound: an app's ``queue_name_prefix``: put before literals, and no glob leaves it.
         predefined: name -> URL; when given (even empty) nothing is looked up, these are all the queues there are.
         dead_letters: what is known from the last time; give the same one at each refresh.
-        suggest: look for near matches of missing literals where ListQueues is allowed.
+        suggest: look for near matches of missing literals, with ListQueues where that is allowed: for whoever is about to end
+            because of them.
 
     Raises:
         AccessDenied: a glob without permission to list, or a literal without permission to look it up.

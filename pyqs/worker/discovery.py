@@ -163,7 +163,8 @@ class Discovery(Service):
                 prefix_bound=self._config.queue_prefix,
                 predefined=predefined,
                 dead_letters=self._dead_letters,
-                suggest=self._first,
+                # ListQueues is for wildcards, but for the last words of a worker that does not start for a wrong name.
+                suggest=self._first and (self._config.strict or self._config.burst) and not self._config.create_queues,
             )
 
         found = look()

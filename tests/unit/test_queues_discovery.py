@@ -105,18 +105,19 @@ def test_overlapping_globs_list_once() -> None:
     assert [about for action, about in sqs.calls if action == "ListQueues"] == ["e"]
 
 
-def test_a_missing_name_comes_with_near_matches() -> None:
+def test_a_missing_name_comes_with_near_matches_when_asked_for() -> None:
     sqs = FakeSqs("email-send", "email-sent", "reports")
-    found = find(sqs, "email.snd", "reports")
+    assert find(sqs, "email.snd").missing == {"email.snd": ()}
+    assert "ListQueues" not in sqs.actions()
+    found = find(sqs, "email.snd", "reports", suggest=True)
     assert found.missing == {"email.snd": ("email-send", "email-sent")}
     assert set(found.queues) == {"reports"}
-    assert find(sqs, "email.snd", suggest=False).missing == {"email.snd": ()}
 
 
 def test_a_missing_name_without_permission_to_list_has_no_near_matches() -> None:
     sqs = FakeSqs("email-send")
     sqs.errors["ListQueues"] = refused("ListQueues")
-    assert find(sqs, "email.snd").missing == {"email.snd": ()}
+    assert find(sqs, "email.snd", suggest=True).missing == {"email.snd": ()}
 
 
 def test_a_glob_without_permission_to_list_says_so() -> None:
