@@ -22,8 +22,9 @@ _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 #: At DEBUG these write headers (signatures, session tokens) and whole bodies; they never go below INFO here.
 _CHATTY = ("boto3", "botocore", "urllib3", "s3transfer", "kombu", "asyncio")
-#: What botocore says about renewing credentials.
-_CREDENTIALS = "botocore.credentials"
+#: What libraries say with each call, for as long as it is so: renewals of credentials that fail, with a traceback; a pool of
+#: connections that is full. Of failures our own lines say it once.
+_REPETITIVE = ("botocore.credentials", "urllib3.connectionpool")
 #: Loggers whose records hold texts out of messages.
 _OURS = ("pyqs", "celery")
 #: What stands in a line instead of a secret.
@@ -122,9 +123,9 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
     """
     root = logging.getLogger()
     number = logging.getLevelName(level_name(level))
-    credentials = logging.getLogger(_CREDENTIALS)
-    if not any(isinstance(one, Seldom) for one in credentials.filters):
-        credentials.addFilter(Seldom())  # a traceback with each call, for as long as a renewal fails; our own lines say it once
+    for repetitive in map(logging.getLogger, _REPETITIVE):
+        if not any(isinstance(one, Seldom) for one in repetitive.filters):
+            repetitive.addFilter(Seldom())
     if root.handlers:
         logging.getLogger("pyqs").setLevel(number)
         logging.getLogger("pyqs_celery_compat").setLevel(number)

@@ -36,8 +36,8 @@ CALL_TIMEOUT = 10.0
 #: lease. All of them may be repeated: deletes and visibility changes do the same again, a send can double a message,
 #: which at-least-once delivery allows and a FIFO queue's deduplication id prevents.
 CALL_ATTEMPTS = 3
-#: Connections kept. The pool is only a list of slots until they are used; a thread beyond them opens one for itself.
-RECEIVE_POOL = 1024
+#: Connections kept. The pool is only a list of slots until they are used; a thread beyond them opens one for itself, each time.
+RECEIVE_POOL = 8192
 CALL_POOL = 256
 #: Seconds between two rebuilds of the session because credentials were refused.
 RENEW_INTERVAL = 5.0

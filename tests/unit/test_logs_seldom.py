@@ -28,11 +28,28 @@ def test_once_in_a_while_and_without_its_traceback() -> None:
     assert seldom.filter(record("no key from %s", "a"))
 
 
-def test_botocores_renewals_are_quiet_in_our_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["botocore.credentials", "urllib3.connectionpool"])
+def test_what_libraries_say_with_each_call_is_quiet_in_our_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyqs import logs
 
-    quiet = logging.getLogger("botocore.credentials")
+    quiet = logging.getLogger(name)
     monkeypatch.setattr(quiet, "filters", [])
     for _ in range(2):
         logs.configure()
     assert [type(one) for one in quiet.filters] == [Seldom]
+
+
+def test_a_pool_of_connections_that_is_full_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each connection beyond the pool is dropped when its call ends, and urllib3 says so each time."""
+    from urllib3 import HTTPConnectionPool
+
+    from pyqs import logs
+
+    monkeypatch.setattr(logging.getLogger("urllib3.connectionpool"), "filters", [])
+    logs.configure()
+    with HTTPConnectionPool("127.0.0.1", 9, maxsize=1) as pool:
+        for _ in range(10):
+            pool._put_conn(pool._new_conn())
+    assert caplog.text.count("pool is full") == 1

@@ -521,6 +521,11 @@ def test_many_threads_share_one_client(sqs) -> None:
     assert len({id(sqs._client(poll=False)) for _ in range(3)}) == 1
 
 
+def test_thousands_of_polls_keep_their_connections(sqs) -> None:
+    """Each queue has a poll of its own; one beyond the pool would connect anew each time."""
+    assert sqs._client(poll=True).meta.config.max_pool_connections >= 8000
+
+
 def test_first_calls_from_many_threads_at_once_make_one_client(server, monkeypatch) -> None:
     made: list[float] = []
     real = BotoSqs._make_client
