@@ -1,9 +1,9 @@
 """SQS as the engine sees it: one interface, and the client behind it that talks to AWS.
 
 Owns: the ``Sqs`` protocol and ``connect``. Behind it: ``boto`` (the client), ``session`` (credentials, region),
-``failures`` (every AWS error to one of ours), ``sockets`` (dropping open polls). Runs in any thread (clients are
-thread-safe). This package alone imports botocore, and only inside functions that ``connect`` reaches. Never retries a
-receive by itself and never swallows a partial batch failure.
+``failures`` (every AWS error to one of ours), ``answers`` (what is no answer of SQS's), ``sockets`` (dropping open polls). Runs
+in any thread (clients are thread-safe). This package alone imports botocore, and only inside functions that ``connect``
+reaches. Never retries a receive by itself and never swallows a partial batch failure.
 """
 
 from __future__ import annotations
