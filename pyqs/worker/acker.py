@@ -35,9 +35,10 @@ from pyqs.worker.batches import Batches
 from pyqs.worker.copies import Copies, dead_letter
 from pyqs.worker.facts import Facts, QueueFacts
 from pyqs.worker.leases import Leases
+from pyqs.worker.outbox import Outbox
 from pyqs.worker.report import Remembered, Totals
 from pyqs.worker.service import OnCrash
-from pyqs.worker.settlement import Entry, Lane, Outbox, Sender, Settled, Settlement
+from pyqs.worker.settlement import Entry, Lane, Sender, Settled, Settlement
 from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Acker:
         if early:
             verdict = Leave()  # its delete is on its way since it started
         one = Settlement(delivery, verdict, settled, early=early)
-        outbox = [(Lane("send", follow_up.queue, follow_up.create), follow_up.message) for follow_up in follow_ups]
+        outbox = [(Lane("send", follow_up.queue, follow_up.create, early), follow_up.message) for follow_up in follow_ups]
         if isinstance(verdict, Resend):
             outbox += self._hop(one, verdict)
         one.unsent = len(outbox)
@@ -369,7 +370,8 @@ class Acker:
         again: list[tuple[Entry, SqsError]] = []
         for entry, answer in zip(todo, self._outbox.send(lane, messages) if todo else (), strict=True):
             one = entry[0]
-            if isinstance(answer, SqsError) and answer.retryable and not self._closed:
+            tried = not self._closed and self._outbox.passes(lane, answer, one, closing=self._closing)
+            if tried and isinstance(answer, SqsError):
                 again.append((entry, answer))
                 continue
             if not isinstance(answer, SentMessage):

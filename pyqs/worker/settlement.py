@@ -1,20 +1,16 @@
-"""A delivery on its way out: what is still to be done for it, and the calls that do it.
+"""A delivery on its way out: what is still to be done for it, and the threads that do it.
 
-Owns: ``Settlement``, the lanes by which calls are batched, and two small hands of the acker: the threads that carry batches
-out and ``Outbox``, which sends. Used by the acker only.
+Owns: ``Settlement``, the lanes by which calls are batched, and the threads that carry batches out. Used by the acker and its
+outbox only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pyqs.config import ConnectionConfig
-from pyqs.errors import MessageError, PyQSError, SendFailed, SqsError
-from pyqs.message import Delivery, OutgoingMessage, SentMessage, Verdict
-from pyqs.producer import Producer
-from pyqs.sqs import Sqs
+from pyqs.message import Delivery, OutgoingMessage, Verdict
 from pyqs.worker.batches import Batches
 from pyqs.worker.service import OnCrash, Service
 
@@ -24,11 +20,16 @@ Settled = Callable[[Verdict], None]
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One kind of call on one queue; ``create``: whether a send may create it."""
+    """One kind of call on one queue.
+
+    ``create``: whether a send may create it; ``early``: it is for tasks that were acked early, whose sends are tried for longer
+    and must not hold up the others.
+    """
 
     kind: Literal["judge", "send", "delete", "hide"]
     queue: str
     create: bool = False
+    early: bool = False
 
     def __str__(self) -> str:
         return self.queue.rstrip("/").rpartition("/")[2]
@@ -53,28 +54,6 @@ class Settlement:
 
 
 Entry = tuple[Settlement, OutgoingMessage | None]
-
-
-class Outbox:
-    """Sends messages to queues by name or URL, creating those that it may."""
-
-    def __init__(self, sqs: Sqs) -> None:
-        self._producers = {
-            create: Producer(ConnectionConfig(), create_queues=create, connector=lambda _: sqs) for create in (True, False)
-        }
-
-    def send(self, lane: Lane, messages: Sequence[OutgoingMessage]) -> list[SentMessage | PyQSError]:
-        """Send them in one call where that is possible; for each the answer, or why there is none."""
-        try:
-            return list(self._producers[lane.create].send_many(lane.queue, messages))
-        except SendFailed as exc:
-            return [answer for answer in exc.results if isinstance(answer, (SentMessage, SqsError))]
-        except MessageError as exc:
-            if len(messages) == 1:
-                return [exc]
-            return [answer for message in messages for answer in self.send(lane, [message])]
-        except PyQSError as exc:
-            return [exc] * len(messages)
 
 
 class Sender(Service):
