@@ -246,10 +246,13 @@ class Acker:
     def _delete(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
         handles = [one.delivery.message.receipt_handle for one, _ in entries]
         answers: list[SqsError | None]
+        sent_at = boottime()
         try:
             answers = self._sqs.delete_batch(lane.queue, handles)
         except SqsError as exc:
             answers = [exc] * len(entries)
+        if None in answers:
+            self._leases.accepted(entries[0][0].delivery.queue, sent_at)
         again: list[tuple[Entry, SqsError]] = []
         for entry, answer in zip(entries, answers, strict=True):
             one = entry[0]
@@ -295,6 +298,8 @@ class Acker:
             answers = self._sqs.change_visibility_batch(lane.queue, changes)
         except SqsError as exc:
             answers = [exc] * len(todo)
+        if None in answers:
+            self._leases.accepted(todo[0][0].delivery.queue, now, change=True)
         again: list[tuple[Entry, SqsError]] = []
         for entry, answer in zip(todo, answers, strict=True):
             if answer is not None and answer.retryable:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pyqs.clock import boottime
 from pyqs.errors import SqsError
 from pyqs.sqs import Sqs
+from pyqs.worker.facts import Facts
 from pyqs.worker.leases import Lease, Leases
 from pyqs.worker.service import OnCrash, Service
 
-#: SQS's default VisibilityTimeout (CreateQueue), assumed where the queue's own may not be read.
-DEFAULT_VISIBILITY = 30
 #: Seconds that one round may take while nothing answers: calls are tried three times, a role is assumed again with the SDK's
 #: own patience (five tries of a minute), maybe after another thread has tried the same. A restart would mend none of that.
 TOLERANCE = 900.0
@@ -25,11 +24,19 @@ class Heartbeat(Service):
     """One renewing thread."""
 
     def __init__(
-        self, number: int, sqs: Sqs, leases: Leases, on_crash: OnCrash, *, clock: Callable[[], float] = boottime
+        self,
+        number: int,
+        sqs: Sqs,
+        leases: Leases,
+        facts: Facts,
+        on_crash: OnCrash,
+        *,
+        clock: Callable[[], float] = boottime,
     ) -> None:
         super().__init__(f"heartbeat-{number}", on_crash, tolerance=TOLERANCE)
         self._sqs = sqs
         self._leases = leases
+        self._facts = facts
         self._clock = clock
         self._tick = min(1.0, leases.seconds / 20)
 
@@ -62,10 +69,5 @@ class Heartbeat(Service):
         except SqsError as exc:
             answers = [exc] * len(todo)
         if self._leases.renewed(todo, answers, sent_at) and not self._leases.is_refused(queue):
-            self._leases.refuse(queue, self._own_timeout(url))
-
-    def _own_timeout(self, url: str) -> int:
-        try:
-            return int(self._sqs.queue_attributes(url, ("VisibilityTimeout",))["VisibilityTimeout"])
-        except (SqsError, KeyError, ValueError):
-            return DEFAULT_VISIBILITY
+            facts = self._facts.known(queue)
+            self._leases.refuse(queue, None if facts is None else facts.visibility_timeout)

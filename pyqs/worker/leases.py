@@ -20,7 +20,7 @@ from pyqs.clock import boottime
 from pyqs.config import MAX_BATCH, MAX_VISIBILITY
 from pyqs.errors import AccessDenied, LeaseLost, SqsError
 from pyqs.message import Delivery
-from pyqs.worker.refusals import ASK_AGAIN, Refusals
+from pyqs.worker.refusals import ASK_SELDOM, Refusals
 from pyqs.worker.report import Totals
 from pyqs.worker.trouble import Trouble
 
@@ -32,6 +32,7 @@ _RETRY_PART = 1 / 12
 _AHEAD_PART = 1 / 10
 #: The shortest renewal worth sending, seconds: SQS's twelve hours are over.
 _SHORTEST = 10
+_AGAIN = "queue %s: leases may be renewed again"
 #: Seconds that an end waits for a renewal under way, so that the renewal does not overwrite what comes after it.
 _RENEWAL_PATIENCE = 35.0
 #: Seconds since the receive at which SQS's twelve hours are near: the first time it is said, the second it is acted on,
@@ -92,18 +93,19 @@ class Leases:
 
     # -- receiving and starting -----------------------------------------------------------------------------------
 
-    def visibility(self, queue: str) -> int | None:
-        """What a receive asks for: seconds, or None for the queue's own where we may not change it later."""
-        return None if queue in self._refusals else self.seconds
+    def visibility(self, queue: str) -> int:
+        """What a receive asks for, seconds. Always said, so that it is known: that takes no permission of its own."""
+        return self._refusals.seconds(queue, self.seconds)
 
     def length(self, queue: str, asked: int | None) -> int:
         """Seconds that a lease lasts for which a receive has ``asked`` so."""
-        return self._refusals.own_seconds(queue, self.seconds) if asked is None else asked
+        return self.visibility(queue) if asked is None else asked
 
     def hold(self, deliveries: Sequence[Delivery]) -> None:
         """These were received just now."""
         with self._changed:
             for one in deliveries:
+                self._refusals.others_work(one.queue, one.received_at)
                 renew_at = float("inf") if one.queue in self._refusals else one.received_at + one.visibility / 2
                 self._leases[one.id] = Lease(one, one.received_at + one.visibility, renew_at)
 
@@ -189,7 +191,7 @@ class Leases:
             held = [one for one in self._leases.values() if one.delivery.queue == queue and not one.lost and not one.renewing]
             if held:
                 self._refusals.asked(queue, now)
-            for lease in held[:MAX_BATCH]:
+            for lease in sorted(held, key=lambda one: one.deadline)[:MAX_BATCH]:
                 lease.renew_at = now
 
     def length_of_renewal(self, lease: Lease) -> int:
@@ -204,10 +206,8 @@ class Leases:
         lost: list[Lease] = []
         queue = batch[0][0].delivery.queue
         with self._changed:
-            refused = self._refusals.answered(queue, answers)
-            again = any(answer is None for answer in answers) and self._refusals.end(queue)
-            if again:
-                self._resume(queue)
+            refused = self._refusals.answered(queue, answers, self._clock())
+            again = any(answer is None for answer in answers) and self._allowed(queue)
             for (lease, seconds), answer in zip(batch, answers, strict=True):
                 lease.renewing = False
                 if answer is None:
@@ -223,18 +223,31 @@ class Leases:
                     lease.renew_at = self._clock() + self.seconds * _RETRY_PART
             self._changed.notify_all()
         if again:
-            log.info("queue %s: leases may be renewed again", queue)
+            log.info(_AGAIN, queue)
         self._tell_state(queue, answers)
         for lease in lost:
             self._tell_lost(lease, "SQS says it is not ours any more")
         return refused
 
-    def _resume(self, queue: str) -> None:
-        """What is held of a queue that refused is renewed from now on, each at half of what it has left."""
+    def accepted(self, queue: str, begun_at: float, *, change: bool = False) -> None:
+        """SQS has accepted a call on this queue that was begun then; ``change``: of a message's visibility."""
+        with self._changed:
+            again = change and self._allowed(queue)
+            if not change:
+                self._refusals.others_work(queue, begun_at)
+        if again:
+            log.info(_AGAIN, queue)
+
+    def _allowed(self, queue: str) -> bool:
+        """A change was accepted. What is held of a queue that refused, which is answered with True, is renewed from now on,
+        each at half of what it has left."""
+        if not self._refusals.end(queue):
+            return False
         now = self._clock()
         for lease in self._leases.values():
             if lease.delivery.queue == queue and lease.renew_at == float("inf"):
                 lease.renew_at = now + max(0.0, lease.deadline - now) / 2
+        return True
 
     def give_up(self, leases: Sequence[Lease]) -> None:
         """These have reached SQS's twelve hours, which was told: they run out by themselves."""
@@ -244,20 +257,21 @@ class Leases:
                 lease.renew_at = float("inf")
             self._changed.notify_all()
 
-    def refuse(self, queue: str, own_seconds: int) -> None:
-        """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``."""
+    def refuse(self, queue: str, own_seconds: int | None) -> None:
+        """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``, None if unknown."""
+        seconds = max(self.seconds, own_seconds or 0)
         with self._changed:
-            if not self._refusals.add(queue, own_seconds, self._clock()):
+            if not self._refusals.add(queue, seconds, self._clock()):
                 return
             for lease in self._leases.values():
                 if lease.delivery.queue == queue:
                     lease.renew_at = float("inf")
         log.warning(
-            "queue %s: leases cannot be renewed, sqs:ChangeMessageVisibility is not allowed; they last as long as the queue's "
-            "own timeout (%d s), and a task that takes longer will be handed out again; it is tried again every %.0f min",
+            "queue %s: leases cannot be renewed, sqs:ChangeMessageVisibility is not allowed; what is received from now on is "
+            "ours for %d s, and a task that takes longer will be handed out again; it is tried again, at last every %.0f min",
             queue,
-            own_seconds,
-            ASK_AGAIN / 60,
+            seconds,
+            ASK_SELDOM / 60,
         )
 
     def is_refused(self, queue: str) -> bool:

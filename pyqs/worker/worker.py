@@ -236,7 +236,9 @@ class Worker:
         self._discovery = Discovery(
             config, self._sqs, self._fetchers, on_found=self._on_found, on_failed=self._on_failed, on_crash=self._on_crash
         )
-        self._heartbeats = [Heartbeat(number, self._sqs, self._leases, self._on_crash) for number in range(HEARTBEATS)]
+        self._heartbeats = [
+            Heartbeat(number, self._sqs, self._leases, self._facts, self._on_crash) for number in range(HEARTBEATS)
+        ]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
         self._shutdown = Shutdown(parts)
         if self._health is not None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from pyqs.config import MAX_VISIBILITY
 from pyqs.errors import AccessDenied, SqsError, Unreachable
 from pyqs.message import Delivery
+from pyqs.worker.facts import QueueFacts
 from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.leases import Leases
-from pyqs.worker.refusals import Refusals
+from pyqs.worker.refusals import A_WHILE, Refusals
 from pyqs.worker.report import Totals
 
 Deliver = Callable[..., Delivery]
@@ -39,8 +39,15 @@ class Sqs:
             raise self.answer
         return [self.answer] * len(changes)
 
-    def queue_attributes(self, url: str, names: Any) -> dict[str, str]:
-        return {"VisibilityTimeout": "45"}
+
+class Facts:
+    """What is known of the queue's own timeout."""
+
+    def __init__(self) -> None:
+        self.timeout: int | None = 300
+
+    def known(self, queue: str) -> QueueFacts | None:
+        return None if self.timeout is None else QueueFacts(visibility_timeout=self.timeout)
 
 
 class Scene:
@@ -50,7 +57,10 @@ class Scene:
         self.lost: list[Delivery] = []
         self.leases = Leases(120, self.totals, on_lost=self.lost.append, clock=self.clock)
         self.sqs = Sqs()
-        self.heartbeat = Heartbeat(0, self.sqs, self.leases, lambda name, exc: None, clock=self.clock)  # type: ignore[arg-type]
+        self.facts = Facts()
+        self.heartbeat = Heartbeat(
+            0, self.sqs, self.leases, self.facts, lambda name, exc: None, clock=self.clock,  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def beat(self) -> int:
         """Renew what is due; how many leases."""
@@ -107,26 +117,92 @@ def test_a_process_that_was_stopped_for_longer_than_the_lease_believes_nothing(s
 
 
 def refused(scene: Scene) -> None:
-    """Two whole batches are refused, the second soon after the first."""
+    """Two whole batches are refused, the second soon after the first, while deletes are accepted."""
     scene.sqs.answer = AccessDenied("no")
     scene.clock.now += 60
     assert scene.beat()
     scene.clock.now += 10
+    scene.leases.accepted("jobs", scene.clock.now - 5)
     assert scene.beat()
 
 
-def test_refusals_in_a_row_ask_for_the_queues_own_timeout(
+def test_refusals_in_a_row_count_when_other_calls_are_accepted(
     scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.leases.hold([deliver(at=1000.0), deliver(at=1000.0)])
     refused(scene)
     assert caplog.text.count("cannot be renewed") == 1
-    assert scene.leases.visibility("jobs") is None
-    later = deliver(at=1070.0, visibility=scene.leases.length("jobs", None))
+    assert scene.leases.visibility("jobs") == 300
+    later = deliver(at=1070.0, visibility=scene.leases.visibility("jobs"))
     scene.leases.hold([later])
-    assert scene.leases.start_before(later) == 1070 + 45 - 4.5
-    scene.clock.now = 1110
-    assert scene.beat() == 0
+    assert scene.leases.start_before(later) == 1070 + 300 - 5
+
+
+@pytest.mark.parametrize("own", [None, 30])
+def test_a_lease_that_cannot_be_renewed_is_no_shorter_for_that(scene: Scene, deliver: Deliver, own: int | None) -> None:
+    """Unknown, nothing is assumed: what a receive asks for is what it gets."""
+    scene.facts.timeout = own
+    scene.leases.hold([deliver(at=1000.0)])
+    refused(scene)
+    assert scene.leases.is_refused("jobs")
+    assert scene.leases.visibility("jobs") == scene.leases.length("jobs", None) == 120
+
+
+def test_while_everything_is_refused_nothing_is_known_of_renewals(
+    scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 403 on everything for half a minute: a long task keeps its lease."""
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    scene.sqs.answer = AccessDenied("no")
+    scene.clock.now = 1059
+    scene.leases.accepted("jobs", 1059)
+    for scene.clock.now in range(1060, 1090):
+        scene.beat()
+    assert len(scene.sqs.calls) == 3
+    scene.leases.accepted("jobs", 1030)  # a receive that was begun before
+    scene.sqs.answer = None
+    for scene.clock.now in range(1090, 1400):
+        scene.beat()
+        assert scene.leases.holds(one)
+    assert "cannot be renewed" not in caplog.text
+
+
+def test_refusals_that_go_on_count_by_themselves(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    scene.leases.hold([deliver(at=1000.0, visibility=3600)])
+    scene.sqs.answer = AccessDenied("no")
+    scene.clock.now = 2800
+    while not scene.leases.is_refused("jobs"):
+        scene.clock.now += 1
+        scene.beat()
+        assert scene.clock.now < 2800 + A_WHILE + 15
+    assert scene.clock.now >= 2800 + A_WHILE
+    assert caplog.text.count("cannot be renewed") == 1
+
+
+def test_a_refusal_that_was_short_is_noticed_before_the_lease_ends(scene: Scene, deliver: Deliver) -> None:
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    refused(scene)
+    scene.sqs.answer = None
+    for _ in range(400):
+        scene.clock.now += 1
+        scene.beat()
+        assert scene.leases.holds(one)
+    assert not scene.leases.is_refused("jobs")
+
+
+def test_any_change_that_is_accepted_ends_a_refusal(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    one = deliver(at=1000.0)
+    scene.leases.hold([one])
+    refused(scene)
+    scene.leases.accepted("jobs", scene.clock.now, change=True)
+    assert scene.leases.visibility("jobs") == 120
+    assert caplog.text.count("leases may be renewed again") == 1
+    scene.sqs.answer = None
+    scene.clock.now += 30
+    assert scene.beat() == 1
 
 
 def test_one_refusal_is_no_policy(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
@@ -146,38 +222,44 @@ def test_one_refusal_is_no_policy(scene: Scene, deliver: Deliver, caplog: pytest
 
 def test_only_whole_batches_in_a_row_count() -> None:
     refusals, no = Refusals(), AccessDenied("no")
-    assert not refusals.answered("jobs", [no, no])
-    assert not refusals.answered("jobs", [no, None])
-    assert not refusals.answered("jobs", [no])
-    assert not refusals.answered("other", [no])
-    assert not refusals.answered("jobs", [Unreachable("no network")]), "it says nothing either way"
-    assert refusals.answered("jobs", [no])
+
+    def answered(queue: str, *answers: SqsError | None) -> bool:
+        refused = refusals.answered(queue, answers, 1000.0)
+        refusals.others_work("jobs", 1001.0)
+        return refused
+
+    assert not answered("jobs", no, no)
+    assert not answered("jobs", no, None)
+    assert not answered("jobs", no)
+    assert not answered("other", no)
+    assert not answered("other", no), "nothing else was accepted on it"
+    assert not answered("jobs", Unreachable("no network")), "it says nothing either way"
+    assert answered("jobs", no)
+    assert not refusals.answered("other", [no], 2000.0), "that was another time"
 
 
-def test_a_queue_that_refused_is_asked_again_and_renewed_again(
+def test_a_queue_that_refused_is_asked_again_less_and_less_often_and_renewed_again(
     scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     scene.leases.hold([deliver(at=1000.0)])
     refused(scene)
-    long, longer = deliver(at=1100.0, visibility=3600), deliver(at=1100.0, visibility=3600)
-    scene.leases.hold([long, longer])
-    calls = len(scene.sqs.calls)
-    for _ in range(590):
+    began = scene.clock.now
+    scene.leases.hold([deliver(at=began, visibility=7200), deliver(at=began, visibility=7200)])
+    asked = []
+    while scene.clock.now < began + 3000:
         scene.clock.now += 1
-        assert scene.beat() == 0
-    scene.clock.now += 15
-    assert scene.beat() == 2
-    assert [seconds for _, seconds in scene.sqs.calls[-1][1]] == [3600 - 575] * 2, "asking must not shorten what we have"
-    assert scene.beat() == 0
-    assert len(scene.sqs.calls) == calls + 1
+        if scene.beat():
+            asked.append(scene.clock.now - began)
+            left = 7200 - asked[-1]
+            assert [seconds for _, seconds in scene.sqs.calls[-1][1]][-2:] == [left] * 2, "asking must not shorten what we have"
+    assert asked == [10, 30, 70, 150, 310, 630, 1230, 1830, 2430]
     scene.sqs.answer = None
     scene.clock.now += 600
     assert scene.beat() == 2
     assert scene.leases.visibility("jobs") == 120
     assert caplog.text.count("cannot be renewed") == 1
     assert caplog.text.count("leases may be renewed again") == 1
-    assert scene.leases.length("jobs", None) == 45, "a receive may still be under way that asked for nothing"
 
 
 def test_an_end_of_the_refusal_brings_back_every_renewal(scene: Scene, deliver: Deliver) -> None:
