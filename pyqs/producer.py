@@ -66,6 +66,10 @@ class Producer:
         self._urls: dict[str, str] = {}
         self._warned: set[str] = set()
 
+    def learn(self, queue: str, url: str) -> None:
+        """The URL of the queue with this name, which need not be looked up while it works."""
+        self._urls[_queue_name(queue)] = url
+
     def send(self, queue: str, message: OutgoingMessage, *, task: str = "") -> SentMessage:
         """Send one message.
 

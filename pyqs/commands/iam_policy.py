@@ -32,6 +32,13 @@ from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, pr
     help="Whether the worker sends messages on: Celery's retries, ETAs, links and chains [default: with an app yes].",
 )
 @click.option(
+    "--sends-to",
+    "sends_to",
+    multiple=True,
+    metavar="QUEUE",
+    help="A queue that links and chains of its tasks go to and the worker does not consume; implies --sends. Repeatable.",
+)
+@click.option(
     "--dead-letter",
     "dead_letter",
     multiple=True,
@@ -72,9 +79,10 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     if not consumed:
         raise ConfigError("none of the app's predefined_queues matches")
     buried = places(compile_patterns(values["dead_letter"]), region=region, account=account) if values["dead_letter"] else ()
-    sends = bool(app) if values["sends"] is None else values["sends"]
+    targets = places(compile_patterns(values["sends_to"]), region=region, account=account) if values["sends_to"] else ()
+    sends = bool(app or targets) if values["sends"] is None else values["sends"]
     grants = {
-        "worker": worker_grants(consumed, sends=sends, dead_letters=buried),
+        "worker": worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried),
         "producer": producer_grants(consumed),
     }
     if values["required"]:

@@ -83,11 +83,14 @@ def places(
     return tuple(found.values())
 
 
-def worker_grants(queues: Sequence[Place], *, sends: bool, dead_letters: Sequence[Place] = ()) -> tuple[Grant, ...]:
+def worker_grants(
+    queues: Sequence[Place], *, sends: bool, targets: Sequence[Place] = (), dead_letters: Sequence[Place] = ()
+) -> tuple[Grant, ...]:
     """What a worker of these queues needs.
 
     Parameters:
         sends: messages are sent again or sent on: Celery's retries, ETAs, links and chains.
+        targets: queues beside its own that those go to. A task names them, so that each is looked up once.
         dead_letters: queues that messages are moved to (``--on-... dlq``, ``max_deliveries``).
     """
     every = _arns(queues)
@@ -125,14 +128,7 @@ def worker_grants(queues: Sequence[Place], *, sends: bool, dead_letters: Sequenc
         )
     )
     if sends:
-        grants.append(
-            Grant(
-                "PyqsWorkerSendOn",
-                {"sqs:SendMessage": "retries, messages due later, links and chains (name the queues that those go to, too)"},
-                every,
-                "messages due later are hidden instead; a task that brings a message about is run again until it may be sent",
-            )
-        )
+        grants += _send_on(every, _arns(targets))
     if dead_letters:
         grants.append(
             Grant(
@@ -143,6 +139,28 @@ def worker_grants(queues: Sequence[Place], *, sends: bool, dead_letters: Sequenc
             )
         )
     return tuple(grants)
+
+
+def _send_on(own: tuple[str, ...], targets: tuple[str, ...]) -> list[Grant]:
+    grants = [
+        Grant(
+            "PyqsWorkerSendOn",
+            {"sqs:SendMessage": "retries, messages due later, links and chains (to queues that are not its own: --sends-to)"},
+            tuple(dict.fromkeys((*own, *targets))),
+            "messages due later are hidden instead; a task that brings a message about is run again until it may be sent",
+        )
+    ]
+    others = tuple(arn for arn in targets if arn not in own)
+    if others:
+        grants.append(
+            Grant(
+                "PyqsWorkerSendOnLookUp",
+                {"sqs:GetQueueUrl": "find the queues by name that links and chains go to; the worker's own need no look-up"},
+                others,
+                "a task that brings a message for them about is run again until it may be sent",
+            )
+        )
+    return grants
 
 
 def producer_grants(queues: Sequence[Place]) -> tuple[Grant, ...]:

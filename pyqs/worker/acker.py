@@ -104,6 +104,10 @@ class Acker:
         if isinstance(verdict, Resend):
             outbox += self._hop(one, verdict)
         one.unsent = len(outbox)
+        for queue in {follow_up.queue for follow_up in follow_ups}:
+            url = delivery.queue_url if queue == delivery.queue else self._facts.url_of(queue)
+            if url is not None:
+                self._outbox.learn(queue, url)
         for lane, message in outbox:
             self._batches.put(lane, (one, message))
         if not outbox:

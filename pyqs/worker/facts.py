@@ -79,6 +79,11 @@ class Facts(Service):
         with self._news:
             self._news.wait_for(lambda: self.stopping.is_set() or queue in self._known or queue in self._refused, timeout)
 
+    def url_of(self, queue: str) -> str | None:
+        """The URL of one of the worker's own queues; None for any other."""
+        due = self._due.get(queue)
+        return None if due is None else due[1]
+
     def is_refused(self, queue: str) -> bool:
         """Whether this queue's attributes may not be read."""
         return queue in self._refused

@@ -50,6 +50,11 @@ class Outbox:
         self._lock = threading.Lock()
         self._refused: dict[Lane, _Refused] = {}
 
+    def learn(self, queue: str, url: str) -> None:
+        """The URL of a queue that this worker consumes: it may be allowed no look-up by name."""
+        for producer in self._producers.values():
+            producer.learn(queue, url)
+
     def send(self, lane: Lane, messages: Sequence[OutgoingMessage]) -> list[SentMessage | PyQSError]:
         """Send them in one call where that is possible; for each the answer, or why there is none."""
         answers = self._send(lane, messages)

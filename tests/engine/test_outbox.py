@@ -165,6 +165,28 @@ def test_a_hop_waits_for_credentials(bench: Any, refuses: Any, one: Delivery) ->
     assert bench.counts("jobs") == (0, 0, 1)
 
 
+def test_the_workers_own_queues_need_no_look_up(bench: Any, one: Delivery) -> None:
+    bench.facts.learn({"next": bench.sqs.queue_url("next")})
+    bench.store.faults.add("access-denied:action=GetQueueUrl")
+    bench.acker.settle(one, Delete(), [FOLLOW_UP, FollowUp("jobs", OutgoingMessage("again"), create=True)])
+    bench.settled()
+    assert bench.counts("next") == bench.counts("jobs") == (1, 0, 0)
+
+
+def test_an_own_queue_that_is_gone_is_made_again_if_that_is_allowed(bench: Any, one: Delivery) -> None:
+    bench.facts.learn({"gone": "http://sqs.us-east-1.localhost/000000000000/gone"})
+    bench.acker.settle(one, Delete(), [FollowUp("gone", OutgoingMessage("x"), create=True)])
+    bench.settled()
+    assert bench.counts("gone") == (1, 0, 0)
+
+
+def test_a_hide_that_is_accepted_ends_a_refusal_of_renewals(bench: Any, one: Delivery) -> None:
+    bench.leases.refuse("jobs", None)
+    bench.acker.settle(one, Hide(60))
+    bench.settled()
+    assert not bench.leases.is_refused("jobs")
+
+
 class Denies:
     """An SQS that allows no send."""
 

@@ -130,6 +130,12 @@ def soft():
 def dated(tag):
     ran(f"dated {tag} {time.time()}")
 
+@shared_task(name="again", bind=True)
+def again(self, tag):
+    ran(f"again {self.request.retries} {tag}")
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
 @shared_task(name="slow.link")
 def slow_link(seconds):
     ran("link begins")

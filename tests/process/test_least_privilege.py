@@ -81,6 +81,33 @@ def test_tasks_run_with_exactly_what_the_policy_allows(
     assert sqs.counts("other").total == 0
 
 
+def test_retries_and_links_need_no_more_than_the_policy_with_sends(
+    sqs: Any, project: Any, start_worker: Callable[..., Any], queue: str
+) -> None:
+    """The worker knows its own queues' URLs: only a queue of others is looked up by its name."""
+    own = policy(project, queue, "--sends")
+    assert own == REQUIRED[queue[:4]] | {"SendMessage", "GetQueueAttributes"} | (
+        {"ListDeadLetterSourceQueues"} if queue == "ema*" else set()
+    )
+    forbid_all_but(sqs, own)
+    worker = start_worker("-Q", queue, "-c", "1")
+    sqs.celery("email", "again", "a")
+    worker.wait_ran("again 1 a")
+    sqs.wait_counts("email")
+    assert worker.lines("AccessDenied|not authorized") == []
+    assert called(sqs) <= own
+    allowed = policy(project, queue, "--sends-to", "other")
+    assert allowed == own | {"GetQueueUrl"}
+    sqs.store.faults.clear()
+    forbid_all_but(sqs, allowed)
+    link = {"task": "next.link", "args": (), "kwargs": {}, "options": {"queue": "other"}}
+    sqs.celery("email", "slow.link", 0, callbacks=[link])
+    sqs.wait_counts("email")
+    sqs.wait_counts("other", visible=1)
+    worker.terminate(signal.SIGINT)
+    assert called(sqs) <= allowed
+
+
 def start_refused(sqs: Any, start_worker: Callable[..., Any], queue: str, *actions: str, ready: Any = "consuming") -> Any:
     """A worker to which these actions are refused, from the start."""
     for action in actions:
