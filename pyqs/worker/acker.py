@@ -43,7 +43,8 @@ from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
-SENDERS = 8
+#: Half of them may be busy with one kind of call on one queue.
+SENDERS = 16
 #: What the log calls each kind of call.
 _CALLED = {"judge": "look at its redrive policy", "send": "send", "delete": "delete", "hide": "hide"}
 
@@ -77,7 +78,7 @@ class Acker:
         self._lock = threading.Lock()
         self._pending: Counter[str] = Counter()
         self._early: set[int] = set()
-        self._batches: Batches[Lane, Entry] = Batches()
+        self._batches: Batches[Lane, Entry] = Batches(senders)
         self._outbox = Outbox(sqs)
         self.copies = Copies()
         self._said = Remembered()

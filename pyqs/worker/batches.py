@@ -2,14 +2,16 @@
 
 Owns: the lanes, when a lane is due, and the pause of one that fails. For any thread. Never looks into an entry.
 
-A lane is due when it holds a batch or its oldest entry has waited a few milliseconds, and it is not pausing.
+A lane is due when it holds a batch or its oldest entry has waited a few milliseconds, and it is not pausing. A lane may have as
+many batches under way as threads are left for the others: half of them, then half of what remains, so that one whose calls do
+not return holds up nobody else.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -32,13 +34,19 @@ class _Waiting(Generic[Entry]):
 
 
 class Batches(Generic[Lane, Entry]):
-    """Lanes of entries. ``take`` is for the threads that carry them out."""
+    """Lanes of entries. ``take`` is for the threads that carry them out, which say ``done`` after each batch.
 
-    def __init__(self, *, linger: float = LINGER, clock: Callable[[], float] = time.monotonic) -> None:
+    Parameters:
+        takers: how many threads those are.
+    """
+
+    def __init__(self, takers: int, *, linger: float = LINGER, clock: Callable[[], float] = time.monotonic) -> None:
+        self._takers = takers
         self._linger = linger
         self._clock = clock
         self._changed = threading.Condition()
         self._lanes: dict[Lane, _Waiting[Entry]] = {}
+        self._under_way: Counter[Lane] = Counter()
         self._closed = False
         self._abandoned = False
 
@@ -81,7 +89,7 @@ class Batches(Generic[Lane, Entry]):
             return [lane for lane, waiting in self._lanes.items() if waiting.backoff.failures]
 
     def take(self) -> tuple[Lane, list[Entry]] | None:
-        """Wait for a batch; None when there is nothing more to do."""
+        """Wait for a batch, which is under way until ``done``; None when there is nothing more to do."""
         with self._changed:
             while True:
                 if self._abandoned:
@@ -89,6 +97,7 @@ class Batches(Generic[Lane, Entry]):
                 now = self._clock()
                 due, at = self._due(now)
                 if due is not None:
+                    self._under_way[due] += 1
                     waiting = self._lanes.pop(due)
                     entries = [waiting.entries.popleft()[1] for _ in range(min(MAX_BATCH, len(waiting.entries)))]
                     if waiting.entries or waiting.backoff.failures:
@@ -96,15 +105,25 @@ class Batches(Generic[Lane, Entry]):
                         if waiting.entries:
                             self._changed.notify()
                     return due, entries
-                if self._closed and at == float("inf"):
+                if self._closed and not any(waiting.entries for waiting in self._lanes.values()):
+                    self._changed.notify()  # the next one sees the same
                     return None
                 self._changed.wait(None if at == float("inf") else at - now)
 
+    def done(self, lane: Lane) -> None:
+        """A batch of this lane, taken before, is under way no more."""
+        with self._changed:
+            self._under_way[lane] -= 1
+            if not self._under_way[lane]:
+                del self._under_way[lane]
+            self._changed.notify()  # a lane that had to leave the rest to others may be due
+
     def _due(self, now: float) -> tuple[Lane | None, float]:
-        """A lane that is due, or None and when one will be."""
+        """A lane that is due, or None and when one will be, as far as that does not hang on a batch under way."""
         soonest = float("inf")
+        free = self._takers - self._under_way.total()
         for lane, waiting in self._lanes.items():
-            if not waiting.entries:
+            if not waiting.entries or self._under_way[lane] >= free:
                 continue
             full = self._closed or len(waiting.entries) >= MAX_BATCH
             at = max(waiting.not_before, now if full else waiting.entries[0][0] + self._linger)

@@ -83,6 +83,8 @@ class Leases:
         self._clock = clock
         self._changed = threading.Condition()
         self._leases: dict[int, Lease] = {}
+        #: Of which a renewal is under way; some may have ended meanwhile.
+        self._renewing: set[Lease] = set()
         self._refusals = Refusals()
         #: Of the queues on which a renewal has ever failed.
         self._troubles: dict[str, Trouble] = {}
@@ -105,7 +107,6 @@ class Leases:
         """These were received just now."""
         with self._changed:
             for one in deliveries:
-                self._refusals.others_work(one.queue, one.received_at)
                 renew_at = float("inf") if one.queue in self._refusals else one.received_at + one.visibility / 2
                 self._leases[one.id] = Lease(one, one.received_at + one.visibility, renew_at)
 
@@ -146,7 +147,11 @@ class Leases:
     # -- the heartbeat --------------------------------------------------------------------------------------------
 
     def take_due(self) -> list[Lease]:
-        """Up to ten leases of one queue that should be renewed now. Leases that ran out are lost."""
+        """Up to ten leases of one queue that should be renewed now. Leases that ran out are lost.
+
+        A second renewal of the same queue is begun only while leases of no other queue are held: calls that do not return
+        must not take up every thread.
+        """
         with self._changed:
             now = self._clock()
             expired = [lease for lease in self._leases.values() if not lease.lost and lease.deadline <= now]
@@ -156,8 +161,10 @@ class Leases:
             self._ask_again(now)
             due = None
             batch: list[Lease] = []
+            held = {lease.delivery.queue_url for lease in self._leases.values() if not lease.lost}
+            under_way = {lease.delivery.queue_url for lease in self._renewing} if len(held) > 1 else set()
             for lease in sorted(self._leases.values(), key=lambda one: one.renew_at):
-                if lease.lost or lease.renewing:
+                if lease.lost or lease.renewing or lease.delivery.queue_url in under_way:
                     continue
                 if due is None:
                     if lease.renew_at > now:
@@ -166,6 +173,7 @@ class Leases:
                 url = due.delivery.queue_url
                 if lease.delivery.queue_url == url and lease.renew_at <= now + self.seconds * _AHEAD_PART:
                     lease.renewing = True
+                    self._renewing.add(lease)
                     batch.append(lease)
                     if len(batch) == MAX_BATCH:
                         break
@@ -210,6 +218,7 @@ class Leases:
             again = any(answer is None for answer in answers) and self._allowed(queue)
             for (lease, seconds), answer in zip(batch, answers, strict=True):
                 lease.renewing = False
+                self._renewing.discard(lease)
                 if answer is None:
                     lease.deadline = sent_at + seconds
                     lease.renew_at = sent_at + seconds / 2
@@ -254,6 +263,7 @@ class Leases:
         with self._changed:
             for lease in leases:
                 lease.renewing = False
+                self._renewing.discard(lease)
                 lease.renew_at = float("inf")
             self._changed.notify_all()
 

@@ -69,4 +69,7 @@ class Sender(Service):
     def run(self) -> None:
         """Work until there is nothing more."""
         while (taken := self._batches.take()) is not None:
-            self._work(*taken)
+            try:
+                self._work(*taken)
+            finally:
+                self._batches.done(taken[0])

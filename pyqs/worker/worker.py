@@ -423,6 +423,7 @@ class Worker:
 
     def _on_answer(self, queue: str, begun_at: float, count: int) -> None:
         self._fetchers.answered(queue)
+        self._leases.accepted(queue, begun_at)
         self._failures = 0
         if self.config.burst:
             self._burst.answered(queue, begun_at, count)

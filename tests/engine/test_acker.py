@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -213,6 +214,34 @@ def test_a_release_on_the_last_life_begins_a_new_one(bench: Any) -> None:
     assert again.receive_count == 1
     assert again.message.message_id != one.message.message_id
     assert bench.counts("dead") == (0, 0, 0)
+
+
+def test_a_queue_whose_deletes_do_not_return_holds_up_no_other(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for queue in ("slow", "jobs"):
+        bench.store.create_queue(queue)
+    entered, cured = threading.Semaphore(0), threading.Event()
+    plain = bench.sqs.delete_batch
+
+    def delete_batch(url: str, handles: list[str]) -> Any:
+        if url.endswith("/slow"):
+            entered.release()
+            assert cured.wait(60)
+        return plain(url, handles)
+
+    monkeypatch.setattr(bench.sqs, "delete_batch", delete_batch)
+    for _ in range(5):
+        for one in bench.deliver("slow", *"0123456789"):
+            bench.acker.settle(one, Delete())
+    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=20)
+    deleted = threading.Event()
+    for one in bench.deliver("jobs", "1"):
+        bench.acker.settle(one, Delete(), settled=lambda _: deleted.set())
+    fine = deleted.wait(20)
+    cured.set()
+    assert fine
+    bench.settled()
+    assert bench.counts("slow") == (0, 0, 0)
 
 
 def test_verdicts_are_counted_by_queue(bench: Any) -> None:

@@ -78,7 +78,7 @@ def test_without_permission_the_queues_own_timeout_holds(leases: Leases, clock: 
     clock.now = 1030
     batch = leases.take_due()
     assert not leases.renewed([(batch[0], 60)], [AccessDenied("no")], sent_at=1030)
-    leases.hold([make_delivery(received_at=1031.0)])  # a receive was accepted
+    leases.accepted("jobs", 1031.0)
     clock.now = 1036
     batch = leases.take_due()
     assert leases.renewed([(batch[0], 60)], [AccessDenied("no")], sent_at=1036)
@@ -94,6 +94,7 @@ def test_batches_are_of_one_queue_and_at_most_ten(leases: Leases, clock: Any, ma
     sizes = []
     while batch := leases.take_due():
         assert len({lease.delivery.queue for lease in batch}) == 1
+        leases.renewed([(lease, 60) for lease in batch], [None] * len(batch), sent_at=1030)
         sizes.append(len(batch))
     assert sorted(sizes) == [3, 5, 10]
 

@@ -19,6 +19,12 @@ def test_a_task_longer_than_its_lease_and_what_goes_wrong_with_renewals(start_wo
     sqs.native("denied", "nap", 7, "denied-1")
     sqs.native("denied", "nap", 7, "denied-2")
     worker.wait_ran("nap", 4)
+
+    def denied() -> list[str]:
+        sqs.native("denied", "noop", 0)  # deletes are accepted on the same queue: it is that permission
+        return worker.lines("queue denied.*cannot be renewed")
+
+    worker.wait_until(denied)
     worker.wait_ran("nap long ends")
     sqs.wait_counts("long")
     assert worker.ran("nap long") == ["nap long begins", "nap long ends"], "it was renewed, and ran once"

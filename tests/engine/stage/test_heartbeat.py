@@ -91,6 +91,28 @@ def test_what_is_due_soon_goes_in_the_same_batch(scene: Scene, deliver: Deliver)
     assert sorted(scene.beat() for _ in range(3)) == [0, 1, 2]
 
 
+def test_a_queue_whose_renewals_stall_takes_up_one_thread(scene: Scene, deliver: Deliver) -> None:
+    slow = [deliver("a", at=1000.0) for _ in range(25)]
+    scene.leases.hold(slow)
+    scene.leases.hold([deliver("b", at=1001.0)])
+    scene.clock.now = 1062
+
+    def taken() -> set[str]:
+        return {lease.delivery.queue for lease in scene.leases.take_due()}
+
+    assert taken() == {"a"}
+    assert taken() == {"b"}, "although more of a has been due for longer"
+    assert taken() == set()
+    scene.leases.end(slow[:10])
+    assert taken() == set(), "the call goes on, whatever has become of what it is for"
+
+
+def test_a_queue_alone_may_have_several_renewals_at_a_time(scene: Scene, deliver: Deliver) -> None:
+    scene.leases.hold([deliver("a", at=1000.0) for _ in range(25)])
+    scene.clock.now = 1060
+    assert [len(scene.leases.take_due()) for _ in range(4)] == [10, 10, 5, 0]
+
+
 def test_what_could_not_be_renewed_in_time_is_lost(scene: Scene, deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
     one = deliver(at=1000.0)
     scene.leases.hold([one])
