@@ -48,6 +48,9 @@ SENDERS = 16
 #: What the log calls each kind of call.
 _CALLED = {"judge": "look at its redrive policy", "send": "send", "delete": "delete", "hide": "hide"}
 
+#: Of a batch: what is to be tried again and why, and whether any of it was accepted.
+Answered = tuple[list[tuple[Entry, SqsError]], bool]
+
 
 class Acker:
     """Settles deliveries.
@@ -227,17 +230,19 @@ class Acker:
 
     def _work(self, lane: Lane, entries: list[Entry]) -> None:
         """Do one batch, in a sender's thread."""
+        accepted = False
         if lane.kind == "judge":
             again = self._judge(entries)
         elif lane.kind == "send":
-            again = self._send(lane, entries)
+            again, accepted = self._send(lane, entries)
         elif lane.kind == "delete":
-            again = self._delete(lane, entries)
+            again, accepted = self._delete(lane, entries)
         else:
-            again = self._hide(lane, entries)
+            again, accepted = self._hide(lane, entries)
         if again:
             self._trouble(lane).failed(again[0][1])
-            self._batches.retry(lane, [entry for entry, _ in again])
+            put_back = self._batches.defer if accepted else self._batches.retry
+            put_back(lane, [entry for entry, _ in again])
         else:
             self._batches.succeeded(lane)
             if lane in self._troubles:
@@ -248,7 +253,7 @@ class Acker:
         made = Trouble(log, f"{what} fails and is tried again", f"{what} works again")
         return self._troubles.setdefault(lane, made)
 
-    def _delete(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
+    def _delete(self, lane: Lane, entries: list[Entry]) -> Answered:
         handles = [one.delivery.message.receipt_handle for one, _ in entries]
         answers: list[SqsError | None]
         sent_at = boottime()
@@ -281,9 +286,9 @@ class Acker:
                 else:
                     self._on_refused(answer)
                     again.append((entry, answer))
-        return again
+        return again, None in answers
 
-    def _hide(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
+    def _hide(self, lane: Lane, entries: list[Entry]) -> Answered:
         deadlines = [self._leases.deadline(one.delivery) for one, _ in entries]
         held = self._leases.end([one.delivery for one, _ in entries], settle=True)
         now = boottime()
@@ -296,7 +301,7 @@ class Acker:
             else:
                 self._finished(entry[0])
         if not todo:
-            return []
+            return [], False
         changes = [(one.delivery.message.receipt_handle, _hidden(one)) for one, _ in todo]
         answers: list[SqsError | None]
         try:
@@ -320,7 +325,7 @@ class Acker:
                     answer,
                 )
             self._finished(entry[0])
-        return again
+        return again, None in answers
 
     # -- what depends on the queue's redrive policy ---------------------------------------------------------------
 
@@ -368,7 +373,7 @@ class Acker:
 
     # -- the outbox -----------------------------------------------------------------------------------------------
 
-    def _send(self, lane: Lane, entries: list[Entry]) -> list[tuple[Entry, SqsError]]:
+    def _send(self, lane: Lane, entries: list[Entry]) -> Answered:
         todo: list[Entry] = []
         for entry in entries:
             if entry[0].instead is None or self._leases.holds(entry[0].delivery):
@@ -377,8 +382,9 @@ class Acker:
                 entry[0].verdict = Leave()
                 self._sent(entry[0])
         messages = [message for _, message in todo if message is not None]
+        answers = self._outbox.send(lane, messages) if todo else []
         again: list[tuple[Entry, SqsError]] = []
-        for entry, answer in zip(todo, self._outbox.send(lane, messages) if todo else (), strict=True):
+        for entry, answer in zip(todo, answers, strict=True):
             one = entry[0]
             tried = not self._closed and self._outbox.passes(lane, answer, one, closing=self._closing)
             if tried and isinstance(answer, SqsError):
@@ -392,7 +398,7 @@ class Acker:
             else:
                 self._totals.add("follow_ups")
             self._sent(one)
-        return again
+        return again, any(isinstance(answer, SentMessage) for answer in answers)
 
     def _sent(self, one: Settlement) -> None:
         """One part less of its outbox is left; after the last the verdict."""

@@ -24,11 +24,15 @@ Entry = TypeVar("Entry")
 
 #: Seconds that an entry waits for company.
 LINGER = 0.01
+#: Seconds until the entries of a batch that were not accepted, as others were, are tried again.
+DEFERRED = 0.5
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting(Generic[Entry]):
     entries: deque[tuple[float, Entry]] = field(default_factory=deque)
+    #: When each may join the entries again, soonest first.
+    deferred: deque[tuple[float, Entry]] = field(default_factory=deque)
     not_before: float = 0.0
     backoff: NetworkBackoff = field(default_factory=lambda: NetworkBackoff(base=0.2, cap=10.0))
 
@@ -68,6 +72,16 @@ class Batches(Generic[Lane, Entry]):
             waiting.not_before = now + waiting.backoff.failed()
             self._changed.notify()
 
+    def defer(self, lane: Lane, entries: Sequence[Entry]) -> None:
+        """Others of their batch were accepted: the lane works, and these come again in a moment, behind what waits."""
+        with self._changed:
+            waiting = self._lanes.setdefault(lane, _Waiting())
+            waiting.not_before = 0.0
+            waiting.backoff.succeeded()
+            at = self._clock() + DEFERRED
+            waiting.deferred.extend((at, entry) for entry in entries)
+            self._changed.notify()
+
     def succeeded(self, lane: Lane) -> bool:
         """The lane works; True when it had been failing."""
         with self._changed:
@@ -100,12 +114,12 @@ class Batches(Generic[Lane, Entry]):
                     self._under_way[due] += 1
                     waiting = self._lanes.pop(due)
                     entries = [waiting.entries.popleft()[1] for _ in range(min(MAX_BATCH, len(waiting.entries)))]
-                    if waiting.entries or waiting.backoff.failures:
+                    if waiting.entries or waiting.deferred or waiting.backoff.failures:
                         self._lanes[due] = waiting  # at the end: the other lanes come first
-                        if waiting.entries:
+                        if waiting.entries or waiting.deferred:
                             self._changed.notify()
                     return due, entries
-                if self._closed and not any(waiting.entries for waiting in self._lanes.values()):
+                if self._closed and not any(one.entries or one.deferred for one in self._lanes.values()):
                     self._changed.notify()  # the next one sees the same
                     return None
                 self._changed.wait(None if at == float("inf") else at - now)
@@ -123,7 +137,13 @@ class Batches(Generic[Lane, Entry]):
         soonest = float("inf")
         free = self._takers - self._under_way.total()
         for lane, waiting in self._lanes.items():
-            if not waiting.entries or self._under_way[lane] >= free:
+            if self._under_way[lane] >= free:
+                continue
+            while waiting.deferred and waiting.deferred[0][0] <= now:
+                waiting.entries.append(waiting.deferred.popleft())
+            if waiting.deferred:
+                soonest = min(soonest, waiting.deferred[0][0])
+            if not waiting.entries:
                 continue
             full = self._closed or len(waiting.entries) >= MAX_BATCH
             at = max(waiting.not_before, now if full else waiting.entries[0][0] + self._linger)
@@ -138,6 +158,8 @@ class Batches(Generic[Lane, Entry]):
             self._closed = True
             for waiting in self._lanes.values():
                 waiting.not_before = 0.0  # one more try at once
+                waiting.entries.extend(waiting.deferred)
+                waiting.deferred.clear()
             self._changed.notify_all()
 
     def abandon(self) -> list[Entry]:
@@ -145,4 +167,4 @@ class Batches(Generic[Lane, Entry]):
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
-            return [entry for waiting in self._lanes.values() for _, entry in waiting.entries]
+            return [entry for waiting in self._lanes.values() for _, entry in (*waiting.entries, *waiting.deferred)]

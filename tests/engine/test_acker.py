@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from typing import Any
 
 import pytest
 
+from pyqs.errors import Throttled
 from pyqs.message import DeadLetter, Delete, Drop, FollowUp, Hide, Leave, MessageAttribute, OutgoingMessage, Resend
 
 
@@ -214,6 +216,24 @@ def test_a_release_on_the_last_life_begins_a_new_one(bench: Any) -> None:
     assert again.receive_count == 1
     assert again.message.message_id != one.message.message_id
     assert bench.counts("dead") == (0, 0, 0)
+
+
+def test_entries_that_fail_do_not_stop_those_that_work(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the entries of all batches: it was 340 of 1,000 deletes in half a minute."""
+    bench.store.create_queue("jobs")
+    dice, plain = random.Random(1), bench.sqs.delete_batch
+
+    def delete_batch(url: str, handles: list[str]) -> Any:
+        fails = [dice.random() < 0.2 for _ in handles]
+        answers = iter(plain(url, [handle for handle, fail in zip(handles, fails, strict=True) if not fail]))
+        return [Throttled("slow down") if fail else next(answers) for fail in fails]
+
+    monkeypatch.setattr(bench.sqs, "delete_batch", delete_batch)
+    for _ in range(60):
+        for one in bench.deliver("jobs", *"0123456789"):
+            bench.acker.settle(one, Delete())
+    bench.settled(40)
+    assert bench.counts("jobs") == (0, 0, 0)
 
 
 def test_a_queue_whose_deletes_do_not_return_holds_up_no_other(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyqs.worker.batches import Batches
+from pyqs.worker.batches import DEFERRED, Batches
 
 
 @pytest.fixture
@@ -80,3 +80,36 @@ def test_after_the_close_all_is_taken_and_every_thread_ends(batches: Batches[str
         thread.join(20)
     assert sorted(taken) == list(range(200))
     assert not any(thread.is_alive() for thread in threads)
+
+
+def taken(batches: Batches[str, int]) -> list[int]:
+    found = batches.take()
+    assert found is not None
+    batches.done(found[0])
+    return found[1]
+
+
+def test_what_failed_beside_what_worked_comes_again_behind_the_others(batches: Batches[str, int], clock: Any) -> None:
+    for number in range(10):
+        batches.put("a", number)
+    assert taken(batches) == list(range(10))
+    batches.retry("a", [1, 2])
+    assert batches.failing("a")
+    clock.now += 60
+    assert taken(batches) == [1, 2]
+    batches.defer("a", [2])
+    assert not batches.failing("a"), "one was accepted"
+    for number in range(10, 20):
+        batches.put("a", number)
+    assert taken(batches) == list(range(10, 20)), "at once"
+    batches.put("a", 20)
+    clock.now += DEFERRED
+    assert taken(batches) == [20, 2]
+
+
+def test_what_is_deferred_is_tried_once_more_at_the_end(batches: Batches[str, int]) -> None:
+    batches.defer("a", [1])
+    batches.close()
+    assert taken(batches) == [1]
+    batches.defer("a", [1])
+    assert batches.abandon() == [1]
