@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyqs.backoff import NetworkBackoff
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: Seconds after which a queue's attributes are read again, and the part by which that is shortened at random.
 REFRESH = 600.0
 JITTER = 0.2
+#: Seconds for which a refusal counts: the first; doubled for each further one in a row, up to ``REFRESH``.
+REFUSED = 60.0
 #: maxReceiveCount up to which a FIFO queue's messages are received one by one.
 FEW_LIVES = 10
 _NAMES = ("RedrivePolicy", "VisibilityTimeout")
@@ -47,16 +49,25 @@ class QueueFacts:
     visibility_timeout: int | None = None
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """Its attributes may not be read, until they are tried again."""
+
+    pause: float
+    until: float
+
+
 class Facts(Service):
     """The facts about every queue of a worker."""
 
-    def __init__(self, sqs: Sqs, on_crash: OnCrash) -> None:
+    def __init__(self, sqs: Sqs, on_crash: OnCrash, *, clock: Callable[[], float] = boottime) -> None:
         super().__init__("facts", on_crash)
         self._sqs = sqs
+        self._clock = clock
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._known: dict[str, QueueFacts] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, _Refusal] = {}
         self._due: dict[str, tuple[float, str]] = {}
         self._changed = threading.Event()
         self._backoff = NetworkBackoff()
@@ -85,8 +96,9 @@ class Facts(Service):
         return None if due is None else due[1]
 
     def is_refused(self, queue: str) -> bool:
-        """Whether this queue's attributes may not be read."""
-        return queue in self._refused
+        """Whether this queue's attributes may not be read, as was found out a while ago at most."""
+        refusal = self._refused.get(queue)
+        return refusal is not None and refusal.until > self._clock()
 
     def of(self, queue: str, url: str) -> QueueFacts | None:
         """What is known, or is found out by asking SQS now; None where it may not be read.
@@ -103,13 +115,17 @@ class Facts(Service):
         Raises:
             SqsError: SQS did not answer, or the queue is gone.
         """
-        if queue in self._refused:
+        if self.is_refused(queue):
             return None
         try:
-            return self._sqs.queue_attributes(url, names)
+            found = self._sqs.queue_attributes(url, names)
+            self._refused.pop(queue, None)
+            return found
         except AccessDenied as exc:
             with self._news:
-                self._refused.add(queue)
+                before = self._refused.get(queue)
+                pause = REFUSED if before is None else min(REFRESH, before.pause * 2)
+                self._refused[queue] = _Refusal(pause, self._clock() + pause)
                 self._news.notify_all()
             if self._say("refused"):
                 log.warning(
@@ -131,10 +147,12 @@ class Facts(Service):
         A batch holds several messages of a group. When its first one fails, or the worker is killed, the others have lost
         one of their lives without having run (design decision 15).
         """
-        if not queue.endswith(FIFO) or queue in self._refused:
+        if not queue.endswith(FIFO):
             return False
         known = self._known.get(queue)
-        return known is None or (known.max_receive_count is not None and known.max_receive_count <= FEW_LIVES)
+        if known is None:
+            return queue not in self._refused
+        return known.max_receive_count is not None and known.max_receive_count <= FEW_LIVES
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
@@ -150,12 +168,13 @@ class Facts(Service):
         while not self.stopping.is_set():
             self._changed.clear()
             name, url, at = self._next()
-            if at > boottime():
-                self._changed.wait(at - boottime() if at != float("inf") else None)
+            if at > (now := self._clock()):
+                self._changed.wait(at - now if at != float("inf") else None)
                 continue
             again = REFRESH * (1 - JITTER * random.random())
             try:
-                self._read(name, url)
+                if self._read(name, url) is None:
+                    again = self._refused_for(name)
                 self._backoff.succeeded()
             except QueueNotFound:
                 pass  # the fetchers notice, and say so
@@ -164,11 +183,16 @@ class Facts(Service):
                 again = self._backoff.failed()
             with self._lock:
                 if name in self._due:
-                    self._due[name] = (boottime() + again, url)
+                    self._due[name] = (self._clock() + again, url)
+
+    def _refused_for(self, name: str) -> float:
+        """Seconds until a queue that has refused is tried again."""
+        refusal = self._refused.get(name)
+        return 0.0 if refusal is None else max(0.0, refusal.until - self._clock())
 
     def _next(self) -> tuple[str, str, float]:
         with self._lock:
-            due = [(at, name, url) for name, (at, url) in self._due.items() if name not in self._refused]
+            due = [(at, name, url) for name, (at, url) in self._due.items()]
         at, name, url = min(due, default=(float("inf"), "", ""))
         return name, url, at
 
