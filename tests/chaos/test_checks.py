@@ -40,8 +40,8 @@ class Stage:
         with self.crew.ledger.path.open("a") as ledger:
             ledger.write(json.dumps(record).ljust(127) + "\n")
 
-    def killed(self, worker: str, held: list[int], pids: tuple[int, ...] = (100,)) -> None:
-        now = boottime()
+    def killed(self, worker: str, held: list[int], pids: tuple[int, ...] = (100,), at: float | None = None) -> None:
+        now = boottime() if at is None else at
         self.crew.endings.append(Ending("tree", worker, now, now, {QUEUE: held}, list(pids), -9))
 
 
@@ -95,6 +95,17 @@ def test_an_early_ack_may_not_lose_what_was_buffered(play: Callable[..., Stage])
     assert "3 tasks lost at one kill of 2 executors" in checks.lost_without_reason(stage.crew, [7, 8, 9])[0]
 
 
+def test_an_early_ack_may_lose_what_was_about_to_start_and_not_what_was_acked_long_before(play: Callable[..., Stage]) -> None:
+    stage = play(EARLY)
+    stage.receive("a")
+    stage.delete("a")
+    stage.killed("a", [])
+    assert not checks.lost_without_reason(stage.crew, [7])
+    stage.crew.endings.clear()
+    stage.killed("a", [], at=boottime() + 2 * checks.ABOUT_TO_START)
+    assert "had not started at the kill" in checks.lost_without_reason(stage.crew, [7])[0]
+
+
 def test_a_repeat_is_explained_by_one_kill_that_held_it(play: Callable[..., Stage]) -> None:
     stage = play()
     for worker in ("a", "b"):
@@ -108,6 +119,92 @@ def test_a_repeat_is_explained_by_one_kill_that_held_it(play: Callable[..., Stag
     assert not checks.unexplained_repeats(stage.crew)
     stage.ran(7, "start", "c")
     assert len(checks.unexplained_repeats(stage.crew)) == 1
+
+
+def run_and_die(stage: Stage) -> float:
+    """Task 7 ends in an executor of ``a``, which task 8 takes down; when."""
+    stage.receive("a")
+    stage.ran(7, "start", "a")
+    stage.ran(7, "end", "a")
+    stage.ran(8, "start", "a")
+    stage.ran(8, "die", "a")
+    return boottime()
+
+
+def test_a_healthy_task_repeats_if_a_dying_executor_held_it(play: Callable[..., Stage]) -> None:
+    stage = play()
+    run_and_die(stage)
+    stage.ran(7, "start", "a", pid=101)
+    held, others = checks.repeats_of_the_healthy(stage.crew, {8})
+    assert (len(held), len(others)) == (1, 0)
+    stage.ran(7, "start", "a", pid=102)
+    held, others = checks.repeats_of_the_healthy(stage.crew, {8})
+    assert (len(held), len(others)) == (0, 1), "that executor lives"
+
+
+def test_a_healthy_task_does_not_repeat_when_it_was_deleted_before_the_death(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    stage.delete("a")
+    while boottime() <= stage.crew.store.events[-1].at:
+        pass
+    run_and_die(stage)
+    stage.ran(7, "start", "a", pid=101)
+    assert len(checks.repeats_of_the_healthy(stage.crew, {8})[1]) == 1
+
+
+def test_a_healthy_task_does_not_repeat_before_the_death(play: Callable[..., Stage]) -> None:
+    stage = play()
+    died = run_and_die(stage)
+    stage.ran(7, "start", "a", pid=101, at=died - 1)
+    assert len(checks.repeats_of_the_healthy(stage.crew, {8})[1]) == 1
+
+
+def test_a_healthy_task_does_not_repeat_if_its_worker_was_never_handed_it(play: Callable[..., Stage]) -> None:
+    stage = play()
+    for event in ("start", "end"):
+        stage.ran(7, event, "b")
+    run_and_die(stage)
+    stage.ran(7, "start", "a", pid=101)
+    assert len(checks.repeats_of_the_healthy(stage.crew, {8})[1]) == 1
+
+
+def test_a_freeze_explains_one_repeat_of_what_had_started_and_was_not_deleted(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    now = boottime()
+    freeze = checks.Freeze("a", now, now + 20)
+    stage.ran(7, "start", "a", at=now + 1)
+    stage.ran(7, "start", "b", pid=2, at=now + 15)
+    assert not checks.repeats_beyond_freezes(stage.crew, [freeze])
+    assert len(checks.repeats_beyond_freezes(stage.crew, [])) == 1
+    assert len(checks.repeats_beyond_freezes(stage.crew, [checks.Freeze("c", now, now + 20)])) == 1
+    assert len(checks.repeats_beyond_freezes(stage.crew, [checks.Freeze("a", now - 20, now)])) == 1, (
+        "it started after it thawed"
+    )
+    stage.ran(7, "start", "c", pid=3, at=now + 16)
+    assert len(checks.repeats_beyond_freezes(stage.crew, [freeze])) == 1, "one freeze, two repeats"
+
+
+def test_a_freeze_explains_no_repeat_of_what_was_deleted_before(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    stage.ran(7, "start", "a")
+    stage.delete("a")
+    later = boottime() + 1
+    stage.ran(7, "start", "b", pid=2, at=later + 15)
+    assert not checks.repeats_beyond_freezes(stage.crew, [checks.Freeze("a", later - 2, later + 20)])
+    assert len(checks.repeats_beyond_freezes(stage.crew, [checks.Freeze("a", later, later + 20)])) == 1
+
+
+def test_what_a_kill_has_struck(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.ran(7, "start", "a", pid=1, at=10.0)
+    stage.ran(8, "start", "a", pid=2, at=10.0)
+    stage.ran(8, "end", "a", pid=2, at=11.0)
+    stage.ran(9, "start", "b", pid=3, at=10.0)
+    stage.killed("a", [], at=12.0)
+    assert [run.number for run in checks.struck(stage.crew, stage.crew.endings[0])] == [7]
 
 
 def test_two_runs_at_the_same_time(play: Callable[..., Stage]) -> None:
@@ -149,6 +246,27 @@ def test_a_start_without_the_message(play: Callable[..., Stage]) -> None:
     assert "not this worker's" in checks.stale_starts(stage.crew)[0]
     stage.ran(7, "start", "a", at=boottime() + 11)
     assert "run out" in checks.stale_starts(stage.crew)[1]
+
+
+def test_a_start_of_what_its_worker_has_deleted(play: Callable[..., Stage]) -> None:
+    stage = play()
+    stage.receive("a")
+    stage.ran(7, "start", "a")
+    stage.ran(7, "end", "a")
+    stage.delete("a")
+    assert not checks.stale_starts(stage.crew)
+    stage.ran(7, "start", "a", pid=2, at=boottime() + 0.1)
+    assert "had deleted its message" in checks.stale_starts(stage.crew)[0]
+
+
+def test_a_start_whose_message_an_early_ack_has_deleted(play: Callable[..., Stage]) -> None:
+    stage = play(EARLY)
+    stage.receive("a")
+    stage.delete("a")
+    stage.ran(7, "start", "a", at=boottime() + 0.1)
+    assert not checks.stale_starts(stage.crew), "the ack is for this start"
+    stage.ran(7, "start", "a", pid=2, at=boottime() + 0.2)
+    assert len(checks.stale_starts(stage.crew)) == 1
 
 
 def test_hidden_after_a_worker_has_left(play: Callable[..., Stage]) -> None:

@@ -31,24 +31,8 @@ def send_tasks(crew: Crew, report: Report) -> tuple[list[int], set[int]]:
     return numbers, dying
 
 
-def healthy_repeats(crew: Crew, dying: set[int]) -> tuple[list[str], list[str]]:
-    """Tasks that ran twice although they took nobody down: those that a dying executor still held, and the others.
-
-    One that ended is still held by its executor until its message has been deleted.
-    """
-    deaths = {run.pid: run.end for run in crew.ledger.runs() if run.how == "die"}
-    runs = checks.by_number(crew.ledger.runs())
-    held, others = [], []
-    for number in checks.repeats(crew):
-        if number in dying:
-            continue
-        text = f"{[str(run) for run in runs[number]]}; {checks.history(crew.store, number)}"
-        (held if all(run.pid in deaths for run in runs[number][:-1]) else others).append(text)
-    return held, others
-
-
 def measure(crew: Crew, report: Report, numbers: list[int], dying: set[int]) -> None:
-    held, others = healthy_repeats(crew, dying)
+    held, others = checks.repeats_of_the_healthy(crew, dying)
     ended = crew.ledger.ended()
     report.add(**checks.summary(crew, numbers))
     report.add(
@@ -80,7 +64,7 @@ def test_executors_die_under_one_task_in_five(face: Face, make_crew: Callable[..
     else:
         checks.hold("lost", checks.lost(crew, numbers))
     checks.hold("never ran", [f"task {n}: {checks.history(crew.store, n)}" for n in numbers if n not in runs])
-    checks.hold("ran twice, held by no dying executor", healthy_repeats(crew, dying)[1])
+    checks.hold("ran twice, held by no dying executor", checks.repeats_of_the_healthy(crew, dying)[1])
     checks.hold("two runs at the same time", checks.overlaps(crew))
 
 

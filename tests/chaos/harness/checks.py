@@ -1,13 +1,15 @@
 """What must hold, read from the ledger, the store and the endings.
 
-Owns: the definitions of lost, repeated, explained, overlapping, stale and hidden. Pure reading, in the test's thread, after the
-row or between its steps. Never waits. Each check answers what it found wrong as readable lines; ``hold`` fails with them.
+Owns: the definitions of lost, held, repeated, explained, overlapping, stale and hidden. Pure reading, in the test's thread,
+after the row or between its steps. Never waits. Each check answers what it found wrong as readable lines; ``hold`` fails with
+them.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.crew import Crew, Ending
@@ -16,6 +18,8 @@ from harness.watched import Event, WatchedStore
 
 #: Seconds by which two clocks' readings of one moment may differ: the record is written a little after the task has begun.
 SKEW = 0.002
+#: Seconds that an executor takes at most from saying that it starts a task, which acks an early one, to the task's first line.
+ABOUT_TO_START = 0.1
 _SHOWN = 15
 
 
@@ -57,7 +61,7 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
     """For early acks: a task may be lost only if it ran when its processes were killed, one for each executor.
 
     A task whose start the executor has reported, so that it was acked, may have been killed before its first line: it counts as
-    running too, but no more tasks than executors do, so nothing that was merely buffered can hide here.
+    running too if the ack was so late that the line may just have been missing. No more tasks than executors do.
     """
     wrong, ran_at = [], defaultdict(list)
     kills = {ending.worker: ending for ending in crew.endings if ending.kind != "term"}
@@ -69,6 +73,8 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
             wrong.append(f"task {number} is lost, and its worker was not killed: {history(crew.store, number)}")
         elif mine and mine[-1].end is not None:
             wrong.append(f"task {number} is lost, and did not run at the kill: {mine[-1]}; {history(crew.store, number)}")
+        elif not mine and not _acked_just_before(crew.store, number, kills[last.by]):
+            wrong.append(f"task {number} is lost, and had not started at the kill: {history(crew.store, number)}")
         else:
             ran_at[last.by].append(number)
     for worker, numbers in ran_at.items():
@@ -76,6 +82,12 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
             texts = [f"{number} ({'started' if number in runs else 'no start'})" for number in numbers]
             wrong.append(f"{worker}: {len(numbers)} tasks lost at one kill of {crew.concurrency} executors: {texts}")
     return wrong
+
+
+def _acked_just_before(store: WatchedStore, number: int, kill: Ending) -> bool:
+    """Whether a message was deleted when its executor may still have been on its way to the task's first line."""
+    deleted = last_of(store.events, number, "deleted")
+    return deleted is not None and deleted.by == kill.worker and deleted.at >= kill.at - ABOUT_TO_START
 
 
 def lost_without_reason(crew: Crew, sent: Iterable[int], dead_letters: Iterable[str] = ()) -> list[str]:
@@ -120,6 +132,61 @@ def unexplained_repeats(crew: Crew, endings: Iterable[Ending] | None = None) -> 
     ]
 
 
+def held_at(store: WatchedStore, run: Run, moment: float) -> bool:
+    """Whether a run's worker was handed the message before a moment, and nobody had deleted it by then."""
+    mine = [event for event in list(store.events) if event.number == run.number and event.at <= moment]
+    received = any(event.kind == "received" and event.by == run.worker for event in mine)
+    return received and not any(event.kind == "deleted" for event in mine)
+
+
+def repeats_of_the_healthy(crew: Crew, dying: Iterable[int]) -> tuple[list[str], list[str]]:
+    """Tasks that ran again although they took nobody down: those that a dying executor still held, and the others.
+
+    One that ended is still held by its executor until its message has been deleted. It runs again after the death, not before.
+    """
+    deaths = {run.pid: run.end for run in crew.ledger.runs() if run.how == "die" and run.end is not None}
+    runs = by_number(crew.ledger.runs())
+
+    def explained(first: Run, second: Run) -> bool:
+        death = deaths.get(first.pid)
+        return death is not None and death <= second.start + SKEW and held_at(crew.store, first, death)
+
+    held, others = [], []
+    for number in sorted(set(repeats(crew)) - set(dying)):
+        text = f"{[str(run) for run in runs[number]]}; {history(crew.store, number)}"
+        (held if all(explained(*two) for two in pairwise(runs[number])) else others).append(text)
+    return held, others
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A worker's parent that was stopped for a while, in boot-time seconds."""
+
+    worker: str
+    stopped_at: float
+    continued_at: float
+
+
+def repeats_beyond_freezes(crew: Crew, freezes: Sequence[Freeze]) -> list[str]:
+    """Repeats that no freeze explains; each explains one of what its worker had started and not deleted.
+
+    Started before it thawed, as its executors run on, and not deleted before it froze.
+    """
+    runs, wrong = by_number(crew.ledger.runs()), []
+    for number, count in repeats(crew).items():
+        deleted = [event.at for event in list(crew.store.events) if event.number == number and event.kind == "deleted"]
+        reasons = sum(
+            any(run.worker == one.worker and run.start <= one.continued_at + SKEW for run in runs[number])
+            and not any(at < one.stopped_at for at in deleted)
+            for one in freezes
+        )
+        if count > reasons:
+            wrong.append(
+                f"{count} repeats, {reasons} freezes: {[str(run) for run in runs[number]]}; {history(crew.store, number)}"
+            )
+    return wrong
+
+
 # -- at the same time -------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +196,15 @@ def end_of(run: Run, endings: Mapping[str, Ending]) -> float:
         return run.end
     ending = endings.get(run.worker)
     return ending.gone_at if ending is not None and run.pid in ending.pids else float("inf")
+
+
+def struck(crew: Crew, ending: Ending) -> list[Run]:
+    """What ran in a worker when it was killed."""
+    return [
+        run
+        for run in crew.ledger.runs()
+        if run.worker == ending.worker and run.start <= ending.at and (run.end is None or run.end > ending.at)
+    ]
 
 
 def overlaps(crew: Crew) -> list[str]:
@@ -158,17 +234,27 @@ def handed_out_while_running(crew: Crew) -> list[str]:
 
 
 def stale_starts(crew: Crew) -> list[str]:
-    """Tasks that started in a worker which no longer held their message: it was with another, free, or deleted."""
+    """Tasks that started in a worker which no longer held their message: it was with another, free, or deleted by itself.
+
+    What another deletes with an older receipt it cannot know. An early ack deletes the message of the run that it is for.
+    """
     wrong = []
-    last: dict[int, list[Event]] = defaultdict(list)
+    events: dict[int, list[Event]] = defaultdict(list)
     for event in list(crew.store.events):
         if event.number is not None:
-            last[event.number].append(event)
+            events[event.number].append(event)
+    began_before: dict[int, list[Run]] = defaultdict(list)
     for run in crew.ledger.runs():
-        before = [event for event in last[run.number] if event.at <= run.start + SKEW]
+        earlier, began_before[run.number] = began_before[run.number], [*began_before[run.number], run]
+        before = [event for event in events[run.number] if event.at <= run.start + SKEW]
         received = [event for event in before if event.kind == "received"]
         if not received or received[-1].by != run.worker:
             wrong.append(f"{run}: its message was not this worker's; {history(crew.store, run.number)}")
+            continue
+        acked = crew.face.early and not any(one.worker == run.worker and one.start > received[-1].at for one in earlier)
+        own_deletes = [event.at for event in before if event.kind == "deleted" and event.by == run.worker]
+        if not acked and any(at < run.start - SKEW for at in own_deletes):
+            wrong.append(f"{run}: its worker had deleted its message; {history(crew.store, run.number)}")
             continue
         hold_events = [event for event in before if event.kind in ("received", "hidden")]
         if hold_events[-1].until < run.start - SKEW:
