@@ -79,6 +79,24 @@ def test_sigterm_every_few_seconds(face: Face, make_crew: Callable[..., Crew], r
     judge(crew, report, numbers, hidden)
 
 
+@pytest.mark.skipif(SHORT, reason="real Celery's figures are for the long form")
+@pytest.mark.parametrize("face", [CELERY_EARLY, CELERY_LATE], ids=str)
+def test_sigterm_every_few_seconds_real_celery(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
+    """Measured, not judged."""
+    crew = make_crew(face, concurrency=4)
+    numbers = send_tasks(crew, report, long_part=0.0)
+    measure_real_celery(crew, report, numbers)
+
+
+def measure_real_celery(crew: Crew, report: Report, numbers: list[int], *dead_letters: str) -> None:
+    try:
+        hidden = deploy_until_drained(crew, report, patience=120)
+    except AssertionError as exc:
+        hidden = []
+        report.add(stuck=str(exc).partition("\n")[0])
+    report.add(**checks.summary(crew, numbers, dead_letters), hidden_after_exit=len(hidden))
+
+
 @pytest.mark.parametrize("face", FACES, ids=str)
 def test_sigterm_where_three_receives_are_the_limit(
     face: Face, make_crew: Callable[..., Crew], report: Report, store: WatchedStore
@@ -101,12 +119,7 @@ def test_sigterm_where_three_receives_are_the_limit_real_celery(
     crew = make_crew(face)
     numbers = send_tasks(crew, report, long_part=0.1)
     spend_lives(store)
-    try:
-        hidden = deploy_until_drained(crew, report, patience=120)
-    except AssertionError as exc:
-        hidden = []
-        report.add(stuck=str(exc).partition("\n")[0])
-    report.add(**checks.summary(crew, numbers, (DEAD_LETTERS,)), hidden_after_exit=len(hidden))
+    measure_real_celery(crew, report, numbers, DEAD_LETTERS)
     report.add(
         dead_letters=crew.left(DEAD_LETTERS),
         dead_letters_never_started=len(checks.dead_letters_never_started(crew, DEAD_LETTERS)),
