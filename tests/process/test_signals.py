@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 #: Seconds that a loaded test machine may add to what is promised.
-LOADED = 0.7
+LOADED = 5.0
 
 
 def to_parent(worker: Any) -> None:

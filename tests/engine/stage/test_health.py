@@ -227,7 +227,7 @@ def test_a_hung_pool_is_no_longer_alive(
     sqs.create_queue("jobs")
     running = start(health=health)
     pool, go_on = running.worker._pool, threading.Event()
-    monkeypatch.setattr(pool.pulse, "tolerance", 1.5)
+    monkeypatch.setattr(pool.pulse, "tolerance", 5.0)
     assert text(health.healthz()) == (200, "alive")
     pool._note(lambda: go_on.wait(30))
     until(lambda: text(health.healthz())[1].startswith("pool: no round for "))

@@ -86,7 +86,7 @@ def test_what_cannot_start_before_the_deadline_begins_a_new_life(
 ) -> None:
     send("jobs", "last")
     spend_a_life(sqs, jobs)
-    running = start(shutdown_timeout=1.0)
+    running = start(shutdown_timeout=5.0)
     knows(running, until)
     actor = stage.next()
     run = actor.expect(Run)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from pyqs.message import Resend
 from pyqs.wire import Admitted, MayStart, Postponed, Run
 
@@ -23,7 +21,7 @@ def test_an_executor_asks_waits_and_is_sent_away(start: Any, stage: Any, sqs: An
         answers.append(actor.frames.get(timeout=10))
     assert answers[0] == Admitted(runs[0].delivery.id, 0.0)
     assert isinstance(answers[1], Admitted)
-    assert answers[1].wait == pytest.approx(0.8, abs=0.2)
+    assert 0 < answers[1].wait <= 0.8
     assert answers[2] == Postponed(runs[2].delivery.id, 1)
     actors[2].done(runs[2], Resend(1), status="postponed")
     until(lambda: sum(counts("jobs")) == 3 and running.worker.held == 2)

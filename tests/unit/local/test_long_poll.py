@@ -13,7 +13,8 @@ from pyqs.local.service_error import ServiceError
 from pyqs.local.store import Store
 from pyqs.message import OutgoingMessage
 
-SOON = 0.25
+#: Seconds that "at once" may take on a machine with other things to do; a poll that is not ended lasts ten.
+SOON = 2.0
 
 
 class Poll(threading.Thread):
