@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness import checks
+from harness import checks, growth
 from harness.crew import Crew, Ending
 from harness.faces import CELERY_LATE, EARLY, FACES, LATE, NATIVE, QUEUE, Face, number_of
+from harness.growth import Look
 from harness.watched import Door, WatchedStore
 from pyqs.clock import boottime
 
@@ -294,3 +295,48 @@ def test_hold_shows_what_is_wrong_and_how_much() -> None:
     checks.hold("lost", [])
     with pytest.raises(AssertionError, match=r"lost: 20\ntask 0\n(.*\n)+... and 5 more"):
         checks.hold("lost", [f"task {n}" for n in range(20)])
+
+
+def looks(
+    memory: Callable[[int], float] = lambda n: 50.0,
+    files: Callable[[int], int] = lambda n: 20,
+    threads: Callable[[int], int] = lambda n: 8,
+    life: int = 1_000_000,
+) -> list[Look]:
+    """Six hundred looks; ``n`` counts from the beginning of the life that each is in, in which it is MiB that are resident."""
+    return [Look(2.0 * n, n // life, int(memory(n % life) * 2**20), files(n % life), threads(n % life)) for n in range(600)]
+
+
+def busy(n: int) -> int:
+    """So many extra at any time, as the load wants it."""
+    return n * 7919 % 11 // 3
+
+
+def test_what_stays_as_it_is_has_not_grown() -> None:
+    """It warms up, breathes, and has now a connection more and now one less."""
+    flat = looks(lambda n: 50 + min(n, 100) * 0.1 + busy(n) * 0.1, lambda n: 20 + busy(n), lambda n: 8 + busy(n))
+    assert not growth.grown(flat, 0.05)
+    assert not growth.grown_in_lives(flat, 0.05)
+
+
+def test_what_comes_in_a_busy_hour_and_leaves_has_not_grown() -> None:
+    assert not growth.grown(looks(threads=lambda n: 8 + busy(n) + (3 if 400 < n < 500 else 0)), 0.05)
+
+
+def test_memory_that_grows() -> None:
+    assert growth.grown(looks(memory=lambda n: 50 + n * 0.01), 0.05) == ["memory grew from 5.45889e+07 by 6.5%"]
+
+
+@pytest.mark.parametrize("leak", [1, 20, 60])
+def test_descriptors_and_threads_that_leak_among_those_that_come_and_go(leak: int) -> None:
+    leaking = looks(files=lambda n: 20 + busy(n) + n // leak, threads=lambda n: 8 + busy(n) + n // leak)
+    assert [line.split()[0] for line in growth.grown(leaking, 0.05)] == ["descriptors", "threads"]
+
+
+def test_what_grows_in_each_executor_is_not_hidden_by_replacing_them() -> None:
+    replaced = looks(lambda n: 50 + n * 0.1, lambda n: 20 + n // 10, lambda n: 8 + n // 10, life=60)
+    assert not growth.grown(replaced, 0.05), "over the whole time it stays what it was"
+    assert [line.partition("; the first: ")[2].split()[0] for line in growth.grown_in_lives(replaced, 0.05)] == [
+        "memory", "descriptors", "threads"
+    ]  # fmt: skip
+    assert growth.judged_lives(replaced) == 10
