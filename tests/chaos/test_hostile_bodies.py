@@ -18,11 +18,12 @@ import pytest
 
 from harness.report import SEED, Report, pick
 from harness.watched import WatchedStore
-from hostile import bodies
+from hostile import bodies, fuzz, names
 from processes import Project, environment, wait_until
 from pyqs.local.server import LocalServer
 from pyqs.local.service_error import ServiceError
-from pyqs.message import OutgoingMessage
+from pyqs.message import Delete, OutgoingMessage
+from pyqs.runtime import Outcome
 
 HERE = Path(__file__).parent
 SUPPORT = os.pathsep.join(map(str, (HERE, HERE.parent / "support")))
@@ -87,6 +88,15 @@ def test_the_watch_would_have_seen_it(tmp_path: Path) -> None:
     found = Fuzzer(tmp_path / "proof", "--prove").result(60)
     assert any("audit: os.system" in finding["wrong"] for finding in found["findings"])
     assert found["files"] == ["pwned"]
+
+
+@pytest.mark.parametrize("status", ["expired", "failed", "refused"])
+def test_a_deletion_of_what_is_no_task_would_have_been_seen(status: str) -> None:
+    task = names.NATIVE[0] if status == "refused" else "os.system"
+    assert fuzz.misfits(Outcome(Delete(), status, task=task), []) == [
+        "deleted: refused, " if status == "refused" else f"deleted as {status}: 'os.system'"
+    ]
+    assert not fuzz.misfits(Outcome(Delete(), "failed", task=names.NATIVE[0]), [])
 
 
 def test_hostile_bodies_through_a_worker(tmp_path: Path, store: WatchedStore, report: Report) -> None:

@@ -106,7 +106,7 @@ class Fuzz:
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) << 10
             wrong += [f"audit: {hit}" for hit in hits]
             if end is not None:
-                wrong += _misfits(number, body, end, self.ran)
+                wrong += misfits(end, self.ran)
                 told.append(f"{name}: {status} {end.verdict} {end.reason}")
             if seconds > SECONDS:
                 wrong.append(f"took {seconds:.1f} s of CPU")
@@ -149,15 +149,15 @@ def _delivery(number: int, body: str) -> Delivery:
     return Delivery(max(0, number), "q", "http://sqs/q", message, boottime(), time.time(), 120)
 
 
-def _misfits(number: int, body: str, end: Outcome, ran: list[Any]) -> list[str]:
+def misfits(end: Outcome, ran: list[Any]) -> list[str]:
     """What is wrong with an outcome."""
     found = []
     verdict = end.verdict
     over_nothing = end.task in names.BUILT_IN and end.status == "succeeded"  # celery.map over an empty list runs no task
     if isinstance(verdict, Delete) and not ran and not over_nothing and end.status not in ("expired", "failed"):
         found.append(f"deleted: {end.status}, {end.reason}")
-    if isinstance(verdict, Delete) and end.status == "expired" and end.task not in names.KNOWN:
-        found.append(f"deleted as expired: {end.task!r:.100}")
+    if isinstance(verdict, Delete) and end.status in ("expired", "failed") and end.task not in names.KNOWN:
+        found.append(f"deleted as {end.status}: {end.task!r:.100}")
     if isinstance(verdict, Resend) and not (
         end.status == "postponed" and end.task in names.KNOWN and 0 <= verdict.delay <= 900
     ):
