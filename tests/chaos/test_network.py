@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew, Member
-from harness.faces import FACES, LATE, NATIVE, Face
+from harness.faces import CELERY_LATE, FACES, LATE, Face
 from harness.line import Line
 from harness.report import SHORT, Report, pick
 from harness.roles import Roles
@@ -206,6 +207,20 @@ def test_a_proxy_answers_403(face: Face, scene: Callable[[Face], Scene]) -> None
 
 
 @pytest.mark.parametrize("face", ROW_FACES, ids=str)
+def test_sqs_denies_everything(face: Face, scene: Callable[[Face], Scene]) -> None:
+    """A policy that is wrong for a while, and then right again: SQS's own 403 to every call."""
+    row = scene(face)
+    member = row.start()
+    before = len(row.crew.ledger.started())
+    member.door.faults.add("access-denied")
+    row.suffer(ROUGH)
+    member.door.faults.clear()
+    assert len(row.crew.ledger.started()) - before <= row.crew.concurrency * 10, "what it could not receive it has not run"
+    row.cured(member)
+    assert member.lines("denied|AccessDenied"), "it says so"
+
+
+@pytest.mark.parametrize("face", ROW_FACES, ids=str)
 def test_an_expired_token_that_cannot_be_renewed(face: Face, scene: Callable[[Face], Scene]) -> None:
     row = scene(face)
     with Roles() as roles:
@@ -242,11 +257,12 @@ def own_hosts_file(hosts: Path) -> list[str]:
     return wrap
 
 
-def test_a_name_that_does_not_resolve(scene: Callable[[Face], Scene], tmp_path: Path) -> None:
+@pytest.mark.parametrize("face", ROW_FACES, ids=str)
+def test_a_name_that_does_not_resolve(face: Face, scene: Callable[[Face], Scene], tmp_path: Path) -> None:
     hosts, name = tmp_path / "hosts", "sqs.chaos.test"
     there, gone = f"127.0.0.1 localhost\n127.0.0.1 {name}\n", "127.0.0.1 localhost\n"
     hosts.write_text(there)
-    row = scene(NATIVE)
+    row = scene(face)
     member = row.start(host=name, wrap=own_hosts_file(hosts))
     hosts.write_text(gone)
     row.line.cut()  # else its open connections need no name
@@ -258,8 +274,9 @@ def test_a_name_that_does_not_resolve(scene: Callable[[Face], Scene], tmp_path: 
 
 
 @pytest.mark.skipif(SHORT, reason="SQS wants a minute between the two")
-def test_a_queue_deleted_and_created_again(scene: Callable[[Face], Scene], store: Any) -> None:
-    row = scene(LATE)
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_a_queue_deleted_and_created_again(face: Face, scene: Callable[[Face], Scene], store: Any) -> None:
+    row = scene(face)
     member = row.start()
     wait_until(lambda: not row.crew.left())
     store.delete_queue("chaos")
@@ -267,3 +284,38 @@ def test_a_queue_deleted_and_created_again(scene: Callable[[Face], Scene], store
     time.sleep(61)
     store.create_queue("chaos", {})
     row.cured(member)
+
+
+@pytest.mark.skipif(SHORT, reason="real Celery's figures are for the long form")
+@pytest.mark.parametrize("face", [CELERY_LATE], ids=str)
+def test_sqs_gone_connections_refused_real_celery(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
+    """Measured, not judged: whether it consumes again, and after how many seconds."""
+    crew = make_crew(face)
+    lines: list[Line] = []
+
+    def through(url: str) -> str:
+        lines.append(Line(url, report.dice))
+        return lines[0].url
+
+    member = crew.start(through=through)
+    try:
+        crew.wait_ready(member)
+        crew.send([face.message("work", number, 0.05) for number in range(5)])
+        wait_until(lambda: len(crew.ledger.ended()) == 5)
+        lines[0].cut()
+        sent, ends = 5, time.monotonic() + OUTAGE
+        while time.monotonic() < ends:
+            crew.send([face.message("work", sent, 0.05)])
+            sent += 1
+            time.sleep(TRICKLE)
+        lines[0].open()
+        cured = boottime()
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: not member.running or any(run.start > cured for run in crew.ledger.runs()), 4 * CURED_WITHIN)
+        starts = [run.start - cured for run in crew.ledger.runs() if run.start > cured]
+        report.add(consuming_after=min(starts) if starts else None, worker_exited=not member.running, lines=len(said(member)))
+        with contextlib.suppress(AssertionError):
+            crew.drain(timeout=60)
+        report.add(left=crew.left(), **checks.summary(crew, range(sent)))
+    finally:
+        lines[0].close()
