@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_a_task_that_is_longer_than_the_deadline_is_killed_and_released(start_wo
     assert not worker.ran("nap  ends")
     sqs.wait_counts("jobs", visible=1, timeout=1)
     assert len(pids) >= 3
-    worker.wait_until(lambda: not worker.alive(pids), timeout=1)
+    worker.wait_until(lambda: not worker.alive(pids), timeout=LOADED)
 
 
 def test_a_task_that_was_acked_early_is_not_killed_at_the_deadline(start_worker: Any, sqs: Any) -> None:
@@ -178,8 +179,32 @@ def test_a_signal_while_it_starts_ends_it(start_worker: Any, sqs: Any, project: 
     worker.wait_until((project.folder / "loading").exists)
     pids = worker.everyone()
     assert worker.terminate() < 8
-    worker.wait_until(lambda: not worker.alive(pids), timeout=1)
+    worker.wait_until(lambda: not worker.alive(pids), timeout=LOADED)
     sqs.wait_counts("jobs", visible=1, timeout=1)
+
+
+def test_a_terminal_that_closes_is_a_sigterm(start_worker: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    sqs.native("jobs", "gate", "open", "a")
+    worker = start_worker("-Q", "jobs", "-c", "1")
+    worker.wait_ran("gate a begins")
+    worker.send_signal(signal.SIGHUP)
+    worker.wait_log("stopping")
+    worker.touch("open")
+    assert worker.wait_exit() == 0, worker.log()
+    assert worker.ran("gate a ends") == ["gate a ends"]
+    sqs.wait_counts("jobs")
+
+
+def test_under_nohup_a_terminal_that_closes_is_nothing(project: Any, sqs: Any) -> None:
+    sqs.create("jobs")
+    command = [sys.executable, "-m", "pyqs", "worker", "--include", "tasks", "-Q", "jobs", "-c", "1"]
+    worker = project._launch(["nohup", *command], "ready", {})
+    worker.send_signal(signal.SIGHUP)
+    sqs.native("jobs", "noop", 1)
+    worker.wait_ran("noop 1")
+    assert not worker.lines("stopping")
+    assert worker.terminate() < 20 + LOADED
 
 
 def test_sigterm_can_be_made_to_mean_sigquit(start_worker: Any, sqs: Any) -> None:
