@@ -87,7 +87,7 @@ def test_a_long_task_holds_up_no_short_one(place: str, workers: int, make_crew: 
     report.add(place=place, workers=workers, took=took, own_work=own_work, beyond=took - own_work, released=released)
     crew.drain(timeout=60)
     checks.hold("repeated", checks.repeated(crew))
-    assert took < own_work + 2.0
+    assert took < own_work + pick(long=2.0, short=5.0)  # the short form shares its machine; the long task takes 20 s
 
 
 def test_what_a_worker_holds_is_released_when_its_tasks_become_long(make_crew: Callable[..., Crew], report: Report) -> None:

@@ -25,8 +25,9 @@ BUSY_MOMENTS = (0.0, 1.5)
 STRUCK, GRIPPED = 0.6, 0.2
 #: Seconds that a few tasks hold the GIL; in the long form beyond a lease.
 GRIP = pick(long=13.0, short=5.0)
-#: Seconds that an executor may outlive its worker, whatever it is doing, on a machine that is busy.
-SURVIVE = 2.0
+#: Seconds that an executor may outlive its worker, whatever it is doing. The short form shares its machine; half a lease, the
+#: least that is left of one, is the time that must not be reached.
+SURVIVE = pick(long=2.0, short=4.0)
 
 
 def seconds_of(dice: random.Random) -> float:
