@@ -309,7 +309,8 @@ class Credit:
     def _least(self, state: _Queue) -> int:
         """The fewest worth a call: with short tasks a receive waits until it can bring a batch, while others still wait.
 
-        What runs for long, and what is blocked behind it, is not waited for: neither ends soon, nor leaves room for a batch.
+        What runs for long, what is blocked behind it and what is kept is not waited for: it does not end soon, nor leaves room
+        for a batch.
         """
         if state.held <= state.long + state.blocked + state.kept or state.narrow:
             return 1
@@ -319,7 +320,7 @@ class Credit:
             executors = min(executors, most - state.long)
         whole = int(executors / state.unit)
         if self._bound is not None:
-            whole = min(whole, self._bound - self._long)
+            whole = min(whole, self._bound - self._long - state.kept)
         return max(1, min(MAX_BATCH, (whole - executors) // 2))
 
     # -- with the lock held: the waiters --------------------------------------------------------------------------

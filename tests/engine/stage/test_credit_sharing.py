@@ -195,7 +195,7 @@ def test_a_fifo_group_that_waits_for_a_long_head_holds_up_no_other_group(clock: 
     hold(credit, "q.fifo", 1)
     credit.ended("q.fifo", 0.05)
     hold(credit, "q.fifo", 9)
-    credit.blocked("q.fifo", 8)
+    credit.blocked("q.fifo", 8, 0)
     credit.lasts("q.fifo")
     grant = ask(credit, "q.fifo")
     assert grant is not None
