@@ -16,6 +16,7 @@ from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, MAX_VISIBILITY, WorkerConfig
 from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
 from pyqs.queues import FIFO
+from pyqs.wire import Done
 from pyqs.worker import rates
 from pyqs.worker.acker import Acker
 from pyqs.worker.buffer import Buffer, group_of
@@ -166,7 +167,14 @@ class Custody:
         self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
         self._long.discard(delivery.id)
 
-    def postpone(self, delivery: Delivery, verdict: Verdict) -> None:
+    def ended(self, delivery: Delivery, frame: Done, *, ran: bool) -> None:
+        """What its executor says of it; ``ran``: its task had begun."""
+        if frame.status == "postponed":
+            self._postpone(delivery, frame.verdict)
+        else:
+            self.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
+
+    def _postpone(self, delivery: Delivery, verdict: Verdict) -> None:
         """It may not start yet, for its eta or its rate limit. It is sent on or hidden, which costs no life or one; on its last
         one it stays here, its lease renewed, until its moment has come."""
         seconds = _seconds_of(verdict)

@@ -336,10 +336,7 @@ class Pool(Service):
         slot.slow = False
         frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
         self._journal.done(delivery, frame, ran=ran)
-        if frame.status == "postponed":
-            self._custody.postpone(delivery, frame.verdict)
-        else:
-            self._custody.settle(delivery, frame.verdict, frame.follow_ups, frame.seconds if ran else None)
+        self._custody.ended(delivery, frame, ran=ran)
         if slot.stopping:
             slot.expect_goodbye()
 
