@@ -29,6 +29,9 @@ DEFAULT_MAX_PAYLOAD = 16 << 20
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
 MAX_BATCH = 10
+#: How the calls that are made often go to SQS: the lean client where it applies and nothing has instrumented botocore; the lean
+#: client wherever it applies; botocore.
+CLIENTS = ("auto", "lean", "boto3")
 #: What may become of a task that runs for twelve hours, SQS's limit on holding a message.
 CEILING_POLICIES = ("keep", "delete", "kill")
 
@@ -40,7 +43,10 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
-    """How to reach SQS. What is None is left to the AWS SDK's own chain (environment, profile, instance role)."""
+    """How to reach SQS. What is None is left to the AWS SDK's own chain (environment, profile, instance role).
+
+    ``client`` is one of ``CLIENTS``; None is what ``PYQS_CLIENT`` says, else "auto".
+    """
 
     region: str | None = None
     endpoint_url: str | None = None
@@ -49,12 +55,27 @@ class ConnectionConfig:
     session_token: str | None = field(default=None, repr=False)
     profile: str | None = None
     role_arn: str | None = None
+    client: str | None = None
 
     def __post_init__(self) -> None:
+        if self.client is not None and self.client not in CLIENTS:
+            raise ConfigError(f"--client is one of {', '.join(CLIENTS)}, not {self.client!r}")
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ConfigError("--access-key-id and --secret-access-key go together: give both or neither")
         if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
             raise ConfigError(f"--endpoint-url must start with http:// or https://, not {self.endpoint_url!r}")
+
+    @property
+    def chosen_client(self) -> str:
+        """One of ``CLIENTS``.
+
+        Raises:
+            ConfigError: ``PYQS_CLIENT`` is none of them.
+        """
+        client = self.client or os.environ.get(ENV_PREFIX + "CLIENT") or CLIENTS[0]
+        if client not in CLIENTS:
+            raise ConfigError(f"{ENV_PREFIX}CLIENT is one of {', '.join(CLIENTS)}, not {client!r}")
+        return client
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> ConnectionConfig:

@@ -215,6 +215,7 @@ def _overlay(first: ConnectionConfig, second: ConnectionConfig) -> ConnectionCon
         session_token=keys.session_token,
         profile=first.profile or second.profile,
         role_arn=first.role_arn or second.role_arn,
+        client=first.client or second.client,
     )
 
 

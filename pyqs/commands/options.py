@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pyqs import logs
-from pyqs.config import ENV_PREFIX, POLICIES, ConnectionConfig
+from pyqs.config import CLIENTS, ENV_PREFIX, POLICIES, ConnectionConfig
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -128,6 +128,13 @@ def connection_options(command: F) -> F:
             option("--session-token", env="SESSION_TOKEN", metavar="TOKEN", help="Goes with temporary credentials."),
             option("--profile", env="PROFILE", metavar="NAME", help="Profile of the AWS configuration files."),
             option("--role-arn", env="ROLE_ARN", metavar="ARN", help="Role to assume; it is renewed by itself."),
+            option(
+                "--client",
+                env="CLIENT",
+                type=click.Choice(CLIENTS),
+                help="How frequent calls reach SQS: past botocore (lean), through it (boto3), or past it unless something has "
+                "instrumented it (auto, the default).",
+            ),
         ]
     ):
         command = decorate(command)
@@ -142,7 +149,7 @@ def take_connection(values: dict[str, Any]) -> tuple[ConnectionConfig, Connectio
     Raises:
         ConfigError: half a key pair, an endpoint without a scheme.
     """
-    names = ("region", "endpoint_url", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
+    names = ("region", "endpoint_url", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn", "client")
     given = {name: values.pop(name, None) or None for name in names}
     context = click.get_current_context()
     typed = {name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}

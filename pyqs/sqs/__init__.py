@@ -1,9 +1,10 @@
 """SQS as the engine sees it: one interface, and the client behind it that talks to AWS.
 
-Owns: the ``Sqs`` protocol and ``connect``. Behind it: ``boto`` (the client), ``session`` (credentials, region),
-``failures`` (every AWS error to one of ours), ``answers`` (what is no answer of SQS's), ``sockets`` (dropping open polls). Runs
-in any thread (clients are thread-safe). This package alone imports botocore, and only inside functions that ``connect``
-reaches. Never retries a receive by itself and never swallows a partial batch failure.
+Owns: the ``Sqs`` protocol and ``connect``. Behind it: ``boto`` (all calls through botocore) and ``lean`` (frequent ones past
+it, with ``template``, ``signing`` and ``retries``), ``session`` (credentials, region), ``shapes`` (SQS's JSON), ``failures``
+(every error to one of ours), ``answers`` (what is no answer of SQS's), ``sockets`` (dropping open polls). Runs in any thread
+(clients are thread-safe). This package alone imports botocore, and only inside functions that ``connect`` reaches. Never retries
+a receive by itself and never swallows a partial batch failure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["Sqs", "connect", "error_from_code"]
 
 
 class Sqs(Protocol):
-    """What the engine needs of SQS. The boto3 client and the in-process store both have this interface.
+    """What the engine needs of SQS. Both clients and the in-process store have this interface.
 
     Queues are named by URL everywhere but in the calls that look one up. Every method raises ``SqsError``
     (a subclass with ``.retryable``) when the call as a whole fails.
@@ -110,6 +111,11 @@ def connect(connection: ConnectionConfig) -> Sqs:
     Raises:
         ConfigError: no region can be found, an unknown profile, a malformed endpoint.
     """
-    from pyqs.sqs.boto import BotoSqs
+    client = connection.chosen_client
+    if client == "boto3":
+        from pyqs.sqs.boto import BotoSqs
 
-    return BotoSqs(connection)
+        return BotoSqs(connection)
+    from pyqs.sqs.lean import LeanSqs
+
+    return LeanSqs(connection, insist=client == "lean")

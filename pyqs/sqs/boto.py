@@ -1,8 +1,8 @@
 """The ``Sqs`` that talks to AWS through botocore.
 
-Owns: ``BotoSqs``: two lazily made botocore clients (long polls; everything else), their timeouts and retries, and the
-mapping between SQS's JSON and our values. Runs in any thread; a forked child makes clients of its own. Never retries a
-receive, never answers a batch as a success because the call was one.
+Owns: ``BotoSqs``: two lazily made botocore clients (long polls; everything else), their timeouts and retries, and what is
+made of each answer. Runs in any thread; a forked child makes clients of its own. Never retries a receive, never answers a
+batch as a success because the call was one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 
 from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError, SqsError, Unreachable
-from pyqs.message import EMPTY, MessageAttribute, OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.names import is_arn, is_aws_host, parse_arn, parse_url, rebase_url, region_of_host
 from pyqs.sqs.answers import by_entry, checked, reading
 from pyqs.sqs.failures import error_from_answer, error_from_exception
 from pyqs.sqs.session import build_session, find_region
+from pyqs.sqs.shapes import REQUIRED, outgoing, received, sent
 from pyqs.sqs.sockets import LiveSockets
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class BotoSqs:
         visibility: int | None = None,
         attempt_id: str | None = None,
     ) -> list[ReceivedMessage]:
-        client = self._client(poll=True)
+        self._client(poll=True)  # which knows how system attributes are asked for
         params: dict[str, Any] = {
             "MaxNumberOfMessages": max_messages,
             "WaitTimeSeconds": wait,
@@ -123,7 +124,7 @@ class BotoSqs:
         with self._idle:
             started = self._receiving[thread] = self._aborts
         try:
-            answer = self._call(client, "ReceiveMessage", queue_url, params)
+            answer = self._hot("ReceiveMessage", queue_url, params, poll=True)
         except Unreachable:
             if self._aborts != started:
                 return []
@@ -133,7 +134,7 @@ class BotoSqs:
                 del self._receiving[thread]
                 self._idle.notify_all()
         with reading("ReceiveMessage", queue_url):
-            return [checked(_received(message)) for message in answer.get("Messages") or ()]
+            return [checked(received(message)) for message in answer.get("Messages") or ()]
 
     def delete_batch(self, queue_url: str, receipt_handles: Sequence[str]) -> list[SqsError | None]:
         entries = [{"ReceiptHandle": handle} for handle in receipt_handles]
@@ -146,14 +147,14 @@ class BotoSqs:
         return [answer if isinstance(answer, SqsError) else None for answer in answers]
 
     def send(self, queue_url: str, message: OutgoingMessage) -> SentMessage:
-        answer = self._call(self._client(poll=False), "SendMessage", queue_url, _outgoing(message))
+        answer = self._hot("SendMessage", queue_url, outgoing(message))
         with reading("SendMessage", queue_url):
-            return _sent(answer)
+            return sent(answer)
 
     def send_batch(self, queue_url: str, messages: Sequence[OutgoingMessage]) -> list[SentMessage | SqsError]:
-        answers = self._batch("SendMessageBatch", queue_url, [_outgoing(message) for message in messages])
+        answers = self._batch("SendMessageBatch", queue_url, [outgoing(message) for message in messages])
         with reading("SendMessageBatch", queue_url):
-            return [answer if isinstance(answer, SqsError) else _sent(answer) for answer in answers]
+            return [answer if isinstance(answer, SqsError) else sent(answer) for answer in answers]
 
     # -- the control plane --------------------------------------------------------------------------------------
 
@@ -320,6 +321,10 @@ class BotoSqs:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
+    def _hot(self, action: str, queue_url: str, params: Mapping[str, Any], *, poll: bool = False) -> dict[str, Any]:
+        """One of the five calls of which there are many; the lean client has its own way."""
+        return self._call(self._client(poll=poll), action, queue_url, params)
+
     def _call(self, client: Any, action: str, queue_url: str, params: Mapping[str, Any], about: str = "") -> dict[str, Any]:
         if queue_url:
             self._check_region(queue_url)
@@ -337,7 +342,7 @@ class BotoSqs:
             raise error from None
         # botocore takes a page of HTML (a proxy's, a captive portal's) for an answer with nothing in it.
         kind = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
-        if "html" in kind or not _REQUIRED.get(action, frozenset()) <= answer.keys():
+        if "html" in kind or not REQUIRED.get(action, frozenset()) <= answer.keys():
             raise Unreachable(
                 f"{action} on queue {(queue_url or about)!r}: the answer is not SQS's; is {client.meta.endpoint_url} right?",
                 code="NoAnswer",
@@ -350,7 +355,7 @@ class BotoSqs:
         if not entries:
             return []
         params = {"Entries": [{"Id": str(number), **entry} for number, entry in enumerate(entries)]}
-        answer = self._call(self._client(poll=False), action, queue_url, params)
+        answer = self._hot(action, queue_url, params)
         by_id = by_entry(answer, action, queue_url)
         lost = Unreachable(f"{action}: SQS's answer does not mention this entry", code="NoAnswer", queue=queue_url)
         return [by_id.get(str(number), lost) for number in range(len(entries))]
@@ -389,8 +394,6 @@ _METHODS = {
     "DeleteQueue": "delete_queue",
     "PurgeQueue": "purge_queue",
 }
-#: What an answer must have to be one.
-_REQUIRED = {"SendMessage": {"MessageId"}, "GetQueueUrl": {"QueueUrl"}, "CreateQueue": {"QueueUrl"}}
 
 
 def _host(url: str) -> str:
@@ -402,48 +405,3 @@ def _system_attribute_names(client: Any) -> dict[str, list[str]]:
     members = client.meta.service_model.operation_model("ReceiveMessage").input_shape.members
     new = "MessageSystemAttributeNames"
     return {new if new in members else "AttributeNames": ["All"]}
-
-
-def _received(message: Mapping[str, Any]) -> ReceivedMessage:
-    found = message.get("MessageAttributes")
-    attributes = {name: _attribute(value) for name, value in found.items()} if found else EMPTY
-    return ReceivedMessage(
-        message_id=message["MessageId"],
-        receipt_handle=message["ReceiptHandle"],
-        body=message.get("Body", ""),
-        attributes=message.get("Attributes") or EMPTY,
-        message_attributes=attributes,
-    )
-
-
-def _attribute(value: Mapping[str, Any]) -> MessageAttribute:
-    return MessageAttribute(value["DataType"], value.get("StringValue"), value.get("BinaryValue"))
-
-
-def _outgoing(message: OutgoingMessage) -> dict[str, Any]:
-    """SendMessage's parameters without the queue; a batch entry's without the Id."""
-    params: dict[str, Any] = {"MessageBody": message.body}
-    if message.delay is not None:
-        params["DelaySeconds"] = message.delay
-    if message.group_id is not None:
-        params["MessageGroupId"] = message.group_id
-    if message.dedup_id is not None:
-        params["MessageDeduplicationId"] = message.dedup_id
-    if message.trace_header is not None:
-        params["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": message.trace_header}}
-    if message.message_attributes:
-        params["MessageAttributes"] = {name: _typed(value) for name, value in message.message_attributes.items()}
-    return params
-
-
-def _typed(attribute: MessageAttribute) -> dict[str, Any]:
-    value: dict[str, Any] = {"DataType": attribute.data_type}
-    if attribute.binary_value is not None:
-        value["BinaryValue"] = attribute.binary_value
-    else:
-        value["StringValue"] = attribute.string_value
-    return value
-
-
-def _sent(answer: Mapping[str, Any]) -> SentMessage:
-    return SentMessage(answer["MessageId"], answer.get("SequenceNumber"))

@@ -100,6 +100,7 @@ _NO_CODE = re.compile(r"\d*\Z")
 
 # SQS answers "Value <handle> for parameter ReceiptHandle is invalid. Reason: ..." with the code InvalidParameterValue.
 _ABOUT_HANDLE = re.compile(r"receipt ?handle", re.IGNORECASE)
+_OBJECT = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|[A-Z]\w+\([^()]*\): ")
 _URL_USERINFO = re.compile(r"(://)[^/@\s]+@")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_%-]{60,}")
 _PARAMETER = re.compile(r"parameter[^:,]*?:?\s*[\"']?([A-Z]\w+(?:\[\d+\])?(?:\.\w+)*)")
@@ -186,6 +187,19 @@ def error_from_answer(exc: Exception, *, queue: str = "", action: str = "") -> U
         return None
     text = f"the answer is not SQS's, it cannot be read ({type(exc).__name__}); a proxy on the way?"
     return Unreachable(_sentence(action, queue, text), code="NoAnswer", queue=queue)
+
+
+def error_from_transport(exc: Exception, *, queue: str = "", action: str = "") -> PyQSError | None:
+    """The error for an exception of a request that went past botocore: urllib3's, or one of fetching credentials."""
+    from urllib3 import exceptions as http
+
+    if isinstance(exc, http.SSLError):
+        return Unreachable(_sentence(action, queue, f"TLS failed: {scrub(str(exc))}"), code="SSLError", queue=queue)
+    if isinstance(exc, http.HTTPError):
+        # "<urllib3.connection.HTTPConnection object at 0x7f...>: Failed to establish a new connection: ..."
+        text = _OBJECT.sub("", str(exc)) or "no answer"
+        return Unreachable(_sentence(action, queue, scrub(text)), code=type(exc).__name__, queue=queue)
+    return error_from_exception(exc, queue=queue, action=action)
 
 
 def _credential_failures() -> tuple[type[Exception], ...]:
