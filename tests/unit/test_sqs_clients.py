@@ -1,4 +1,4 @@
-"""The botocore client against a server on loopback: errors, timeouts, regions, forks, threads, dropped polls."""
+"""Both clients against a server on loopback: errors, timeouts, regions, forks, threads, dropped polls."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ from pyqs.local.store import Store
 from pyqs.message import OutgoingMessage
 from pyqs.sqs import boto, connect
 from pyqs.sqs.boto import BotoSqs
+from pyqs.sqs.lean import LeanSqs
+
+
+@pytest.fixture(params=[BotoSqs, LeanSqs], ids=["boto3", "lean"])
+def make(request) -> type[BotoSqs]:
+    return request.param
 
 
 @pytest.fixture
@@ -41,8 +47,8 @@ def server() -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def sqs(server) -> Iterator[BotoSqs]:
-    client = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url))
+def sqs(make, server) -> Iterator[BotoSqs]:
+    client = make(ConnectionConfig(endpoint_url=server.endpoint_url))
     yield client
     client.close()
 
@@ -102,19 +108,19 @@ def test_no_region_names_the_ways_to_give_one(monkeypatch) -> None:
         (ConnectionConfig(), {"AWS_ENDPOINT_URL_SQS": "http://sqs:9324"}, "us-east-1"),
     ],
 )
-def test_where_the_region_comes_from(monkeypatch, connection, environment, region) -> None:
+def test_where_the_region_comes_from(make, monkeypatch, connection, environment, region) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert BotoSqs(connection).region == region
+    assert make(connection).region == region
 
 
-def test_a_profiles_region(monkeypatch, tmp_path) -> None:
+def test_a_profiles_region(make, monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     config = tmp_path / "config"
     config.write_text("[profile work]\nregion = ap-south-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    assert BotoSqs(ConnectionConfig(profile="work")).region == "ap-south-1"
+    assert make(ConnectionConfig(profile="work")).region == "ap-south-1"
 
 
 def test_an_unknown_profile_is_named() -> None:
@@ -122,13 +128,13 @@ def test_an_unknown_profile_is_named() -> None:
         connect(ConnectionConfig(profile="nobody"))
 
 
-def test_an_endpoint_that_is_no_url_is_a_config_error() -> None:
+def test_an_endpoint_that_is_no_url_is_a_config_error(make) -> None:
     with pytest.raises(ConfigError):
-        BotoSqs(ConnectionConfig(endpoint_url="http://")).queue_url("x")
+        make(ConnectionConfig(endpoint_url="http://")).queue_url("x")
 
 
-def test_a_queue_in_another_region_is_refused_before_any_call() -> None:
-    sqs = BotoSqs(ConnectionConfig(region="us-east-1"))
+def test_a_queue_in_another_region_is_refused_before_any_call(make) -> None:
+    sqs = make(ConnectionConfig(region="us-east-1"))
     with pytest.raises(ConfigError, match="--region eu-west-1"):
         sqs.locate("arn:aws:sqs:eu-west-1:123456789012:jobs")
     with pytest.raises(ConfigError, match="--region eu-west-1"):
@@ -138,8 +144,8 @@ def test_a_queue_in_another_region_is_refused_before_any_call() -> None:
     assert caught.value.retryable is False
 
 
-def test_addresses_become_urls_without_a_call(sqs, server) -> None:
-    aws = BotoSqs(ConnectionConfig(region="us-east-1"))
+def test_addresses_become_urls_without_a_call(make, sqs, server) -> None:
+    aws = make(ConnectionConfig(region="us-east-1"))
     arn = "arn:aws:sqs:us-east-1:123456789012:jobs"
     assert aws.locate(arn) == "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
     assert sqs.locate(arn) == f"{server.endpoint_url}/123456789012/jobs"
@@ -155,31 +161,31 @@ def without_credentials(monkeypatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
 
-def test_no_credentials_says_what_to_give(monkeypatch) -> None:
+def test_no_credentials_says_what_to_give(make, monkeypatch) -> None:
     without_credentials(monkeypatch)
-    sqs = BotoSqs(ConnectionConfig(region="us-east-1"))
+    sqs = make(ConnectionConfig(region="us-east-1"))
     with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID") as caught:
         sqs.queue_url("jobs")
     assert caught.value.retryable is False
 
 
-def test_loopback_needs_no_credentials(monkeypatch, server) -> None:
+def test_loopback_needs_no_credentials(make, monkeypatch, server) -> None:
     without_credentials(monkeypatch)
-    sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url))
+    sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url))
     assert sqs.create_queue("jobs").startswith(server.endpoint_url)
 
 
-def test_incomplete_credentials(monkeypatch) -> None:
+def test_incomplete_credentials(make, monkeypatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(CredentialsError, match="incomplete"):
-        BotoSqs(ConnectionConfig(region="us-east-1")).queue_url("jobs")
+        make(ConnectionConfig(region="us-east-1")).queue_url("jobs")
 
 
-def test_expired_credentials_are_read_again_and_the_next_call_works(server, tmp_path, monkeypatch) -> None:
+def test_expired_credentials_are_read_again_and_the_next_call_works(make, server, tmp_path, monkeypatch) -> None:
     without_credentials(monkeypatch)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     (tmp_path / "credentials").write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = x\n")
-    sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url))
+    sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url))
     url = sqs.create_queue("jobs")
     server.store.faults.add("expired-token:times=1")
     (tmp_path / "credentials").write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = x\n")
@@ -190,7 +196,7 @@ def test_expired_credentials_are_read_again_and_the_next_call_works(server, tmp_
     assert sqs._session.get_credentials().access_key == "NEW"
 
 
-def test_a_role_is_assumed_with_the_base_credentials(monkeypatch, server) -> None:
+def test_a_role_is_assumed_with_the_base_credentials(make, monkeypatch, server) -> None:
     """STS is answered by hand on loopback; what counts is that SQS is then called with what it gave."""
     seen: list[str] = []
     answer = (
@@ -200,14 +206,14 @@ def test_a_role_is_assumed_with_the_base_credentials(monkeypatch, server) -> Non
     )
     with one_answer_server(answer.encode(), "text/xml", seen) as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts)
-        sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url, role_arn="arn:aws:iam::1:role/worker"))
+        sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url, role_arn="arn:aws:iam::1:role/worker"))
         sqs.create_queue("jobs")
     assert "RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fworker" in seen[0]
     assert "Credential=test/" in seen[0]
     assert sqs._session.get_credentials().access_key == "ASIAROLE"
 
 
-def test_a_role_that_may_not_be_assumed_for_a_while_is_no_refusal_of_the_call(monkeypatch, server) -> None:
+def test_a_role_that_may_not_be_assumed_for_a_while_is_no_refusal_of_the_call(make, monkeypatch, server) -> None:
     """The role's renewal happens inside a receive or a delete: its refusal must not be taken for one of theirs."""
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))  # near enough to be renewed with each call
     granted = (
@@ -222,7 +228,7 @@ def test_a_role_that_may_not_be_assumed_for_a_while_is_no_refusal_of_the_call(mo
     sts = one_answer_server(granted, "text/xml")
     with sts as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-        sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url, role_arn="arn:aws:iam::1:role/worker"))
+        sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url, role_arn="arn:aws:iam::1:role/worker"))
         queue = sqs.create_queue("jobs")
         sts.answer(refused, "403 Forbidden")
         for call in (lambda: sqs.receive(queue, wait=0), lambda: sqs.delete_batch(queue, ["h"])):
@@ -233,9 +239,9 @@ def test_a_role_that_may_not_be_assumed_for_a_while_is_no_refusal_of_the_call(mo
         assert sqs.receive(queue, wait=0) == []
 
 
-def test_sts_that_does_not_answer_is_given_up_before_a_poll_seems_to_hang(monkeypatch) -> None:
+def test_sts_that_does_not_answer_is_given_up_before_a_poll_seems_to_hang(make, monkeypatch) -> None:
     """The SDK's own patience is five tries of a minute each, inside the receive that found its credentials expired."""
-    sqs = BotoSqs(ConnectionConfig(region="us-east-1", access_key_id="a", secret_access_key="b"))
+    sqs = make(ConnectionConfig(region="us-east-1", access_key_id="a", secret_access_key="b"))
     sts = sqs._session.create_client("sts", region_name="us-east-1").meta.config
     assert (sts.connect_timeout, sts.read_timeout, sts.retries["total_max_attempts"]) == (5.0, 5.0, 2)
     polls, calls = sqs._client(poll=True).meta.config, sqs._client(poll=False).meta.config
@@ -342,17 +348,17 @@ def test_a_send_survives_one_server_error(sqs, server) -> None:
     assert sqs.send(url, OutgoingMessage(body="x")).message_id
 
 
-def test_nobody_listening() -> None:
+def test_nobody_listening(make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(Unreachable, match="GetQueueUrl on queue 'jobs'"):
-        BotoSqs(ConnectionConfig(endpoint_url=f"http://127.0.0.1:{port}")).queue_url("jobs")
+        make(ConnectionConfig(endpoint_url=f"http://127.0.0.1:{port}")).queue_url("jobs")
 
 
 @pytest.mark.parametrize(("body", "kind"), [(b"<html>hello</html>", "text/html"), (b"{}", "application/json"), (b"[", "a/b")])
-def test_something_else_listening(body, kind) -> None:
+def test_something_else_listening(make, body, kind) -> None:
     with one_answer_server(body, kind) as url, pytest.raises(Unreachable, match="not SQS's"):
-        BotoSqs(ConnectionConfig(endpoint_url=url)).queue_url("jobs")
+        make(ConnectionConfig(endpoint_url=url)).queue_url("jobs")
 
 
 #: What a proxy or another service says in place of SQS.
@@ -370,10 +376,10 @@ STATUSES = ("200 OK", "302 Found", "400 Bad Request", "403 Forbidden", "404 Not 
 
 @pytest.mark.parametrize("status", STATUSES, ids=lambda status: status[:3])
 @pytest.mark.parametrize("name", FOREIGN)
-def test_an_answer_that_cannot_be_read_is_no_answer(name: str, status: str) -> None:
+def test_an_answer_that_cannot_be_read_is_no_answer(make, name: str, status: str) -> None:
     kind = "application/x-amz-json-1.0" if name in ("list", "number", "null", "text", "deep") else "text/plain"
     with one_answer_server(FOREIGN[name], kind, status=status) as url:
-        sqs, queue = BotoSqs(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
+        sqs, queue = make(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
         with pytest.raises(Unreachable) as polled:
             sqs.receive(queue, wait=0)
     assert "ReceiveMessage on queue 'jobs'" in str(polled.value)
@@ -382,9 +388,9 @@ def test_an_answer_that_cannot_be_read_is_no_answer(name: str, status: str) -> N
 
 @pytest.mark.parametrize("status", [status for status in STATUSES if status[0] in "34"], ids=lambda status: status[:3])
 @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b'{"message": "Forbidden"}'], ids=["empty", "html", "json"])
-def test_a_refusal_without_an_error_code_is_a_proxys(body: bytes, status: str) -> None:
+def test_a_refusal_without_an_error_code_is_a_proxys(make, body: bytes, status: str) -> None:
     with one_answer_server(body, "text/plain", status=status) as url, pytest.raises(Unreachable, match="a proxy") as failed:
-        BotoSqs(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
+        make(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
     assert failed.value.retryable
 
 
@@ -413,9 +419,9 @@ def test_a_refusal_without_an_error_code_is_a_proxys(body: bytes, status: str) -
     ],
     ids=lambda value: str(value)[:70],
 )  # fmt: skip
-def test_json_of_another_shape_is_no_answer(call: str, answer: Any) -> None:
+def test_json_of_another_shape_is_no_answer(make, call: str, answer: Any) -> None:
     with one_answer_server(json.dumps(answer).encode(), "application/x-amz-json-1.0") as url:
-        sqs, queue = BotoSqs(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
+        sqs, queue = make(ConnectionConfig(endpoint_url=url)), f"{url}/1/jobs"
         calls: dict[str, Callable[[], object]] = {
             "receive": lambda: sqs.receive(queue, wait=0),
             "delete_batch": lambda: sqs.delete_batch(queue, ["h"]),
@@ -436,23 +442,23 @@ def test_a_bug_of_ours_is_seen_as_one(sqs, monkeypatch) -> None:
         sqs.receive("http://127.0.0.1:1/1/jobs")
 
 
-def test_a_proxys_page_is_not_an_empty_queue() -> None:
+def test_a_proxys_page_is_not_an_empty_queue(make) -> None:
     with one_answer_server(b"<html>log in first</html>", "text/html") as url, pytest.raises(Unreachable, match="not SQS's"):
-        BotoSqs(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
+        make(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
 
 
-def test_a_silent_server_is_given_up_after_the_read_timeout(monkeypatch) -> None:
+def test_a_silent_server_is_given_up_after_the_read_timeout(make, monkeypatch) -> None:
     monkeypatch.setattr(boto, "RECEIVE_TIMEOUT", 0.2)
     with one_answer_server(None, "silence") as url:
         started = time.monotonic()
         with pytest.raises(Unreachable):
-            BotoSqs(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
+            make(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs", wait=0)
         assert 0.1 < time.monotonic() - started < 3
 
 
-def test_a_certificate_nobody_signed(tmp_path) -> None:
+def test_a_certificate_nobody_signed(make, tmp_path) -> None:
     with one_answer_server(b"", tls=server_tls(tmp_path)) as url, pytest.raises(Unreachable, match="TLS failed"):
-        BotoSqs(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs")
+        make(ConnectionConfig(endpoint_url=url)).receive(f"{url}/1/jobs")
 
 
 def test_a_missing_queue_and_a_closed_client(sqs) -> None:
@@ -464,15 +470,15 @@ def test_a_missing_queue_and_a_closed_client(sqs) -> None:
         sqs.queue_url("nobody")
 
 
-def test_an_entry_that_the_answer_forgets_is_not_a_success() -> None:
+def test_an_entry_that_the_answer_forgets_is_not_a_success(make) -> None:
     answer = json.dumps({"Successful": [{"Id": "1"}]}).encode()
     with one_answer_server(answer, "application/x-amz-json-1.0") as url:
-        results = BotoSqs(ConnectionConfig(endpoint_url=url)).delete_batch(f"{url}/1/jobs", ["a", "b"])
+        results = make(ConnectionConfig(endpoint_url=url)).delete_batch(f"{url}/1/jobs", ["a", "b"])
     assert isinstance(results[0], Unreachable)
     assert results[1] is None
 
 
-def test_a_failed_entry_keeps_its_place_and_says_whether_to_retry() -> None:
+def test_a_failed_entry_keeps_its_place_and_says_whether_to_retry(make) -> None:
     failed = [
         {"Id": "0", "Code": "InternalError", "Message": "later", "SenderFault": False},
         {"Id": "2", "Code": "InvalidParameterValue", "Message": "never", "SenderFault": True},
@@ -480,7 +486,7 @@ def test_a_failed_entry_keeps_its_place_and_says_whether_to_retry() -> None:
     sent = [{"Id": "1", "MessageId": "m", "MD5OfMessageBody": "x"}]
     answer = json.dumps({"Successful": sent, "Failed": failed}).encode()
     with one_answer_server(answer, "application/x-amz-json-1.0") as url:
-        client = BotoSqs(ConnectionConfig(endpoint_url=url))
+        client = make(ConnectionConfig(endpoint_url=url))
         results = client.send_batch(f"{url}/1/jobs", [OutgoingMessage(body=str(n)) for n in range(3)])
     assert [getattr(result, "retryable", None) for result in results] == [True, None, False]
     assert results[1].message_id == "m"
@@ -526,11 +532,11 @@ def test_thousands_of_polls_keep_their_connections(sqs) -> None:
     assert sqs._client(poll=True).meta.config.max_pool_connections >= 8000
 
 
-def test_first_calls_from_many_threads_at_once_make_one_client(server, monkeypatch) -> None:
+def test_first_calls_from_many_threads_at_once_make_one_client(make, server, monkeypatch) -> None:
     made: list[float] = []
     real = BotoSqs._make_client
     monkeypatch.setattr(BotoSqs, "_make_client", lambda self, *a, **k: made.append(1) or real(self, *a, **k))
-    sqs = BotoSqs(ConnectionConfig(endpoint_url=server.endpoint_url))
+    sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url))
     for wait in [in_thread(lambda: sqs.create_queue("jobs")) for _ in range(8)]:
         assert isinstance(wait(20), str)
     assert len(made) == 1
@@ -584,12 +590,12 @@ def server_tls(folder: Any) -> ssl.SSLContext:
     return context
 
 
-def test_abort_ends_polls_over_tls(tmp_path, monkeypatch) -> None:
+def test_abort_ends_polls_over_tls(make, tmp_path, monkeypatch) -> None:
     tls = server_tls(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
     seen: list[str] = []
     with one_answer_server(None, "silence", seen, tls) as url:
-        sqs = BotoSqs(ConnectionConfig(endpoint_url=url))
+        sqs = make(ConnectionConfig(endpoint_url=url))
         waits = [in_thread(lambda: sqs.receive(f"{url}/1/jobs")) for _ in range(4)]
         until(lambda: len(seen) == 4)
         started = time.monotonic()
@@ -615,16 +621,16 @@ def test_a_forked_child_makes_a_client_of_its_own_and_leaves_the_parents_alone(s
     assert [message.body for message in wait(6)] == ["from the child"]
 
 
-def test_queue_urls_are_reached_where_the_endpoint_is(server) -> None:
+def test_queue_urls_are_reached_where_the_endpoint_is(make, server) -> None:
     port = server.endpoint_url.rpartition(":")[2]
-    sqs = BotoSqs(ConnectionConfig(endpoint_url=f"http://localhost:{port}"))
+    sqs = make(ConnectionConfig(endpoint_url=f"http://localhost:{port}"))
     url = sqs.create_queue("jobs")
     assert url.startswith(f"http://localhost:{port}/")
     assert sqs.queue_url("jobs") == url
     assert list(sqs.list_queues("jo")) == [url]
 
 
-def test_credentials_that_cannot_be_fetched_are_an_error_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_cannot_be_fetched_are_an_error_that_passes(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The endpoint of a container's role is there and answers nothing: at the start, and when the session is made again."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -632,7 +638,7 @@ def test_credentials_that_cannot_be_fetched_are_an_error_that_passes(monkeypatch
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
-    sqs = BotoSqs(ConnectionConfig(region="us-east-1", endpoint_url="http://127.0.0.1:9"))
+    sqs = make(ConnectionConfig(region="us-east-1", endpoint_url="http://127.0.0.1:9"))
     for _ in range(2):
         with pytest.raises(CredentialsError, match="could not be fetched") as failed:
             sqs.queue_url("jobs")
