@@ -28,6 +28,8 @@ _TARGET = "x-amz-target"
 _AUTHORIZATION = re.compile(
     rf"{ALGORITHM} Credential=[^/]+/\d{{8}}/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]+)"
 )
+#: A header of the answer that nobody gave.
+_OURS = "x-pyqs-not-sent"
 _QUEUE = "https://sqs.invalid/0/pyqs-asks-botocore-and-sends-nothing"
 
 
@@ -110,20 +112,26 @@ def learn(client: Any, session: Any) -> Template:
 def _prepared(client: Any) -> Any:
     """The signed request that a ReceiveMessage of this client would be."""
     from botocore.awsrequest import AWSResponse
+    from botocore.exceptions import ClientError
 
     kept: list[Any] = []
 
     def keep(request: Any, **_: Any) -> Any:
         kept.append(request)
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, _EmptyAnswer())
+        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0", _OURS: "1"}, _EmptyAnswer())
 
-    # Last: whoever else answers in SQS's place (a mock, a stub) is asked before us, and then all calls are theirs.
-    client.meta.events.register_last("before-send.sqs.ReceiveMessage", keep)
+    # Of several answers botocore takes the first; those who asked for a narrower event, or earlier, come before us. Where the
+    # answer is theirs, a mock or a stub plays SQS, and gets all calls.
+    client.meta.events.register_last("before-send", keep)
     try:
-        client.receive_message(QueueUrl=_QUEUE)
+        answer = client.receive_message(QueueUrl=_QUEUE)
+    except ClientError as exc:
+        if exc.operation_name != "ReceiveMessage":
+            raise  # of fetching credentials
+        answer = {}
     finally:
-        client.meta.events.unregister("before-send.sqs.ReceiveMessage", keep)
-    if not kept:
+        client.meta.events.unregister("before-send", keep)
+    if not kept or _OURS not in answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}):
         raise DoesNotApply("something else answers botocore's requests (a mock or a stub)")
     return kept[0]
 
