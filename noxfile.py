@@ -148,7 +148,12 @@ def chaos(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
     session.install(".[test]", "moto[server]>=5.2", "ministack>=1.5")
-    session.run("pytest", "tests/contract", *session.posargs, env={"PYQS_CONTRACT_BACKENDS": "inprocess,local,moto,ministack"})
+    session.run(
+        "pytest",
+        "tests/contract",
+        *session.posargs,
+        env={"PYQS_CONTRACT_BACKENDS": "inprocess,local+lean,local+boto3,moto+lean,moto+boto3,ministack+lean"},
+    )
 
 
 @nox.session
@@ -157,7 +162,7 @@ def aws(session: nox.Session) -> None:
     session.install(".[test]")
     session.run(
         "pytest", "tests/contract", "tests/aws", "-s", *session.posargs,
-        env={"PYQS_CONTRACT_BACKENDS": "aws", "PYQS_TEST_AWS": "1"},
+        env={"PYQS_CONTRACT_BACKENDS": "aws+lean,aws+boto3", "PYQS_TEST_AWS": "1"},
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What stands behind ``pyqs.sqs.Sqs`` in the contract suite, and what each emulator is known to get wrong.
 
 Backends are chosen by ``PYQS_CONTRACT_BACKENDS`` (comma list): ``inprocess`` and ``local`` (ours; the default), ``moto`` and
-``ministack`` (need those packages; ``PYQS_CONTRACT_PYTHON`` names an interpreter that has them, if this one has not), and
+``ministack`` (need those packages; ``PYQS_CONTRACT_PYTHON`` names an interpreter that has them, if this one has not), each with
+the lean client or, as ``local+boto3``, the other, and
 ``aws`` (real SQS with your credentials, only with ``PYQS_TEST_AWS=1``; queues are deleted at the end and the number of
 requests is printed).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,7 +34,11 @@ from pyqs.message import OutgoingMessage, ReceivedMessage
 from pyqs.sqs import Sqs, connect
 
 ALL = ("inprocess", "local", "moto", "ministack", "aws")
-CHOSEN = [name.strip() for name in os.environ.get("PYQS_CONTRACT_BACKENDS", "inprocess,local").split(",") if name.strip()]
+CHOSEN = [
+    name.strip()
+    for name in os.environ.get("PYQS_CONTRACT_BACKENDS", "inprocess,local+lean,local+boto3").split(",")
+    if name.strip()
+]
 #: AWS's price per million requests to a standard queue after the free million, in us-east-1 (FIFO: 0.50).
 DOLLARS_PER_MILLION = 0.40
 
@@ -180,18 +186,18 @@ class Backend:
 
 
 @contextmanager
-def inprocess() -> Iterator[Backend]:
+def inprocess(_: str) -> Iterator[Backend]:
     clock = Clock()
     store = Store(clock=clock)
     yield Backend("inprocess", InProcessSqs(store), lambda: InProcessSqs(store), _mover(clock, store), True)
 
 
 @contextmanager
-def local() -> Iterator[Backend]:
+def local(client: str) -> Iterator[Backend]:
     clock = Clock()
     store = Store(clock=clock)
     with LocalServer(store) as server:
-        connection = ConnectionConfig(endpoint_url=server.endpoint_url)
+        connection = ConnectionConfig(endpoint_url=server.endpoint_url, client=client)
         yield Backend("local", connect(connection), lambda: connect(connection), _mover(clock, store), True)
 
 
@@ -204,18 +210,18 @@ def _mover(clock: Clock, store: Store) -> Callable[[float], None]:
 
 
 @contextmanager
-def moto() -> Iterator[Backend]:
-    yield from _emulator("moto", ["-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"], {})
+def moto(client: str) -> Iterator[Backend]:
+    yield from _emulator("moto", client, ["-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"], {})
 
 
 @contextmanager
-def ministack() -> Iterator[Backend]:
+def ministack(client: str) -> Iterator[Backend]:
     code = "from ministack.app import main; main()"
     environment = {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "SERVICES": "sqs"}
-    yield from _emulator("ministack", ["-c", code], environment)
+    yield from _emulator("ministack", client, ["-c", code], environment)
 
 
-def _emulator(name: str, arguments: list[str], environment: Mapping[str, str]) -> Iterator[Backend]:
+def _emulator(name: str, client: str, arguments: list[str], environment: Mapping[str, str]) -> Iterator[Backend]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
     python = os.environ.get("PYQS_CONTRACT_PYTHON", sys.executable)
@@ -224,7 +230,7 @@ def _emulator(name: str, arguments: list[str], environment: Mapping[str, str]) -
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(int(port), process)
-        connection = ConnectionConfig(endpoint_url=f"http://127.0.0.1:{port}")
+        connection = ConnectionConfig(endpoint_url=f"http://127.0.0.1:{port}", client=client)
         yield Backend(name, connect(connection), lambda: connect(connection), time.sleep, False)
     finally:
         process.terminate()
@@ -242,9 +248,9 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def aws() -> Iterator[Backend]:
+def aws(chosen: str) -> Iterator[Backend]:
     assert os.environ.get("PYQS_TEST_AWS") == "1", "real SQS only with PYQS_TEST_AWS=1"
-    connection = ConnectionConfig()
+    connection = ConnectionConfig(client=chosen)
     client = _Counted(connect(connection))
     backend = Backend("aws", client, lambda: _Counted(connect(connection)), time.sleep, False)  # type: ignore[arg-type]
     try:
@@ -280,17 +286,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session", params=CHOSEN)
 def running(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    if request.param not in ALL:
+    name, _, client = request.param.partition("+")
+    if name not in ALL:
         raise pytest.UsageError(f"PYQS_CONTRACT_BACKENDS: {request.param!r} is none of {', '.join(ALL)}")
     with ExitStack() as stack:
-        yield stack.enter_context(globals()[request.param]())
+        yield stack.enter_context(globals()[name](client or "lean"))
 
 
 @pytest.fixture
 def backend(running: Backend, request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The backend, unless it is known to be wrong on what this test asks."""
     known = DEVIATIONS.get(running.name, {})
-    name = request.node.name.replace(f"[{running.name}]", "").replace(f"{running.name}-", "")
+    name = re.sub(rf"\[{running.name}(\+\w+)?\]", "", re.sub(rf"{running.name}(\+\w+)?-", "", request.node.name))
     reason = known.get(name) or known.get(request.node.originalname)
     if reason and not os.environ.get("PYQS_CONTRACT_ALL"):
         pytest.skip(f"{running.name}: {reason}")
