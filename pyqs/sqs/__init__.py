@@ -3,8 +3,8 @@
 Owns: the ``Sqs`` protocol and ``connect``. Behind it: ``boto`` (all calls through botocore) and ``lean`` (frequent ones past
 it, with ``template``, ``signing`` and ``retries``), ``session`` (credentials, region), ``shapes`` (SQS's JSON), ``failures``
 (every error to one of ours), ``answers`` (what is no answer of SQS's), ``sockets`` (dropping open polls). Runs in any thread
-(clients are thread-safe). This package alone imports botocore, and only inside functions that ``connect`` reaches. Never retries
-a receive by itself and never swallows a partial batch failure.
+(clients are thread-safe). This package alone imports botocore, and only inside functions that ``connect`` reaches. Never
+retries a receive by itself and never swallows a partial batch failure.
 """
 
 from __future__ import annotations

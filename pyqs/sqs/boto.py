@@ -21,7 +21,7 @@ from pyqs.errors import ConfigError, CredentialsError, SqsError, Unreachable
 from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.names import is_arn, is_aws_host, parse_arn, parse_url, rebase_url, region_of_host
 from pyqs.sqs.answers import by_entry, checked, reading
-from pyqs.sqs.failures import error_from_answer, error_from_exception
+from pyqs.sqs.failures import error_from_answer, error_from_exception, not_sqs
 from pyqs.sqs.session import build_session, find_region
 from pyqs.sqs.shapes import REQUIRED, outgoing, received, sent
 from pyqs.sqs.sockets import LiveSockets
@@ -343,11 +343,7 @@ class BotoSqs:
         # botocore takes a page of HTML (a proxy's, a captive portal's) for an answer with nothing in it.
         kind = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
         if "html" in kind or not REQUIRED.get(action, frozenset()) <= answer.keys():
-            raise Unreachable(
-                f"{action} on queue {(queue_url or about)!r}: the answer is not SQS's; is {client.meta.endpoint_url} right?",
-                code="NoAnswer",
-                queue=queue_url or about,
-            )
+            raise not_sqs(queue=where, action=action)
         return answer
 
     def _batch(self, action: str, queue_url: str, entries: list[dict[str, Any]]) -> list[Any]:

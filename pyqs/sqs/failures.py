@@ -174,12 +174,17 @@ def error_from_exception(exc: Exception, *, queue: str = "", action: str = "") -
     if isinstance(exc, boto.SSLError):
         return Unreachable(_sentence(action, queue, f"TLS failed: {scrub(str(exc))}"), code="SSLError", queue=queue)
     if isinstance(exc, ResponseParserError):
-        return Unreachable(
-            _sentence(action, queue, "the answer is not SQS's; is the endpoint right?"), code="ResponseParserError", queue=queue
-        )
+        return not_sqs(queue=queue, action=action)
     if isinstance(exc, (boto.BotoCoreError, OSError)):
         return Unreachable(_sentence(action, queue, scrub(str(exc))), code=type(exc).__name__, queue=queue)
     return None
+
+
+def not_sqs(*, queue: str, action: str) -> Unreachable:
+    """The error for an answer that is somebody else's: a captive portal's page, another service."""
+    return Unreachable(
+        _sentence(action, queue, "the answer is not SQS's; is the endpoint right?"), code="NoAnswer", queue=queue
+    )
 
 
 def error_from_answer(exc: Exception, *, queue: str = "", action: str = "") -> Unreachable | None:

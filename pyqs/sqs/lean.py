@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyqs.config import ConnectionConfig
-from pyqs.errors import CredentialsError, SqsError, Unreachable
+from pyqs.errors import CredentialsError, SqsError
 from pyqs.sqs.boto import CALL_ATTEMPTS, BotoSqs
 from pyqs.sqs.exchange import Answer, post
-from pyqs.sqs.failures import error_from_code, error_from_exception, error_from_transport
+from pyqs.sqs.failures import MALFORMED, error_from_code, error_from_exception, error_from_transport, not_sqs
 from pyqs.sqs.retries import Retries
 from pyqs.sqs.shapes import REQUIRED, as_json
 from pyqs.sqs.template import DoesNotApply, Template, instrumented, learn
@@ -177,15 +177,11 @@ class _Exchange:
         if "html" not in answer.headers.get("content-type", ""):
             try:
                 content = json.loads(answer.data or b"{}")
-            except ValueError:
+            except MALFORMED:
                 content = None
             if isinstance(content, dict) and REQUIRED.get(self._action, frozenset()) <= content.keys():
                 return content
-        raise Unreachable(
-            f"{self._action} on queue {self._queue_url!r}: the answer is not SQS's; is the endpoint right?",
-            code="NoAnswer",
-            queue=self._queue_url,
-        )
+        raise not_sqs(queue=self._queue_url, action=self._action)
 
     def _refusal(self, answer: Answer) -> SqsError:
         """SQS's error: its code in a header as in the query protocol, else as the JSON names it."""
@@ -195,7 +191,7 @@ class _Exchange:
         self.retry_after = int(asked) / 1000 if asked.isdecimal() else None
         try:
             said = json.loads(answer.data)
-        except ValueError:
+        except MALFORMED:
             said = {}
         if not isinstance(said, dict):
             said = {}

@@ -58,8 +58,15 @@ def received(message: Mapping[str, Any]) -> ReceivedMessage:
 
 
 def sent(answer: Mapping[str, Any]) -> SentMessage:
-    """SendMessage's answer, or one of SendMessageBatch's ``Successful``."""
-    return SentMessage(answer["MessageId"], answer.get("SequenceNumber"))
+    """SendMessage's answer, or one of SendMessageBatch's ``Successful``.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    message_id = answer["MessageId"]
+    if not isinstance(message_id, str):
+        raise TypeError("a message id that is no text")
+    return SentMessage(message_id, answer.get("SequenceNumber"))
 
 
 def as_json(value: object) -> str:
