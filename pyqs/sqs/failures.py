@@ -7,7 +7,6 @@ the in-process store. Never lets a credential, a message body or a receipt handl
 from __future__ import annotations
 
 import re
-import ssl
 
 from pyqs.errors import (
     AccessDenied,
@@ -197,9 +196,11 @@ def error_from_answer(exc: Exception, *, queue: str = "", action: str = "") -> U
 
 def error_from_transport(exc: Exception, *, queue: str = "", action: str = "") -> PyQSError | None:
     """The error for an exception of a request that went past botocore: urllib3's, or one of fetching credentials."""
+    from ssl import SSLError
+
     from urllib3 import exceptions as http
 
-    if isinstance(exc, (http.SSLError, ssl.SSLError)):
+    if isinstance(exc, (http.SSLError, SSLError)):
         return Unreachable(_sentence(action, queue, f"TLS failed: {scrub(str(exc))}"), code="SSLError", queue=queue)
     if isinstance(exc, http.HTTPError):
         # "<urllib3.connection.HTTPConnection object at 0x7f...>: Failed to establish a new connection: ..."
