@@ -30,9 +30,7 @@ credential or a message body in a message text.
 
 from __future__ import annotations
 
-import importlib
 import os
-import traceback
 from collections.abc import Sequence
 
 
@@ -183,6 +181,8 @@ def app_traceback(exc: BaseException) -> str:
     """
     if isinstance(exc, PyQSError):
         return "" if exc.__cause__ is None else app_traceback(exc.__cause__)
+    import traceback  # here, as nothing else needs it and everybody imports this module
+
     text = traceback.TracebackException.from_exception(exc)
     while text.stack and _leads_there(text.stack[0].filename):
         del text.stack[0]
@@ -192,4 +192,6 @@ def app_traceback(exc: BaseException) -> str:
 def _leads_there(filename: str) -> bool:
     home = os.path.dirname(os.path.abspath(__file__))
     ours = (home + os.sep, home + "_celery_compat" + os.sep)
-    return filename.startswith((*ours, "<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep))
+    return filename.startswith(
+        (*ours, "<frozen importlib", os.path.dirname(os.path.abspath(os.__file__)) + os.sep + "importlib" + os.sep)
+    )

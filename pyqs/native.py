@@ -22,10 +22,11 @@ from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
+from pyqs.import_policy import ImportPolicy
 from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
 from pyqs.message import Call, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
 from pyqs.raw import RawHandler, handler_of
-from pyqs.registry import ImportPolicy, registry
+from pyqs.registry import registry
 from pyqs.runtime import BootReport, Outcome
 from pyqs.task_options import DEFAULTS, TaskOptions
 

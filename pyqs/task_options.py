@@ -1,7 +1,8 @@
 """What ``@task`` says about failures and limits, checked when the task is defined.
 
 Owns: ``TaskOptions`` and the pause before a failed task's next try. Made in whatever process imports the task, read in
-executors, where the user's own backoff function runs, too. Never lets that function decide more than a number of seconds.
+executors, where the user's own backoff function runs, too. Never lets that function decide more than a number of seconds, and
+imports the engine's curves only when they are asked for: defining a task should cost little.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyqs.backoff import RETRY_BASE, RETRY_CAP, clamp_visibility, retry_seconds
-from pyqs.config import MAX_VISIBILITY
 from pyqs.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -60,6 +59,8 @@ class TaskOptions:
 
     def pause(self, task: str, receive_count: int, held: float = 0.0) -> int:
         """Seconds for which the message is hidden after this receive failed; ``held`` is the age of the receive."""
+        from pyqs.backoff import clamp_visibility, retry_seconds
+
         if callable(self.retry_backoff):
             try:
                 seconds = _seconds(self.retry_backoff(receive_count))
@@ -72,9 +73,13 @@ class TaskOptions:
 
     def longest_pause(self, held: float = 0.0) -> int:
         """Seconds for which a message is hidden that is not run any more."""
+        from pyqs.backoff import clamp_visibility
+
         return clamp_visibility(self._curve()[1], held=held)
 
     def _curve(self) -> tuple[float, float]:
+        from pyqs.backoff import RETRY_BASE, RETRY_CAP
+
         match self.retry_backoff:
             case (base, cap):
                 return base, cap
@@ -101,6 +106,8 @@ def _backoff(where: str, given: object) -> RetryBackoff | None:
 
 
 def _pause(where: str, given: object) -> float:
+    from pyqs.config import MAX_VISIBILITY
+
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= MAX_VISIBILITY:
         raise ConfigError(
             f"{where}: retry_backoff is seconds (0-{MAX_VISIBILITY}), a pair of them (first, longest), or a function of the "

@@ -14,11 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
-from pyqs.codec import encode_call
 from pyqs.errors import BadMessageOption, ConfigError
-from pyqs.message import OutgoingMessage
-from pyqs.producer import check_delay, check_guards, default_producer
-from pyqs.queues import FIFO, default_queue_name
+from pyqs.queues.names import FIFO, default_queue_name
 from pyqs.registry import registry
 from pyqs.task_options import RetryBackoff, TaskOptions
 
@@ -154,7 +151,9 @@ def _make(
     name = path or f"{_module_of(function)}.{function.__name__}"
     usual = _seconds(delay_seconds, name)
     options = TaskOptions.checked(name, *given)
-    if queue:
+    if queue and usual:
+        from pyqs.producer import check_delay
+
         check_delay(usual, queue)
     if dedup_id is not None and not (queue or "").endswith(FIFO):
         raise ConfigError(f"@task {name}: dedup_id is for FIFO queues, whose names end in {FIFO}")
@@ -162,6 +161,11 @@ def _make(
     def delay(
         *args: Any, _delay_seconds: Any = _UNSAID, _group_id: str | None = None, _dedup_id: str | None = None, **kwargs: Any
     ) -> None:
+        # Here, because defining a task should cost little: most processes that do never send.
+        from pyqs.codec import encode_call
+        from pyqs.message import OutgoingMessage
+        from pyqs.producer import check_delay, check_guards, default_producer
+
         target = queue or default_queue_name(name)
         check_guards(target)
         seconds = usual if _delay_seconds is _UNSAID else _seconds(_delay_seconds, name)

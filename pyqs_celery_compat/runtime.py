@@ -21,11 +21,11 @@ from pyqs import backoff
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
+from pyqs.import_policy import ImportPolicy
 from pyqs.message import Death, Delete, Delivery, Drop, FollowUp, Hide, Leave, Resend, Verdict
 from pyqs.native import NativeRuntime, is_stopped, left, setup_django, stopped
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
-from pyqs.registry import ImportPolicy
 from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import (
     builtin_tasks,

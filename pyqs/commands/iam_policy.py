@@ -17,7 +17,7 @@ from pyqs import cli, logs
 from pyqs.commands import options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.errors import ConfigError
-from pyqs.queues import compile_patterns
+from pyqs.queues.patterns import compile_patterns
 from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, producer_grants, worker_grants
 
 

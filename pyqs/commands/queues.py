@@ -17,7 +17,8 @@ from pyqs import cli, logs
 from pyqs.commands import options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.errors import ConfigError
-from pyqs.queues import Found, Pattern, compile_patterns, discover
+from pyqs.queues.discovery import Found, discover
+from pyqs.queues.patterns import Pattern, compile_patterns
 
 
 @click.command("queues", short_help="Print what would be consumed.")

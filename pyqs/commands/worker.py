@@ -21,7 +21,7 @@ from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.commands.worker_options import WorkerOptions
 from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
-from pyqs.queues import compile_patterns
+from pyqs.queues.patterns import compile_patterns
 
 if TYPE_CHECKING:
     from pyqs.worker.health import Health

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from pyqs.clock import boottime
 from pyqs.config import MAX_BATCH
-from pyqs.queues import QueueOptions
+from pyqs.queues.queue_options import QueueOptions
 from pyqs.worker.shares import UNKNOWN, Shares
 
 #: Seconds of work that may wait beside what runs (design decision 4).

@@ -15,7 +15,7 @@ from pyqs.backoff import clamp_visibility
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, MAX_VISIBILITY, WorkerConfig
 from pyqs.message import Delete, Delivery, FollowUp, Hide, Resend, Verdict
-from pyqs.queues import FIFO
+from pyqs.queues.names import FIFO
 from pyqs.wire import Done
 from pyqs.worker import rates
 from pyqs.worker.acker import Acker

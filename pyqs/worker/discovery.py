@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pyqs.backoff import NetworkBackoff
 from pyqs.config import WorkerConfig
 from pyqs.errors import ConfigError, PyQSError, QueueNotFound
-from pyqs.queues import FIFO, DeadLetters, Found, Pattern, compile_patterns, discover
+from pyqs.queues.discovery import DeadLetters, Found, discover
+from pyqs.queues.names import FIFO
+from pyqs.queues.patterns import Pattern, compile_patterns
 from pyqs.sqs import Sqs
 from pyqs.worker.fetchers import Fetchers
 from pyqs.worker.gone import Gone

@@ -18,7 +18,7 @@ from pyqs.backoff import NetworkBackoff
 from pyqs.clock import boottime
 from pyqs.errors import AccessDenied, QueueNotFound, SqsError
 from pyqs.message import Delivery
-from pyqs.queues import FIFO
+from pyqs.queues.names import FIFO
 from pyqs.sqs import Sqs
 from pyqs.worker.service import OnCrash, Service
 

@@ -21,7 +21,7 @@ from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import QueueFull, QueueNotFound, SqsError, Unreachable
 from pyqs.message import Delivery, ReceivedMessage
-from pyqs.queues import FIFO
+from pyqs.queues.names import FIFO
 from pyqs.sqs import Sqs
 from pyqs.worker.acker import Acker
 from pyqs.worker.credit import Credit, Grant

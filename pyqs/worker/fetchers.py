@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pyqs.clock import boottime
-from pyqs.queues import PLAIN, QueueOptions
+from pyqs.queues.queue_options import PLAIN, QueueOptions
 from pyqs.worker.fetcher import Fetcher, QueueState, Tools, longest_wait
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from pyqs.message import Delivery
-from pyqs.queues import PLAIN, QueueOptions
+from pyqs.queues.queue_options import PLAIN, QueueOptions
 
 #: Executor-seconds (by weight) that a queue may be ahead of or behind the others; more is forgotten, so that a queue whose
 #: tasks have turned out to take hours is not made to wait for hours.

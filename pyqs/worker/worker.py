@@ -16,7 +16,7 @@ from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import BootFailed, PyQSError, SqsError
 from pyqs.message import Delivery
-from pyqs.queues import Found
+from pyqs.queues.discovery import Found
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Ready
 from pyqs.worker.acker import Acker

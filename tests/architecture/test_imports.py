@@ -17,7 +17,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 LAYERS = [
     {"pyqs.errors", "pyqs.clock"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
-    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.events", "pyqs.logs"},
+    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
     {"pyqs.interruption", "pyqs.task_options"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},

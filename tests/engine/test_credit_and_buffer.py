@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from pyqs.queues import QueueOptions
+from pyqs.queues.queue_options import QueueOptions
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit

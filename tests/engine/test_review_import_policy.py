@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyqs.registry import ImportPolicy
+from pyqs.import_policy import ImportPolicy
 
 
 def test_a_path_that_climbs_out_of_the_working_directory_is_not_under_it(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyqs import cli
-from pyqs.queues import compile_patterns
+from pyqs.queues.patterns import compile_patterns
 from pyqs.queues.permissions import document, places, producer_grants, worker_grants
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/email"

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from pyqs.errors import AccessDenied, ConfigError, QueueNotFound, SqsError, Throttled
-from pyqs.queues import DeadLetters, Found, compile_patterns, discover
+from pyqs.queues.discovery import DeadLetters, Found, discover
+from pyqs.queues.patterns import compile_patterns
 
 BASE = "https://sqs.us-east-1.amazonaws.com/123456789012/"
 

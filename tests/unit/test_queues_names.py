@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyqs.errors import ConfigError
-from pyqs.queues import (
+from pyqs.queues.names import (
     FIFO,
     canonical_name,
     check_name,
@@ -20,8 +20,9 @@ from pyqs.queues import (
     name_problem,
     parse_arn,
     parse_url,
+    rebase_url,
+    region_of_host,
 )
-from pyqs.queues.names import rebase_url, region_of_host
 
 OBSERVED = json.loads(Path(__file__).with_name("kombu-5.7.0-queue-names.json").read_text(encoding="utf-8"))
 printable = st.text(st.sampled_from(string.ascii_letters + string.digits + string.punctuation), max_size=100)

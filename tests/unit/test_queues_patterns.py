@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyqs.errors import ConfigError
-from pyqs.queues import Pattern, QueueOptions, canonical_name, compile_patterns
+from pyqs.queues.names import canonical_name
+from pyqs.queues.patterns import Pattern, compile_patterns
+from pyqs.queues.queue_options import QueueOptions
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pyqs.errors import UnknownTask
-from pyqs.registry import ImportPolicy, Registry, registry
+from pyqs.import_policy import ImportPolicy
+from pyqs.registry import Registry, registry
 
 MODULE = "from pyqs import task\n@task\ndef send(): ...\ndef plain(): ...\n"
 

@@ -39,7 +39,7 @@ class FakeSqs:
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSqs]:
     sqs = FakeSqs()
     producer = Producer(ConnectionConfig(), connector=lambda _: sqs)  # type: ignore[arg-type,return-value]
-    monkeypatch.setattr(tasks, "default_producer", lambda: producer)
+    monkeypatch.setattr("pyqs.producer.default_producer", lambda: producer)
     return sqs
 
 

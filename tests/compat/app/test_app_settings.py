@@ -265,7 +265,7 @@ def test_allow_native_lets_it_pass(make_app: Callable[..., Celery], monkeypatch:
             sent.append(queue)
             return type("Sent", (), {"message_id": "m"})
 
-    monkeypatch.setattr(tasks, "default_producer", Recorder)
+    monkeypatch.setattr("pyqs.producer.default_producer", Recorder)
     app = make_app("shop", task_queues={"mail": {}}, allow_native=True)
 
     @tasks.task(queue="mail", custom_function_path="job_native.allowed")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyqs.message import Delivery, OutgoingMessage, ReceivedMessage
-from pyqs.queues import QueueOptions
+from pyqs.queues.queue_options import QueueOptions
 from pyqs.wire import Run
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.credit import CLAIM, Credit, Grant
