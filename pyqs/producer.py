@@ -32,6 +32,8 @@ DEFAULT_GROUP = "default"
 #: Tries of a batch's entries that SQS refused for a passing reason, and the first pause in seconds.
 BATCH_ATTEMPTS = 4
 BATCH_PAUSE = 0.2
+#: Batches of one ``send_many`` under way at once, where order does not matter: at 20 ms to SQS one after the other is 500/s.
+ABREAST = 8
 #: Seconds before each further try on a queue created just now: SQS asks for one second before its first use.
 CREATED_PAUSES = (1.0, 2.0)
 
@@ -87,9 +89,13 @@ class Producer:
         return self._on_queue(queue, name, lambda url: self._client().send(url, ready))
 
     def send_many(self, queue: str, messages: Sequence[OutgoingMessage], *, task: str = "") -> list[SentMessage]:
-        """Send any number in batches of up to 10 and 1 MiB, in order; entries refused for a passing reason are retried.
+        """Send any number in batches of up to 10 and 1 MiB, several at once; entries refused for a passing reason are retried.
 
-        On a FIFO queue nothing is retried and nothing further is sent after a refused entry, to keep the order.
+        On a FIFO queue one batch goes after the other, nothing is retried and nothing further is sent after a refused entry, to
+        keep the order. After a batch that could not be sent at all no further ones are begun.
+
+        Returns:
+            SQS's answers, in the messages' order.
 
         Raises:
             SendFailed: not all were accepted; ``.results`` has an answer or an error for each.
@@ -97,14 +103,7 @@ class Producer:
         """
         name = _queue_name(queue)
         ready = [_checked(name, message, task) for message in messages]
-        results: list[SentMessage | SqsError] = []
-        stop: SqsError | None = None
-        for batch in batches(ready):
-            if stop is None:
-                answers, stop = self._send_batch(queue, name, batch)
-                results += answers
-            else:
-                results += [stop] * len(batch)
+        results = self._send_batches(queue, name, list(batches(ready)))
         sent = [result for result in results if isinstance(result, SentMessage)]
         if len(sent) < len(results):
             first = next(result for result in results if isinstance(result, SqsError))
@@ -113,6 +112,27 @@ class Producer:
                 f"{failed} of {len(results)} messages to queue {name!r} were not sent; the first: {first}", results, queue=name
             )
         return sent
+
+    def _send_batches(self, queue: str, name: str, parts: Sequence[Sequence[OutgoingMessage]]) -> list[SentMessage | SqsError]:
+        """The answers to all of them, in order: the first one alone, which finds or creates the queue, the others abreast."""
+        stop: list[SqsError] = []
+
+        def send(batch: Sequence[OutgoingMessage]) -> list[SentMessage | SqsError]:
+            if stop:
+                return [stop[0]] * len(batch)
+            answers, error = self._send_batch(queue, name, batch)
+            if error is not None:
+                stop.append(error)
+            return answers
+
+        first = [answer for batch in parts[:1] for answer in send(batch)]
+        rest = parts[1:]
+        if len(rest) < 2 or name.endswith(FIFO):
+            return first + [answer for batch in rest for answer in send(batch)]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(ABREAST, len(rest)), "pyqs-send") as threads:
+            return first + [answer for answers in threads.map(send, rest) for answer in answers]
 
     def _send_batch(
         self, queue: str, name: str, batch: Sequence[OutgoingMessage]

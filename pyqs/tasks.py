@@ -11,13 +11,16 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pyqs.errors import BadMessageOption, ConfigError
 from pyqs.queues.names import FIFO, default_queue_name
 from pyqs.registry import registry
 from pyqs.task_options import RetryBackoff, TaskOptions
+
+if TYPE_CHECKING:
+    from pyqs.message import OutgoingMessage
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ R = TypeVar("R", covariant=True)
 _UNSAID: Literal["unsaid"] = "unsaid"
 #: Text, or a function of the call's arguments that answers it (a number will do).
 CallId = str | Callable[..., Any]
+#: One call's arguments: positional ones, or keyword ones.
+Args = tuple[Any, ...] | Mapping[str, Any]
 _LONGEST_ID = 128
 
 
@@ -63,6 +68,24 @@ class TaskFunction(Protocol[P, R]):
             TooLarge: more than SQS takes.
             BadMessageOption: an impossible delay, an impossible queue name, or a queue that takes no native tasks.
             SqsError: SQS refused the message or did not answer.
+        """
+        ...
+
+    def send_many(self, calls: Iterable[Args], /, *, _delay_seconds: float | None = None) -> list[str]:
+        """Send many calls to the task's queue, ten to a request and several requests at once.
+
+        On a FIFO queue they go in order, one request after the other, and nothing is sent after one that was refused.
+
+        Parameters:
+            calls: the arguments of each: a tuple of positional ones, or a dict of keyword ones.
+            _delay_seconds: as for ``delay``, for all of them.
+
+        Returns:
+            SQS's message ids, in the calls' order.
+
+        Raises:
+            SendFailed: not all were accepted; ``.results`` has for each call, in order, SQS's answer or the error.
+            NotSerializable, TooLarge, BadMessageOption: as ``delay``, before anything is sent.
         """
         ...
 
@@ -158,34 +181,80 @@ def _make(
     if dedup_id is not None and not (queue or "").endswith(FIFO):
         raise ConfigError(f"@task {name}: dedup_id is for FIFO queues, whose names end in {FIFO}")
 
-    def delay(
-        *args: Any, _delay_seconds: Any = _UNSAID, _group_id: str | None = None, _dedup_id: str | None = None, **kwargs: Any
-    ) -> None:
-        # Here, because defining a task should cost little: most processes that do never send.
-        from pyqs.codec import encode_call
-        from pyqs.message import OutgoingMessage
-        from pyqs.producer import check_delay, check_guards, default_producer
-
-        target = queue or default_queue_name(name)
-        check_guards(target)
-        seconds = usual if _delay_seconds is _UNSAID else _seconds(_delay_seconds, name)
-        group = _call_id("group_id", name, _group_id or group_id, args, kwargs)
-        dedup = _call_id("dedup_id", name, _dedup_id or dedup_id, args, kwargs)
-        if group is None and target.endswith(FIFO) and target not in _one_group:
-            _one_group.add(target)
-            log.warning("queue %s: task %s gives no group_id: its calls are one group, run one after the other", target, name)
-        body = encode_call(name, args, kwargs)
-        message = OutgoingMessage(body, check_delay(seconds, target), group_id=group, dedup_id=dedup)
-        sent = default_producer().send(target, message, task=name)
-        log.debug("sent task %s to queue %s as message %s", name, target, sent.message_id)
-
-    delay.__qualname__ = f"{function.__qualname__}.delay"
+    calls = _Calls(name, queue, usual, group_id, dedup_id)
     try:
-        function.delay = delay  # type: ignore[attr-defined]
+        function.delay = calls.delay  # type: ignore[attr-defined]
+        function.send_many = calls.send_many  # type: ignore[attr-defined]
     except (AttributeError, TypeError):
         raise ConfigError(f"@task is for Python functions; {function!r} takes no attribute") from None
     registry.register(name, function, options)
     return function
+
+
+class _Calls:
+    """The calls of one task; see ``TaskFunction`` for what its methods promise."""
+
+    def __init__(self, name: str, queue: str | None, usual: int, group_id: CallId | None, dedup_id: CallId | None) -> None:
+        self._name = name
+        self._queue = queue
+        self._usual = usual
+        self._group_id = group_id
+        self._dedup_id = dedup_id
+
+    def delay(
+        self, /, *args: Any, _delay_seconds: Any = _UNSAID, _group_id: str | None = None, _dedup_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        # Here, because defining a task should cost little: most processes that do never send.
+        from pyqs.producer import default_producer
+
+        target = self._target()
+        message = self._message(target, args, kwargs, _delay_seconds, _group_id, _dedup_id)
+        sent = default_producer().send(target, message, task=self._name)
+        log.debug("sent task %s to queue %s as message %s", self._name, target, sent.message_id)
+
+    def send_many(self, calls: Iterable[Args], /, *, _delay_seconds: Any = _UNSAID) -> list[str]:
+        from pyqs.producer import default_producer
+
+        target = self._target()
+        messages = [self._message(target, *_arguments(call, self._name), _delay_seconds) for call in calls]
+        sent = default_producer().send_many(target, messages, task=self._name)
+        log.debug("sent %d calls of task %s to queue %s", len(sent), self._name, target)
+        return [one.message_id for one in sent]
+
+    def _target(self) -> str:
+        from pyqs.producer import check_guards
+
+        target = self._queue or default_queue_name(self._name)
+        check_guards(target)
+        return target
+
+    def _message(
+        self, target: str, args: Any, kwargs: Any, delay: Any, group_id: str | None = None, dedup_id: str | None = None
+    ) -> OutgoingMessage:
+        from pyqs.codec import encode_call
+        from pyqs.message import OutgoingMessage
+        from pyqs.producer import check_delay
+
+        name = self._name
+        seconds = self._usual if delay is _UNSAID else _seconds(delay, name)
+        group = _call_id("group_id", name, group_id or self._group_id, args, kwargs)
+        dedup = _call_id("dedup_id", name, dedup_id or self._dedup_id, args, kwargs)
+        if group is None and target.endswith(FIFO) and target not in _one_group:
+            _one_group.add(target)
+            log.warning("queue %s: task %s gives no group_id: its calls are one group, run one after the other", target, name)
+        return OutgoingMessage(encode_call(name, args, kwargs), check_delay(seconds, target), group_id=group, dedup_id=dedup)
+
+
+def _arguments(call: Args, name: str) -> tuple[Any, Any]:
+    if isinstance(call, Mapping):
+        return (), call
+    if isinstance(call, tuple):
+        return call, {}
+    raise BadMessageOption(
+        f"task {name}: each call of send_many is a tuple of positional arguments or a dict of keyword arguments, "
+        f"not a {type(call).__name__}"
+    )
 
 
 #: FIFO queues to which calls without a group were sent, said once each.

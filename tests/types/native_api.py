@@ -58,6 +58,8 @@ def in_groups(order: int) -> None: ...
 
 
 in_groups.delay(1)
+ids: list[str] = in_groups.send_many([(1,), (2,), {"order": 3}])
+in_groups.send_many(((n,) for n in range(3)), _delay_seconds=5)
 
 
 @raw_task(queue="events", unwrap=("sns", "s3"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -225,9 +227,26 @@ def test_batches_are_small_enough_complete_and_in_order(sizes) -> None:
 
 def test_many_are_sent_in_batches(sqs) -> None:
     sent = producer(sqs).send_many("jobs", [text(str(number)) for number in range(25)])
-    assert sqs.batch_sizes == [10, 10, 5]
-    assert len({one.message_id for one in sent}) == 25
-    assert {message.body for message in sqs.all("jobs")} == {str(number) for number in range(25)}
+    assert sorted(sqs.batch_sizes) == [5, 10, 10]
+    bodies = {message.message_id: message.body for message in sqs.all("jobs")}
+    assert [bodies[one.message_id] for one in sent] == [str(number) for number in range(25)], "answers in the calls' order"
+    assert len(bodies) == 25
+
+
+def test_batches_go_abreast_on_a_standard_queue_and_one_by_one_on_fifo(sqs, monkeypatch) -> None:
+    at_once = threading.Barrier(4)
+    sending = producer(sqs)
+    real = sqs.send_batch
+
+    def send_batch(url: str, messages: Any) -> Any:
+        if not url.endswith(".fifo") and messages[0].body != "0":
+            at_once.wait(10)  # only if four are under way together
+        return real(url, messages)
+
+    monkeypatch.setattr(sqs, "send_batch", send_batch)
+    assert len(sending.send_many("jobs", [text(str(number)) for number in range(50)])) == 50
+    sent = sending.send_many("jobs.fifo", [text(str(number)) for number in range(30)])
+    assert len(sent) == 30
 
 
 def test_none_are_no_call(sqs) -> None:

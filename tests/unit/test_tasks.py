@@ -34,6 +34,10 @@ class FakeSqs:
         self.sent.append((url.rpartition("/")[2], message))
         return SentMessage("m-1")
 
+    def send_batch(self, url: str, messages: list[OutgoingMessage]) -> list[SentMessage]:
+        self.sent += [(url.rpartition("/")[2], message) for message in messages]
+        return [SentMessage(f"id of {json.loads(message.body)['args']}") for message in messages]
+
 
 @pytest.fixture
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSqs]:
@@ -255,3 +259,39 @@ def test_deduplication_is_for_fifo_queues() -> None:
 
         @task(queue="orders", dedup_id="x")
         def ship() -> None: ...
+
+
+# -- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_many_calls_in_one_go(sqs: FakeSqs) -> None:
+    @task(queue="jobs", delay_seconds=3, custom_function_path="t.add")
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    ids = add.send_many((n, n) for n in range(25))
+    assert ids == [f"id of [{n}, {n}]" for n in range(25)], "in the calls' order, however they went"
+    assert {queue for queue, _ in sqs.sent} == {"jobs"}
+    assert {message.delay for _, message in sqs.sent} == {3}
+    add.send_many([{"a": 1, "b": 2}], _delay_seconds=60)
+    assert json.loads(sqs.sent[-1][1].body) == {"task": "t.add", "args": [], "kwargs": {"a": 1, "b": 2}}
+    assert sqs.sent[-1][1].delay == 60
+    assert add.send_many([]) == []
+
+
+def test_each_of_many_has_its_own_group(sqs: FakeSqs) -> None:
+    @task(queue="orders.fifo", group_id=lambda order: order)
+    def ship(order: str) -> None: ...
+
+    ship.send_many([("a",), {"order": "b"}])
+    assert [message.group_id for _, message in sqs.sent] == ["a", "b"]
+
+
+@pytest.mark.parametrize("call", ["text", ["a", "list"], 5, None])
+def test_arguments_of_a_wrong_kind_are_told_and_nothing_is_sent(sqs: FakeSqs, call: Any) -> None:
+    @task(queue="jobs")
+    def send(address: str) -> None: ...
+
+    with pytest.raises(BadMessageOption, match="a tuple of positional arguments or a dict"):
+        send.send_many([("fine",), call])
+    assert not sqs.sent
