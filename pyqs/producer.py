@@ -1,6 +1,6 @@
 """From a message to SendMessage: which queue, is it legal, is it too large, did SQS take it.
 
-Owns: ``Producer`` (queue URLs known, queues created, batches) and the process's default one behind ``.delay()``. Runs in
+Owns: ``Producer`` (queue URLs known, queues created) and the process's default one behind ``.delay()``. Runs in
 whatever thread of whatever process publishes. Never encodes arguments, never imports botocore before the first send,
 and never calls a batch a success whose entries were not all accepted.
 """
@@ -12,12 +12,12 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pyqs import backoff
-from pyqs.config import MAX_BATCH, MAX_DELAY, ConnectionConfig, process_defaults
+from pyqs.bulk import MAX_BYTES, message_size, send_all
+from pyqs.config import MAX_DELAY, ConnectionConfig, process_defaults
 from pyqs.errors import AccessDenied, BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
 from pyqs.message import OutgoingMessage, SentMessage
 from pyqs.queues.names import FIFO, canonical_name, is_arn, is_url, name_from_url, name_problem
@@ -25,15 +25,8 @@ from pyqs.sqs import Sqs, connect
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one message, and of one batch in sum, attributes included (SQS quotas, since August 2025).
-MAX_BYTES = 1024 * 1024
 #: Group of a FIFO message that names none; the same as Celery's, so that both keep one order.
 DEFAULT_GROUP = "default"
-#: Tries of a batch's entries that SQS refused for a passing reason, and the first pause in seconds.
-BATCH_ATTEMPTS = 4
-BATCH_PAUSE = 0.2
-#: Batches of one ``send_many`` under way at once, where order does not matter: at 20 ms to SQS one after the other is 500/s.
-ABREAST = 8
 #: Seconds before each further try on a queue created just now: SQS asks for one second before its first use.
 CREATED_PAUSES = (1.0, 2.0)
 
@@ -103,7 +96,12 @@ class Producer:
         """
         name = _queue_name(queue)
         ready = [_checked(name, message, task) for message in messages]
-        results = self._send_batches(queue, name, list(batches(ready)))
+        results = send_all(
+            ready,
+            lambda batch: self._on_queue(queue, name, lambda url: self._client().send_batch(url, batch)),
+            ordered=name.endswith(FIFO),
+            sleep=self._sleep,
+        )
         sent = [result for result in results if isinstance(result, SentMessage)]
         if len(sent) < len(results):
             first = next(result for result in results if isinstance(result, SqsError))
@@ -112,51 +110,6 @@ class Producer:
                 f"{failed} of {len(results)} messages to queue {name!r} were not sent; the first: {first}", results, queue=name
             )
         return sent
-
-    def _send_batches(self, queue: str, name: str, parts: Sequence[Sequence[OutgoingMessage]]) -> list[SentMessage | SqsError]:
-        """The answers to all of them, in order: the first one alone, which finds or creates the queue, the others abreast."""
-        stop: list[SqsError] = []
-
-        def send(batch: Sequence[OutgoingMessage]) -> list[SentMessage | SqsError]:
-            if stop:
-                return [stop[0]] * len(batch)
-            answers, error = self._send_batch(queue, name, batch)
-            if error is not None:
-                stop.append(error)
-            return answers
-
-        first = [answer for batch in parts[:1] for answer in send(batch)]
-        rest = parts[1:]
-        if len(rest) < 2 or name.endswith(FIFO):
-            return first + [answer for batch in rest for answer in send(batch)]
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(ABREAST, len(rest)), "pyqs-send") as threads:
-            return first + [answer for answers in threads.map(send, rest) for answer in answers]
-
-    def _send_batch(
-        self, queue: str, name: str, batch: Sequence[OutgoingMessage]
-    ) -> tuple[list[SentMessage | SqsError], SqsError | None]:
-        """The answers for one batch, and the error after which nothing more should be sent, if any."""
-        results: dict[int, SentMessage | SqsError] = {}
-        todo = list(range(len(batch)))
-        for attempt in range(1, BATCH_ATTEMPTS + 1):
-            part = [batch[index] for index in todo]
-            try:
-                answers = self._on_queue(queue, name, lambda url, part=part: self._client().send_batch(url, part))  # type: ignore[misc]
-            except SqsError as exc:
-                # The client has retried already. What an earlier round sent stays sent.
-                results.update(dict.fromkeys(todo, exc))
-                return [results[index] for index in range(len(batch))], exc
-            results.update(zip(todo, answers, strict=True))
-            failures = {index: error for index, error in results.items() if isinstance(error, SqsError)}
-            if failures and name.endswith(FIFO):
-                return [results[index] for index in range(len(batch))], next(iter(failures.values()))
-            todo = [index for index, error in failures.items() if error.retryable]
-            if not todo or attempt == BATCH_ATTEMPTS:
-                break
-            self._sleep(backoff.exponential(attempt, base=BATCH_PAUSE, cap=5.0))
-        return [results[index] for index in range(len(batch))], None
 
     def _on_queue(self, queue: str, name: str, call: Callable[[str], T]) -> T:
         """Run ``call`` with the queue's URL; once more with a fresh one when the known one is gone."""
@@ -220,31 +173,6 @@ class Producer:
             if self._sqs is None:
                 self._sqs = self._connector(self.connection)
             return self._sqs
-
-
-def batches(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
-    """Cut into runs that one SendMessageBatch takes: at most 10, at most 1 MiB in sum. Order is kept."""
-    batch: list[OutgoingMessage] = []
-    total = 0
-    for message in messages:
-        size = message_size(message)
-        if batch and (len(batch) == MAX_BATCH or total + size > MAX_BYTES):
-            yield batch
-            batch, total = [], 0
-        batch.append(message)
-        total += size
-    if batch:
-        yield batch
-
-
-def message_size(message: OutgoingMessage) -> int:
-    """Bytes that SQS counts: the body as UTF-8, and each attribute's name, type and value."""
-    size = _utf8(message.body)
-    for name, attribute in message.message_attributes.items():
-        value = attribute.binary_value
-        size += _utf8(name) + _utf8(attribute.data_type)
-        size += len(value) if value is not None else _utf8(attribute.string_value or "")
-    return size
 
 
 def check_delay(delay: object, queue: str) -> int | None:
@@ -333,8 +261,3 @@ def _checked(name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
         group_id=message.group_id or DEFAULT_GROUP,
         dedup_id=message.dedup_id or str(uuid.uuid4()),
     )
-
-
-def _utf8(text: str) -> int:
-    # A lone surrogate cannot be sent; SQS's client says so, here it only must not hide the size.
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

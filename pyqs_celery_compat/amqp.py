@@ -7,7 +7,7 @@ Never talks to SQS itself: ``publisher`` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -106,8 +106,11 @@ class AMQP:
         )
         retry = options.get("retry")
         wanted = conf.task_publish_retry if retry is None else retry
-        self._publish(queue.name, sqs_message, name, policy if wanted else None)
-        signals.after_task_publish.send(sender=name, body=body, headers=headers, exchange=exchange, routing_key=routing_key)
+        about = {"body": body, "headers": headers, "exchange": exchange, "routing_key": routing_key}
+        self._publish(
+            queue.name, sqs_message, name, str(properties.get("correlation_id") or ""), policy if wanted else None,
+            lambda: signals.after_task_publish.send(sender=name, **about),
+        )  # fmt: skip
 
     def round_trip(self, args: Any, kwargs: Any, serializer: str | None) -> tuple[Any, Any]:
         """The arguments as a worker would get them, for eager calls."""
@@ -154,9 +157,17 @@ class AMQP:
         eta = headers.get("eta") or (body.get("eta") if isinstance(body, Mapping) else None)
         return publisher.delay_until(_timestamp(eta), now=time.time())
 
-    def _publish(self, queue: str, message: OutgoingMessage, name: str, policy: Mapping[str, Any] | None) -> None:
+    def _publish(
+        self,
+        queue: str,
+        message: OutgoingMessage,
+        name: str,
+        task_id: str,
+        policy: Mapping[str, Any] | None,
+        sent: Callable[[], object],
+    ) -> None:
         try:
-            self.app.publisher.send(queue, message, task=name, retry_policy=policy)
+            self.app.publisher.send(queue, message, task=name, task_id=task_id, retry_policy=policy, sent=sent)
         except publisher.UndefinedQueue:
             raise
         except SqsError as exc:

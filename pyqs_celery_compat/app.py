@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -23,7 +24,7 @@ from pyqs_celery_compat.dispatch import Signal
 from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 from pyqs_celery_compat.header import Header
 from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
-from pyqs_celery_compat.publisher import Publisher, default_broker
+from pyqs_celery_compat.publisher import Publisher, batching, default_broker
 from pyqs_celery_compat.registry import TaskRegistry
 from pyqs_celery_compat.result import AsyncResult, DisabledBackend
 from pyqs_celery_compat.settings import AttributeMapping, Settings
@@ -399,6 +400,14 @@ class Celery:
     ) -> AsyncResult | EagerResult:
         """Publish a call of a task by name, whether or not this process has it. Options as ``Task.apply_async``."""
         return publishing.send_task(self, name, args, kwargs, **options)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """``with app.batch():`` sends what this thread publishes inside at its end: ten to a request, several at once.
+
+        Celery has none. What was published before an exception is sent all the same. Raises ``pyqs.errors.SendFailed`` at the
+        end when not all of it was accepted; it names the calls.
+        """
+        return batching()
 
     @property
     def current_task(self) -> BaseTask | None:

@@ -15,14 +15,15 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyqs.bulk import MAX_BYTES, message_size, send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig
-from pyqs.errors import BadMessageOption, QueueNotFound, SqsError, TooLarge
-from pyqs.message import FollowUp, OutgoingMessage
-from pyqs.producer import CREATED_PAUSES, MAX_BYTES, guard_queues, message_size
+from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
+from pyqs.message import FollowUp, OutgoingMessage, SentMessage
+from pyqs.producer import CREATED_PAUSES, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
 from pyqs_celery_compat import state
@@ -36,9 +37,14 @@ log = logging.getLogger("pyqs_celery_compat.publisher")
 
 #: Group of a FIFO message that names none, as kombu's.
 DEFAULT_GROUP = "default"
+#: Calls that could not be sent and are named in one error, at most.
+MOST_NAMED = 10
+
+T = TypeVar("T")
 
 _outbox: contextvars.ContextVar[list[FollowUp] | None] = contextvars.ContextVar("outbox", default=None)
 _into_outbox: contextvars.ContextVar[bool] = contextvars.ContextVar("into_outbox", default=False)
+_batch: contextvars.ContextVar[list[_Waiting] | None] = contextvars.ContextVar("batch", default=None)
 
 
 _worker: ConnectionConfig | None = None
@@ -54,6 +60,27 @@ def in_worker(connection: ConnectionConfig) -> None:
 def default_broker() -> str:
     """The broker of an app that names none: in an executor the worker's SQS, elsewhere there is none."""
     return "" if _worker is None else "sqs://"
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message that is sent at the end of a ``with app.batch()``.
+
+    Parameters:
+        queue: the SQS queue's name.
+        call: the call, as an error names it.
+        sent: called once it is accepted.
+    """
+
+    publisher: Publisher
+    queue: str
+    message: OutgoingMessage
+    call: str
+    sent: Callable[[], object]
 
 
 class UndefinedQueue(QueueNotFound):
@@ -106,13 +133,21 @@ class Publisher:
 
     # -- sending --------------------------------------------------------------------------------------------------
     def send(
-        self, queue: str, message: OutgoingMessage, *, task: str = "", retry_policy: Mapping[str, Any] | None = None
+        self,
+        queue: str,
+        message: OutgoingMessage,
+        *,
+        task: str = "",
+        task_id: str = "",
+        retry_policy: Mapping[str, Any] | None = None,
+        sent: Callable[[], object] = _nothing,
     ) -> None:
-        """Send one message, or put it into the running task's outbox.
+        """Send one message, or put it into the running task's outbox, or leave it to the end of the batch around.
 
         Parameters:
             queue: the logical name; prefix and mapping are applied here.
-            task: for error texts.
+            task, task_id: for error texts.
+            sent: called once it is accepted, or in the outbox.
             retry_policy: Celery's ``task_publish_retry_policy`` (max_retries, interval_start, interval_step, interval_max in
                 seconds) for errors that may pass; None tries once. It comes on top of the SDK's own retries.
 
@@ -128,24 +163,40 @@ class Publisher:
             predefined = self._predefined(name)
             create = predefined is None and self._create_missing()
             outbox.append(FollowUp(predefined.url if predefined else name, message, create))
+            sent()
+            return
+        batch = _batch.get()
+        if batch is not None:
+            batch.append(_Waiting(self, name, message, f"{task}[{task_id}]", sent))
             return
         pauses = _pauses(retry_policy)
         while True:
             try:
-                self._send_now(name, message)
-                return
+                self._on_queue(name, lambda client, url: client.send(url, message))
+                break
             except SqsError as exc:
                 pause = next(pauses, None) if exc.retryable else None
                 if pause is None:
                     raise
                 log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
                 self._sleep(pause)
+        sent()
 
-    def _send_now(self, name: str, message: OutgoingMessage) -> None:
+    def send_waiting(self, queue: str, waiting: Sequence[_Waiting]) -> list[SentMessage | SqsError]:
+        """Send what a batch has for one queue; the answer to each, in order."""
+        return send_all(
+            [one.message for one in waiting],
+            lambda part: self._on_queue(queue, lambda client, url: client.send_batch(url, part)),
+            ordered=queue.endswith(FIFO),
+            sleep=self._sleep,
+        )
+
+    def _on_queue(self, name: str, call: Callable[[Sqs, str], T]) -> T:
+        """Make the call with the queue's URL; again when the queue has just been created or moved."""
         url, created = self._url(name)
         client = self._client(name)
         try:
-            client.send(url, message)
+            return call(client, url)
         except QueueNotFound:
             if self._predefined(name) is not None:
                 raise
@@ -155,11 +206,10 @@ class Publisher:
             for pause in CREATED_PAUSES if created else ():
                 self._sleep(pause)
                 try:
-                    client.send(url, message)
-                    return
+                    return call(client, url)
                 except QueueNotFound:
                     continue
-            client.send(url, message)
+            return call(client, url)
 
     # -- queues ---------------------------------------------------------------------------------------------------
     def _url(self, name: str) -> tuple[str, bool]:
@@ -309,6 +359,45 @@ def collecting(outbox: list[FollowUp]) -> Iterator[None]:
         yield
     finally:
         _outbox.reset(token)
+
+
+@contextlib.contextmanager
+def batching() -> Iterator[None]:
+    """What this thread publishes inside is sent when it ends, also by an exception: ten to a request, several at once.
+
+    Raises:
+        SendFailed: not all was accepted; names the calls, and ``.results`` has for each, in order, the answer or the error.
+    """
+    if _batch.get() is not None:  # the outer one sends
+        yield
+        return
+    waiting: list[_Waiting] = []
+    token = _batch.set(waiting)
+    try:
+        yield
+    finally:
+        _batch.reset(token)
+        _flush(waiting)
+
+
+def _flush(waiting: Sequence[_Waiting]) -> None:
+    queues: dict[tuple[Publisher, str], list[int]] = {}
+    for index, one in enumerate(waiting):
+        queues.setdefault((one.publisher, one.queue), []).append(index)
+    results: dict[int, SentMessage | SqsError] = {}
+    for (publisher, queue), indices in queues.items():
+        results.update(zip(indices, publisher.send_waiting(queue, [waiting[index] for index in indices]), strict=True))
+    failed = []
+    for index, one in enumerate(waiting):
+        answer = results[index]
+        if isinstance(answer, SqsError):
+            failed.append(f"{one.call} to queue {one.queue}: {answer}")
+        else:
+            one.sent()
+    if failed:
+        more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
+        text = f"{len(failed)} of {len(waiting)} calls were not sent: {'; '.join(failed[:MOST_NAMED])}{more}"
+        raise SendFailed(text, [results[index] for index in range(len(waiting))])
 
 
 class into_outbox:  # noqa: N801 - reads as a statement

@@ -21,7 +21,7 @@ LAYERS = [
     {"pyqs.interruption", "pyqs.task_options"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},
-    {"pyqs.producer"},
+    {"pyqs.bulk", "pyqs.producer"},
     {"pyqs.tasks"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyqs import producer as module
+from pyqs import bulk
+from pyqs.bulk import MAX_BYTES, batches, message_size
 from pyqs.config import ConnectionConfig, process_defaults
 from pyqs.errors import AccessDenied, BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge, Unreachable
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import MessageAttribute, OutgoingMessage, ReceivedMessage, SentMessage
-from pyqs.producer import MAX_BYTES, Producer, batches, check_delay, default_producer, message_size
+from pyqs.producer import Producer, check_delay, default_producer
 
 CONNECTION = ConnectionConfig(endpoint_url="http://127.0.0.1:1")
 
@@ -275,7 +276,7 @@ def test_an_entry_refused_again_and_again_is_given_up(sqs) -> None:
     sqs.refuse_entries = [{"0": SqsError("later", retryable=True)}] * 20
     with pytest.raises(SendFailed) as caught:
         producer(sqs).send_many("jobs", [text("0")])
-    assert len(sqs.batch_sizes) == module.BATCH_ATTEMPTS
+    assert len(sqs.batch_sizes) == bulk.BATCH_ATTEMPTS
     assert caught.value.retryable is True
 
 
