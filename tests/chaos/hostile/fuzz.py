@@ -153,8 +153,9 @@ def misfits(end: Outcome, ran: list[Any]) -> list[str]:
     """What is wrong with an outcome."""
     found = []
     verdict = end.verdict
-    over_nothing = end.task in names.BUILT_IN and end.status == "succeeded"  # celery.map over an empty list runs no task
-    if isinstance(verdict, Delete) and not ran and not over_nothing and end.status not in ("expired", "failed"):
+    # celery.map over an empty list runs no task, nor does one whose arguments it cannot use: its errbacks hear of that.
+    by_itself = end.task in names.BUILT_IN and end.status in ("succeeded", "failed")
+    if isinstance(verdict, Delete) and not ran and not by_itself and end.status not in ("expired", "failed"):
         found.append(f"deleted: {end.status}, {end.reason}")
     if isinstance(verdict, Delete) and end.status in ("expired", "failed") and end.task not in names.KNOWN:
         found.append(f"deleted as {end.status}: {end.task!r:.100}")
@@ -164,7 +165,7 @@ def misfits(end: Outcome, ran: list[Any]) -> list[str]:
         found.append(f"sent again: {end.status} of {end.task!r:.100} in {verdict.delay} s")
     if isinstance(verdict, Hide) and not 0 <= verdict.seconds <= 43200:
         found.append(f"hidden for {verdict.seconds} s")
-    if end.follow_ups and not ran:
+    if end.follow_ups and not ran and not by_itself:
         found.append(f"{len(end.follow_ups)} messages would be sent")
     if len(end.reason) > 1000:
         found.append(f"a reason of {len(end.reason)} characters")
