@@ -68,6 +68,8 @@ class _Queue:
     claimed: int = 0
     asked: int = 0
     duration: float | None = None
+    #: Its last receive has brought nothing.
+    empty: bool = False
     #: Failing heads of FIFO groups: message id -> boot-time second until which one message is received at a time.
     narrow: dict[str, float] = field(default_factory=dict)
     #: What it adds to the whole load, as last summed up.
@@ -145,8 +147,8 @@ class Credit:
                     self._hand_out(state)
             return waiter.grant
 
-    def received(self, grant: Grant, count: int) -> None:
-        """The receive has answered, with ``count`` deliveries that are held from now on."""
+    def received(self, grant: Grant, count: int, *, answered: bool = True) -> None:
+        """The receive is over, with ``count`` deliveries that are held from now on; ``answered``: by SQS, not by an error."""
         with self._lock:
             state = self._queue(grant.queue)
             self._stale(grant, state)
@@ -156,6 +158,7 @@ class Credit:
                 self._open[state.name] -= 1
                 if not self._open[state.name]:
                     del self._open[state.name]
+            state.empty = answered and not count
             state.held += count
             self._held += count
             self._weigh(state)
@@ -163,7 +166,7 @@ class Credit:
 
     def abandoned(self, grant: Grant) -> None:
         """Its receive may never answer: somebody else may ask instead. If it does, ``received`` tells what it has brought."""
-        self.received(grant, 0)
+        self.received(grant, 0, answered=False)
 
     def hungry(self, queue: str) -> bool:
         """Whether one more receive at the same time would be of use."""
@@ -396,13 +399,16 @@ class Credit:
         return self.shares.clock(name) + ahead * cost / self.shares.weight(name), state.waiters[0].turn
 
     def _grant(self, waiter: _Waiter, count: int) -> None:
+        """A queue that was empty is expected to be so still: its poll keeps nobody else from asking, or of five hundred idle
+        queues only a few could be polled at a time."""
         state = waiter.queue
-        grant = waiter.grant = Grant(state.name, count, self._clock())
-        self._fresh.append(grant)
-        state.claimed += count
+        grant = waiter.grant = Grant(state.name, count, self._clock(), fresh=not state.empty)
         state.asked += count
         self._open[state.name] += 1
-        self._claimed += count
+        if grant.fresh:
+            self._fresh.append(grant)
+            state.claimed += count
+            self._claimed += count
         self._weigh(state)
         waiter.condition.notify()
         self._leave(waiter)

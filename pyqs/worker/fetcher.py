@@ -138,6 +138,7 @@ class Fetcher(Service):
         self._backoff = NetworkBackoff()
         self._early = NetworkBackoff(base=_EARLY_BASE, cap=_EARLY_CAP_BURST if tools.config.burst else _EARLY_CAP)
         self._attempt: str | None = None
+        self._first = True
 
     def run(self) -> None:
         """Receive until stopped, or the queue is gone."""
@@ -154,10 +155,9 @@ class Fetcher(Service):
                     return
                 continue
             if self.stopping.is_set():  # the grant was on its way when it was told to stop
-                tools.credit.received(grant, 0)
+                tools.credit.received(grant, 0, answered=False)
                 return
-            # Whether a queue answers at all is known soon: the first poll is a short one.
-            wait = min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait
+            wait = self._next_wait()
             begun = boottime()
             try:
                 count = self._receive(grant, wait)
@@ -184,12 +184,23 @@ class Fetcher(Service):
         if self._grant is not None:
             self._tools.credit.abandoned(self._grant)
 
+    def _next_wait(self) -> int:
+        """Seconds for which the next poll waits for a message.
+
+        The first one does not: whether a queue answers at all is known at once, and of hundreds of new queues, which count as
+        full until they have answered, all are soon polled. A burst would take such an answer for the end.
+        """
+        first, self._first = self._first, False
+        if first and self.state.answered_at is None and not self._tools.config.burst:
+            return 0
+        return min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait
+
     def _receive(self, grant: Grant, wait: int) -> int:
         """One receive of up to ``wait`` seconds and what becomes of its answer; how many messages came."""
         tools = self._tools
         begun = boottime()
         messages: list[ReceivedMessage] = []
-        count = 0
+        count, answered = 0, False
         self._grant, self.polling_since = grant, begun
         visibility = tools.leases.visibility(self.state.name)
         if self.state.name.endswith(".fifo") and self._attempt is None:
@@ -203,7 +214,7 @@ class Fetcher(Service):
                 attempt_id=self._attempt,
             )
             self._attempt = None
-            count = len(messages)
+            count, answered = len(messages), True
         except Unreachable:
             raise  # the attempt id stays: SQS repeats its answer to it (API reference, ReceiveRequestAttemptId)
         except SqsError:
@@ -214,7 +225,7 @@ class Fetcher(Service):
             deliveries = [self._delivery(message, begun, visibility) for message in messages]
             tools.leases.hold(deliveries)
             # Held before the claim is given back, offered after: nobody sees the worker empty in between.
-            tools.credit.received(grant, count)
+            tools.credit.received(grant, count, answered=answered)
         self._answered(begun, deliveries)
         return count
 

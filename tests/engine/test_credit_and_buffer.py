@@ -217,3 +217,23 @@ def test_what_waits_for_its_group_takes_nothing_from_other_queues(clock: Any) ->
     credit.blocked("jobs.fifo", 3, 0)
     assert ask(credit, "jobs.fifo") == 0, "of its own it holds enough"
     assert ask(credit, "other") == 3
+
+
+def test_five_hundred_idle_queues_are_all_polled_at_the_same_time(clock: Any) -> None:
+    """A poll of a queue that was empty keeps nobody from asking; one that has failed says nothing about its queue."""
+    credit = Credit(clock=clock)
+    credit.executors(2)
+    never = threading.Event()
+    names = [f"q{number}" for number in range(500)]
+    for name in names:
+        grant = credit.acquire(name, timeout=0.0, stopping=never)
+        assert grant is not None
+        credit.received(grant, 0)  # at once: the first poll does not wait
+    open_polls = [credit.acquire(name, timeout=0.0, stopping=never) for name in names]
+    assert all(open_polls)
+    failed = credit.acquire("new", timeout=0.0, stopping=never)
+    assert failed is not None
+    credit.received(failed, 0, answered=False)
+    for name in ("new", "another"):
+        assert credit.acquire(name, timeout=0.0, stopping=never) is not None
+    assert credit.acquire("third", timeout=0.0, stopping=never) is None, "those two may be full"
