@@ -168,9 +168,44 @@ def aws(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-@nox.session
+#: One Python for all who are measured, as far as they run on it.
+BENCH_PYTHON = next(filter(None, map(interpreter, ("3.12", "3.13", "3.11", "3.10"))), sys.executable)
+
+
+@nox.session(python=BENCH_PYTHON)
 def bench(session: nox.Session) -> None:
-    """The benchmarks in tests/bench: cost by backlog, throughput; they print ratios and assert nothing."""
-    session.install(".[test]")
-    for script in sorted((ROOT / "tests" / "bench").glob("*.py")):
-        session.run("python", str(script), *session.posargs)
+    """The benchmarks in tests/bench, beside Celery, dramatiq and others; they print ratios and assert nothing on time.
+
+    ``-- drain latency`` runs these, ``-- --short`` a tiny form, ``-- --help`` says more. ``bench-results.jsonl`` has the
+    figures, of which ``-- report`` makes the tables and plots of docs/performance.md.
+    """
+    session.install(".[zstd]", "trustme>=1.1", "matplotlib>=3.8")
+    pythons = ("3.12", "3.13", "3.11", "3.10")
+    peers = {
+        "celery57": peer(session, "celery57", pythons, "celery[sqs,msgpack,yaml]==5.7.0"),
+        "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
+        "dramatiq": peer(session, "dramatiq", pythons, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),
+        "fanferro": peer(session, "fanferro", ("3.12", "3.13", "3.14"), "fanferro==0.5.0"),
+    }
+    fauxqs(session)
+    env = {f"PYQS_BENCH_{name.upper()}": path for name, path in peers.items() if path}
+    session.run("python", "tests/bench/run.py", *session.posargs, env=env)
+
+
+def fauxqs(session: nox.Session) -> None:
+    """An SQS that others wrote, of npm, with the release of Node that it needs, which npm has, too."""
+    home = ROOT / ".nox" / "peers" / "fauxqs"
+    if (home / "complete").exists():
+        return
+    if shutil.which("npm") is None:
+        session.warn("npm is not installed (Debian: apt-get install nodejs npm), so nothing is measured on fauxqs")
+        return
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (home / "package.json").write_text('{"private": true}')
+    session.run("npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", "fauxqs@2.4.1", "node@24", external=True)
+    node = home / "node_modules" / ".bin" / "node"
+    if subprocess.run([str(node), "--version"], capture_output=True, check=False).returncode:
+        session.warn(f"{node} does not start, so nothing is measured on fauxqs")
+        return
+    (home / "complete").touch()

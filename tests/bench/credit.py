@@ -1,7 +1,7 @@
 """What it costs to say who may receive next, by the number of queues: ends of tasks a second, every queue's fetcher waiting.
 
 One flooded queue runs at full speed, and is received from again, ten at a time, while the others wait for room, which is when
-every end asks who is next. Run it directly; it prints and asserts nothing.
+every end asks who is next. Runs in the benchmark's process alone; needs no SQS.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 
+from kit.options import Options
+from kit.results import record
 from pyqs.worker.credit import Credit
 
 ENDS = 2000
@@ -50,11 +52,11 @@ def receive(credit: Credit, stopping: threading.Event) -> int:
     return grant.count
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Print one line for each number of queues."""
-    for queues in (1, 10, 100, 1000):
-        print(f"{queues:5d} queues wait: {measure(queues, 0.001):10,.0f} ends a second")
-
-
-if __name__ == "__main__":
-    main()
+    print("\ncredit: ends of tasks a second")
+    for number in range(options.rounds):
+        for queues in (1, 10) if options.short else (1, 10, 100, 1000):
+            rate = measure(queues, 0.001)
+            record("credit", case="ends", peer=f"{queues} queues wait", round=number, rate=rate)
+            print(f"  {number} {queues:5d} queues wait: {rate:10,.0f} ends a second", flush=True)

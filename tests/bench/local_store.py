@@ -1,19 +1,19 @@
 """Cost of receive+delete in the embedded SQS at several backlogs, and messages per second over HTTP with boto3.
 
-Run: ``python tests/bench/local_store.py [--db] [--cycles 300] [--http]``. Each cycle receives 10 messages of 500 bytes
-and deletes them; sending 10 new ones, which keeps the backlog, is not timed. Prints the mean and the median per cycle
-and the ratio to the smallest backlog.
+Each cycle receives 10 messages of 500 bytes and deletes them; sending 10 new ones, which keeps the backlog, is not timed. The
+ratio is to the smallest backlog; in memory and with a file. Runs in the benchmark's process, which holds the store.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from kit.options import Options
+from kit.results import record
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
 from pyqs.message import OutgoingMessage
@@ -61,30 +61,35 @@ def over_http(path: str | None, count: int) -> tuple[float, float]:
         return sent, count / (time.perf_counter() - start)
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--db", action="store_true", help="with a file; otherwise in memory")
-    parser.add_argument("--cycles", type=int, default=300)
-    parser.add_argument("--http", action="store_true", help="also messages per second over HTTP")
-    options = parser.parse_args()
+    for kind in ("memory", "file"):
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"\nlocal_store, kept in {kind}")
+            _by_backlog(None if kind == "memory" else Path(folder), kind, options)
+            path = None if kind == "memory" else os.fspath(Path(folder) / "http.db")
+            sent, drained = over_http(path, 200 if options.short else 5000)
+            record("local_store", case="http", peer=kind, round=0, sent=sent, drained=drained)
+        print(f"  over HTTP, batches of 10, one boto3 thread in the same process: {sent:.0f} sent/s, {drained:.0f} drained/s")
+
+
+def _by_backlog(folder: Path | None, kind: str, options: Options) -> None:
     base = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        for backlog in BACKLOGS:
-            path = os.fspath(Path(folder) / f"{backlog}.db") if options.db else None
-            times = cycle_times(path, backlog, options.cycles)
-            mean = statistics.fmean(times)
-            base = base or mean
-            print(
-                f"backlog {backlog:>7}: mean {mean * 1e3:.3f} ms  median {statistics.median(times) * 1e3:.3f} ms"
-                f"  worst {max(times) * 1e3:.1f} ms  ratio of means {mean / base:.2f}",
-                flush=True,
-            )
-        if options.http:
-            path = os.fspath(Path(folder) / "http.db") if options.db else None
-            sent, drained = over_http(path, 5000)
-            print(f"over HTTP, batches of 10, one boto3 thread in the same process: {sent:.0f} sent/s, {drained:.0f} drained/s")
-
-
-if __name__ == "__main__":
-    main()
+    for backlog in BACKLOGS[:2] if options.short else BACKLOGS:
+        path = os.fspath(folder / f"{backlog}.db") if folder else None
+        times = cycle_times(path, backlog, 30 if options.short else 300)
+        mean = statistics.fmean(times)
+        base = base or mean
+        record(
+            "local_store",
+            case=f"cycle {backlog}",
+            peer=kind,
+            round=0,
+            mean_ms=mean * 1e3,
+            median_ms=statistics.median(times) * 1e3,
+        )
+        print(
+            f"  backlog {backlog:>7}: mean {mean * 1e3:.3f} ms  median {statistics.median(times) * 1e3:.3f} ms"
+            f"  worst {max(times) * 1e3:.1f} ms  ratio of means {mean / base:.2f}",
+            flush=True,
+        )
