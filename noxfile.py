@@ -179,10 +179,11 @@ def bench(session: nox.Session) -> None:
     ``-- drain latency`` runs these, ``-- --short`` a tiny form, ``-- --help`` says more. ``bench-results.jsonl`` has the
     figures, of which ``-- report`` makes the tables and plots of docs/performance.md.
     """
-    session.install(".[zstd]", "trustme>=1.1", "matplotlib>=3.8")
+    session.install(".", "trustme>=1.1", "matplotlib>=3.8", "Django>=4.2")
     pythons = ("3.12", "3.13", "3.11", "3.10")
     peers = {
         "celery57": peer(session, "celery57", pythons, "celery[sqs,msgpack,yaml]==5.7.0"),
+        "celery57django": peer(session, "celery57django", pythons, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
         "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
         "dramatiq": peer(session, "dramatiq", pythons, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),
         "fanferro": peer(session, "fanferro", ("3.12", "3.13", "3.14"), "fanferro==0.5.0"),

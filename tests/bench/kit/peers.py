@@ -96,7 +96,7 @@ def at_hand(peers: Sequence[Peer], *, tls: bool = False) -> list[Peer]:
 def environment(peer: Peer, site: Site, queue: str, url: str, **more: str) -> dict[str, str]:
     """The peer's variables: where SQS is, and what its app must know."""
     env = site.environment() | {"BENCH_QUEUE": queue, "BENCH_QUEUE_URL": url, "PYTHONPATH": str(APPS)}
-    return env | {"BENCH_PEER": "celery" if peer.home == "celery57" else "pyqs"} | more
+    return env | {"BENCH_PEER": "celery" if peer.home.startswith("celery") else "pyqs"} | more
 
 
 @contextmanager
