@@ -20,6 +20,9 @@ BENCHES = ("drain", "enqueue", "latency", "memory", "imports", "idle", "local_st
 def main() -> int:
     """Run those that were asked for; the exit code."""
     signal.signal(signal.SIGTERM, _leave)
+    if sys.argv[1:] == ["report"]:
+        importlib.import_module("report").main()
+        return 0
     chosen = options.read(sys.argv[1:], BENCHES)
     print(results.described(results.machine()))
     print(f"load average {results.round_load()}; each figure becomes a line of {results.FILE}")

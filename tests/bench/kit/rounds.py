@@ -6,6 +6,7 @@ Never measures and never prints.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,4 +55,4 @@ def turns(peers: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
 def percentile(figures: Sequence[float], share: float) -> float:
     """The figure that this share of them does not exceed (nearest rank)."""
     ordered = sorted(figures)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
