@@ -35,8 +35,15 @@ def show(
     for name in names(lines):
         own = spread(list(by_round(lines, name, figure).values()))
         ratio = against(lines, name, figure, ours)
-        extra = "".join(
-            f"  {part} {spread(list(found.values())).text(3)}" for part in also if (found := by_round(lines, name, part))
-        )
+        extra = "".join(_beside(lines, name, part, ours) for part in also)
         beside = "" if name == ours or ratio is None else f"  ratio {ratio.text()}"
         print(f"  {name:28} {own.text(digits)} {unit}{extra}{beside}", flush=True)
+
+
+def _beside(lines: Sequence[dict[str, Any]], name: str, figure: str, ours: str) -> str:
+    """One more figure of a peer, and what part of it ours is."""
+    found = by_round(lines, name, figure)
+    if not found:
+        return ""
+    ratio = None if name == ours else against(lines, name, figure, ours)
+    return f"  {figure} {spread(list(found.values())).median:.3f}" + ("" if ratio is None else f" (x {ratio.median:.2f})")
