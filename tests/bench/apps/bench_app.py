@@ -16,6 +16,8 @@ BUNDLE = os.environ.get("AWS_CA_BUNDLE")
 
 app = Celery("bench", broker="sqs://test:test@" + os.environ["BENCH_ADDRESS"])
 transport = {"region": "us-east-1", "is_secure": bool(BUNDLE)}
+if interval := os.environ.get("BENCH_POLLING_INTERVAL"):
+    transport["polling_interval"] = float(interval)
 if BUNDLE:  # the queue's URL as it is reached: the server behind the relay knows nothing of TLS
     transport["predefined_queues"] = {QUEUE: {"url": os.environ["BENCH_QUEUE_URL"]}}
 app.conf.update(

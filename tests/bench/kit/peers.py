@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.bodies import Format
@@ -32,6 +32,7 @@ class Peer:
         words: its command behind ``python``; ``{c}`` is the number of executors, ``{queue}`` the queue's name.
         backlog: messages that are more than it drains in a window, so that filling does not take the most time.
         tls: whether it can be told to trust a certificate of ours.
+        settings: variables that its app reads.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Peer:
     words: tuple[str, ...]
     backlog: int
     tls: bool = True
+    settings: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -67,6 +69,8 @@ NATIVE = Peer("pyqs native", "", "native", (*_PYQS, "--include", "bench_tasks"),
 # kombu's curl client cannot be told, by Celery's settings or the environment, to trust a certificate of ours
 CELERY = Peer("celery", "celery57", "celery", _CELERY, 3_000, tls=False)
 CELERY_50 = Peer("celery prefetch 50", "celery57", "celery", (*_CELERY, "--prefetch-multiplier", "50"), 6_000, tls=False)
+# kombu 5.7 waits its polling_interval, a second, each time that it holds as much as it may, not only when a queue is empty
+CELERY_TUNED = replace(CELERY_50, name="celery prefetch 50, no pause", settings=(("BENCH_POLLING_INTERVAL", "0.01"),))
 _PYQS_1 = ("-c", "from pyqs.main import main; main()", "{queue}", "--concurrency", "{c}")
 PYQS_1 = Peer("PyQS 1.0.1", "pyqs1", "native", _PYQS_1, 3_000)
 DRAMATIQ = Peer("dramatiq", "dramatiq", "dramatiq", ("-m", "dramatiq", "dramatiq_app", "-p", "{c}", "-t", "4"), 8_000)
@@ -77,7 +81,7 @@ BOTO3_16 = Peer("bare boto3 16 threads", "", "celery", ("{apps}/bare_boto3.py", 
 OWN_8 = Peer("bare pyqs client 8 threads", "", "celery", ("{apps}/bare_pyqs.py", "8"), 20_000)
 OWN_32 = Peer("bare pyqs client 32 threads", "", "celery", ("{apps}/bare_pyqs.py", "32"), 20_000)
 
-ALL = (PYQS, CELERY, CELERY_50, PYQS_1, DRAMATIQ, FANFERRO, FANFERRO_16, BOTO3_2, BOTO3_16, OWN_8, OWN_32)
+ALL = (PYQS, CELERY, CELERY_50, CELERY_TUNED, PYQS_1, DRAMATIQ, FANFERRO, FANFERRO_16, BOTO3_2, BOTO3_16, OWN_8, OWN_32)
 
 
 def at_hand(peers: Sequence[Peer], *, tls: bool = False) -> list[Peer]:
@@ -95,7 +99,7 @@ def at_hand(peers: Sequence[Peer], *, tls: bool = False) -> list[Peer]:
 
 def environment(peer: Peer, site: Site, queue: str, url: str, **more: str) -> dict[str, str]:
     """The peer's variables: where SQS is, and what its app must know."""
-    env = site.environment() | {"BENCH_QUEUE": queue, "BENCH_QUEUE_URL": url, "PYTHONPATH": str(APPS)}
+    env = site.environment() | {"BENCH_QUEUE": queue, "BENCH_QUEUE_URL": url, "PYTHONPATH": str(APPS)} | dict(peer.settings)
     return env | {"BENCH_PEER": "celery" if peer.home.startswith("celery") else "pyqs"} | more
 
 
