@@ -33,13 +33,21 @@ class Near:
         headers = {"X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0"}
         # fauxqs reads the region from here
         headers["Authorization"] = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"
-        self._connection.request("POST", "/", json.dumps(members), headers)
-        answer = self._connection.getresponse()
+        body = json.dumps(members)
+        try:
+            answer = self._post(body, headers)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self._connection.close()  # the server has closed what was idle (fauxqs after 5 s); a connection is made anew
+            answer = self._post(body, headers)
         text = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{action}: {answer.status} {text[:300]!r}")
         found: dict[str, Any] = json.loads(text) if text else {}
         return found
+
+    def _post(self, body: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        self._connection.request("POST", "/", body, headers)
+        return self._connection.getresponse()
 
     def create(self, queue: str, **attributes: str) -> str:
         """The new queue's URL, which has the host that this connection uses."""
