@@ -36,6 +36,7 @@ _MEMORY = (
 _IDLE = (
     Column("rss_mb", "parent's RSS, MB"),
     Column("threads", "threads"),
+    Column("sockets", "sockets"),
     Column("cpu_percent", "CPU, % of a core", 1),
     Column("wake_ms", "ms to a task's start"),
     Column("wake_p95_ms", "p95"),

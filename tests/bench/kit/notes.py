@@ -32,6 +32,16 @@ class Notes:
         lines = self.path.read_text().splitlines()
         return [Note(int(number), float(at), int(pid)) for number, at, pid in map(str.split, lines)]
 
+    def find(self, number: int, timeout: float) -> Note | None:
+        """This one, or None when it is not there in time."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for note in self.all():
+                if note.number == number:
+                    return note
+            time.sleep(0.004)
+        return None
+
     def wait(self, count: int, timeout: float) -> list[Note]:
         """Until there are that many. Raises RuntimeError."""
         deadline = time.monotonic() + timeout

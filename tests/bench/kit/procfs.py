@@ -73,6 +73,15 @@ def thread_count(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def socket_count(pid: int) -> int:
+    """Sockets that this one process has open: about as many polls as it has had open at once."""
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+    return count
+
+
 def kill_tree(pid: int) -> None:
     """SIGKILL to the process and its descendants, and wait until all are gone (the caller collects the root)."""
     pids = tree(pid)
