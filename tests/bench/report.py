@@ -128,13 +128,18 @@ def small(groups: Groups) -> str:
 
 
 def machine(groups: Groups) -> str:
-    """What the figures are of, for each bench that has any."""
+    """What the figures are of, for each bench that has any, and what else the machine had to do."""
     found: dict[str, set[str]] = {}
+    loads: dict[str, list[float]] = {}
     for (bench, _, _), lines in groups.items():
         for line in lines:
             kind = f"{described(line['machine'])}, commit {line['machine']['commit']}, {line['run'][:8]}"
             found.setdefault(kind, set()).add(bench)
-    return "\n".join(f"- {kind}: {', '.join(sorted(benches))}" for kind, benches in sorted(found.items()))
+            loads.setdefault(kind, []).append(line["load"])
+    return "\n".join(
+        f"- {kind}, load average {min(loads[kind])} to {max(loads[kind])}: {', '.join(sorted(benches))}"
+        for kind, benches in sorted(found.items())
+    )
 
 
 PARTS = {
