@@ -25,13 +25,15 @@ def plot(
 
     figure, axes = pyplot.subplots(figsize=(8.5, 5.2))
     every = [line for lines in groups.values() for line in lines]
-    for name in names(every):
+    colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    for index, name in enumerate(names(every)):
         points = {x: list(by_round(lines, name, "rate").values()) for x, lines in sorted(groups.items())}
         known = {x: spread(rates) for x, rates in points.items() if rates}
         middle = [one.median for one in known.values()]
         bars = [[one.median - one.low for one in known.values()], [one.high - one.median for one in known.values()]]
         wide = 2.6 if name == "pyqs" else 1.2
-        axes.errorbar(list(known), middle, yerr=bars, label=name, linewidth=wide, marker="o", markersize=3, capsize=2)
+        style = {"linewidth": wide, "marker": "o", "markersize": 3, "capsize": 2, "color": colours[index % len(colours)]}
+        axes.errorbar(list(known), middle, yerr=bars, label=name, **style)
     axes.set_yscale("log")
     if log_x:
         axes.set_xscale("log")
