@@ -47,13 +47,12 @@ class Plan:
 
 def write(crew: Crew, etas: Sequence[float]) -> Plan:
     """Send one task for each number of seconds ahead: with real Celery if there is one, else as it writes them."""
-    now = time.time()
-    due = {number: now + ahead for number, ahead in enumerate(etas)}
-    texts = {number: datetime.fromtimestamp(at, timezone.utc) for number, at in due.items()}
     python = os.environ.get("PYQS_INTEROP_CELERY57")
     if not python:
-        crew.send([crew.face.message("work", number, 0.01, eta=text.isoformat()) for number, text in texts.items()])
-        return Plan(due, now)
+        now = time.time()
+        texts = [datetime.fromtimestamp(now + ahead, timezone.utc).isoformat() for ahead in etas]
+        crew.send([crew.face.message("work", number, 0.01, eta=text) for number, text in enumerate(texts)])
+        return Plan({number: now + ahead for number, ahead in enumerate(etas)}, now)
     with LocalServer(crew.store) as server:
         env = environment(server.endpoint_url) | {
             "PYTHONPATH": str(FOLDER), "CHAOS_FACE": CELERY_LATE.name, "CHAOS_LEDGER": str(crew.ledger.path),
@@ -61,11 +60,13 @@ def write(crew: Crew, etas: Sequence[float]) -> Plan:
             "CHAOS_BROKER": server.endpoint_url.removeprefix("http://"), "AWS_ENDPOINT_URL_SQS": server.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
         }  # fmt: skip
-        calls = json.dumps([[number, 0.01, text.isoformat()] for number, text in texts.items()])
-        subprocess.run(
-            [python, str(FOLDER / "chaos_writer.py")], input=calls, text=True, env=env, check=True, timeout=60, cwd=crew.folder
-        )
-    return Plan(due, now)
+        calls = json.dumps([[number, 0.01, ahead] for number, ahead in enumerate(etas)])
+        said = subprocess.run(
+            [python, str(FOLDER / "chaos_writer.py")], input=calls, text=True, env=env, check=True, timeout=60, cwd=crew.folder,
+            stdout=subprocess.PIPE,
+        ).stdout  # fmt: skip
+    now = float(said.split()[-1])  # when it began to write: its start takes seconds on a busy machine
+    return Plan({number: now + ahead for number, ahead in enumerate(etas)}, now)
 
 
 def start_workers(crew: Crew, *, scaled: bool = True) -> None:

@@ -67,7 +67,9 @@ class Watch:
         if event in ("os.listdir", "os.scandir"):  # an import looks again into a folder of sys.path that has changed
             return self._may_read(args[0]) or args[0] in sys.path
         if event == "compile":  # parsed and not run: a source by the import policy, a line by a failed task's traceback
-            return _asked_by("pyqs.registry", "_defines") or _asked_by("traceback", "_extract_caret_anchors_from_line_segment")
+            return _asked_by("pyqs.import_policy", "_defines") or _asked_by(
+                "traceback", "_extract_caret_anchors_from_line_segment"
+            )
         return False
 
     def _may_read(self, path: object) -> bool:
