@@ -175,6 +175,11 @@ class Credit:
             state = self._queue(queue)
             return self._available(state) >= self._least(state)
 
+    def crowded(self, queue: str) -> bool:
+        """Whether more of it is held than can run at the same time: some waits, and may have to be released."""
+        with self._lock:
+            return self._queue(queue).held > self._executors
+
     def polls(self, queue: str) -> bool:
         """Whether a receive of this queue is open: what is released now may come back at once."""
         with self._lock:

@@ -188,12 +188,15 @@ class Fetcher(Service):
         """Seconds for which the next poll waits for a message.
 
         The first one does not: whether a queue answers at all is known at once, and of hundreds of new queues, which count as
-        full until they have answered, all are soon polled. A burst would take such an answer for the end.
+        full until they have answered, all are soon polled. A burst would take such an answer for the end. While some of the
+        queue waits here, an open poll stands in the way of its release: it would get it back.
         """
         first, self._first = self._first, False
         if first and self.state.answered_at is None and not self._tools.config.burst:
             return 0
-        return min(self._wait, 1) if self._extra or self.state.answered_at is None else self._wait
+        if self._extra or self.state.answered_at is None or self._tools.credit.crowded(self.state.name):
+            return min(self._wait, 1)
+        return self._wait
 
     def _receive(self, grant: Grant, wait: int) -> int:
         """One receive of up to ``wait`` seconds and what becomes of its answer; how many messages came."""

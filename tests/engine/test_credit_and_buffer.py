@@ -8,7 +8,7 @@ from typing import Any
 from pyqs.queues.queue_options import QueueOptions
 from pyqs.worker.buffer import Buffer
 from pyqs.worker.burst import Burst
-from pyqs.worker.credit import Credit
+from pyqs.worker.credit import Credit, Grant
 from pyqs.worker.shares import Shares
 
 
@@ -237,3 +237,15 @@ def test_five_hundred_idle_queues_are_all_polled_at_the_same_time(clock: Any) ->
     for name in ("new", "another"):
         assert credit.acquire(name, timeout=0.0, stopping=never) is not None
     assert credit.acquire("third", timeout=0.0, stopping=never) is None, "those two may be full"
+
+
+def test_a_queue_is_crowded_when_more_is_held_than_can_run(clock: Any) -> None:
+    credit = Credit(clock=clock)
+    credit.executors(2)
+    credit.received(Grant("jobs", 0, clock.now, fresh=False), 2)
+    assert not credit.crowded("jobs")
+    credit.received(Grant("jobs", 0, clock.now, fresh=False), 1)
+    assert credit.crowded("jobs")
+    assert not credit.crowded("other")
+    credit.ended("jobs")
+    assert not credit.crowded("jobs")
