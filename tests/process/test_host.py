@@ -138,7 +138,7 @@ def test_the_message_stays_until_its_errback_was_accepted(start: Any, sqs: Any) 
     sqs.store.faults.add("access-denied:action=SendMessage*:queue=errbacks")
     call(sqs, "late", "exit")
     heard.wait("task_failure")
-    worker.wait_log("a follow-up to")
+    worker.wait_log("a follow-up to", timeout=90)  # half a minute it is tried again
     sqs.wait_counts("jobs", hidden=1)
     sqs.store.faults.clear()
     sqs.advance_until(lambda: sqs.counts("errbacks").visible == 1)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -183,6 +184,15 @@ def test_a_signal_while_it_starts_ends_it(start_worker: Any, sqs: Any, project: 
     sqs.wait_counts("jobs", visible=1, timeout=1)
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """SIGHUP is what it is at a terminal, should this run itself be under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_terminal_that_closes_is_a_sigterm(start_worker: Any, sqs: Any) -> None:
     sqs.create("jobs")
     sqs.native("jobs", "gate", "open", "a")

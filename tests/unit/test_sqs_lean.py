@@ -367,7 +367,7 @@ class Wrapper:
 
 
 def test_what_has_instrumented_botocore_goes_on_seeing_every_call(server: LocalServer, monkeypatch: Any, caplog: Any) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, lean.log.name)
     seen: list[str] = []
     assert instrumented() is None
     monkeypatch.setattr(BaseClient, "_make_api_call", Wrapper(BaseClient._make_api_call, seen))
@@ -390,7 +390,7 @@ def test_a_plain_function_in_its_place_is_seen_too(monkeypatch: Any) -> None:
 
 def test_a_mock_of_botocore_answers_every_call(monkeypatch: Any, caplog: Any) -> None:
     """moto's way: a handler that answers in SQS's place. Nothing may reach the network behind its back."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, lean.log.name)
     monkeypatch.setattr(lean, "post", lambda *_: pytest.fail("a real request"))
     sqs = LeanSqs(ConnectionConfig(region="eu-west-1", **KEYS))
     answer = json.dumps({"MessageId": "m"}).encode()
