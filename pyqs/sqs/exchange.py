@@ -56,9 +56,9 @@ def post(pool: Any, target: str, constant: bytes, headers: Mapping[str, str], bo
     """
     if any("\n" in value or "\r" in value for value in headers.values()):
         raise http.HTTPError("a header's value has a line break in it")
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if pool.proxy is not None:
         return _through_proxy(pool, target, constant, headers, body)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     head = f"POST {target} HTTP/1.1\r\n".encode("ascii") + constant
     request = head + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
     connection = pool._get_conn()

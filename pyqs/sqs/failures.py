@@ -107,6 +107,11 @@ _PARAMETER = re.compile(r"parameter[^:,]*?:?\s*[\"']?([A-Z]\w+(?:\[\d+\])?(?:\.\
 _LONGEST = 400
 
 
+def has_no_code(code: str) -> bool:
+    """Whether an answer had no error code of SQS's: it is a proxy's, and botocore gives its HTTP status instead."""
+    return _NO_CODE.match(code) is not None
+
+
 def error_from_code(code: str, message: str, *, queue: str = "", status: int | None = None, action: str = "") -> SqsError:
     """The error for SQS's code.
 
@@ -123,7 +128,7 @@ def error_from_code(code: str, message: str, *, queue: str = "", status: int | N
         kind = LeaseLost
     if kind is None and status is not None:
         kind = _BY_STATUS.get(status, Unreachable if status >= 500 else None)
-    if status is not None and _NO_CODE.match(short) and kind in (None, AccessDenied):
+    if status is not None and has_no_code(short) and kind in (None, AccessDenied):
         # SQS's own refusals have a code: this one is a proxy's or a firewall's, and says nothing about permissions or queues.
         kind, message = Unreachable, "refused without an SQS error code; a proxy or a firewall on the way?"
     retryable = True if short in _PASSING else False if short in _HOPELESS else None

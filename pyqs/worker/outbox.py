@@ -11,7 +11,6 @@ the first ones wait for it.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pyqs.errors import AccessDenied, CredentialsError, MessageError, PyQSError,
 from pyqs.message import OutgoingMessage, SentMessage
 from pyqs.producer import Producer
 from pyqs.sqs import Sqs
+from pyqs.sqs.failures import has_no_code
 from pyqs.worker.settlement import Lane, Settlement
 
 #: Seconds for which a lane may be refused before its follow-ups are given up: of tasks acked early, and of the others.
@@ -29,8 +29,6 @@ EARLY_PATIENCE = 600.0
 LATE_PATIENCE = 30.0
 #: Seconds after which a refusal is no continuation of the one before.
 _FORGOTTEN = 600.0
-#: The code of an answer that has none of SQS's: the HTTP status, of a proxy or a firewall.
-_NO_CODE = re.compile(r"\d*\Z")
 
 
 @dataclass(slots=True)
@@ -106,4 +104,4 @@ def _may_pass(answer: object) -> bool:
     """Whether it is a refusal that says nothing about the message: of the permission, or by somebody who is not SQS."""
     if isinstance(answer, AccessDenied):
         return True
-    return type(answer) is SqsError and bool(_NO_CODE.match(answer.code))
+    return type(answer) is SqsError and has_no_code(answer.code)
