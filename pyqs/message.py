@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from pyqs.value import value
+
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -29,7 +31,7 @@ class MessageAttribute:
     binary_value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReceivedMessage:
     """One message as ReceiveMessage hands it out.
 
@@ -71,7 +73,7 @@ class SentMessage:
     sequence_number: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """One receipt of one SQS message.
 
@@ -127,7 +129,7 @@ def copy_of(delivery: Delivery, delay: int) -> OutgoingMessage:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One decoded task call: name, arguments and the options every runtime shares.
 

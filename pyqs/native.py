@@ -14,7 +14,7 @@ import os
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pyqs import backoff, events
@@ -29,6 +29,7 @@ from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import registry
 from pyqs.runtime import BootReport, Outcome
 from pyqs.task_options import DEFAULTS, TaskOptions
+from pyqs.value import value
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def setup_django() -> None:
     django.setup()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NativeCall:
     """One native call that may start. A ``pyqs.runtime.Prepared``; its limits are its task's, native messages have no eta.
 

@@ -32,7 +32,7 @@ def maybe_verdict_out(verdict: Verdict | None) -> list[object] | None:
 def verdict_out(verdict: Verdict) -> list[object]:
     """A verdict as a list that starts with its kind."""
     match verdict:
-        case Delete():
+        case Delete():  # most are
             return ["delete"]
         case Hide(seconds):
             return ["hide", seconds]
@@ -48,9 +48,9 @@ def verdict_out(verdict: Verdict) -> list[object]:
 
 def verdict_in(raw: list[object]) -> Verdict:
     """The verdict again. Raises ValueError for anything else."""
+    if raw == ["delete"]:  # most are
+        return Delete()
     match raw:
-        case ["delete"]:
-            return Delete()
         case ["hide", int() | float() as seconds]:
             return Hide(number(seconds))
         case ["leave"]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pyqs.message import Death, Delivery, FollowUp, Verdict
+from pyqs.value import value
 
 #: How a delivery can end. The worker logs and counts by these words.
 STATUSES = (
@@ -37,7 +38,7 @@ STATUSES = (
 EVENTS = ("starting", "ready", "stopping", "stopped")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """How a delivery ended: its verdict, what must be sent before it, and one line for the log (no arguments, no body)."""
 

@@ -32,6 +32,8 @@ logger = logging.getLogger("celery.app.trace")
 
 def unsupported(callbacks: Any, errbacks: Any, chain: Any, chord: Any) -> str | None:
     """Why a call with these parts cannot be run to its end by this version, or None."""
+    if not (callbacks or errbacks or chain or chord):
+        return None
     if _is_huge([callbacks, errbacks, chain]):
         return f"its links and its chain hold more than {_MAX_PARTS} values"
     if chord:

@@ -14,14 +14,15 @@ import binascii
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pyqs.errors import Undecodable
+from pyqs.value import value
 from pyqs_celery_compat import typed_json
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """One opened envelope.
 
@@ -44,7 +45,7 @@ class Envelope:
     redelivered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Native:
     """A message in PyQS's own format (bare ``{"task", "args", "kwargs"}``), already parsed; not Celery's business."""
 
@@ -121,8 +122,8 @@ def _unwrap(body: str) -> str:
 
 
 def _envelope(obj: dict[str, Any], *, outer_base64: bool) -> Envelope:
-    properties = _mapping(obj, "properties")
-    headers = _mapping(obj, "headers")
+    properties = _mapping(obj["properties"], "properties")
+    headers = _mapping(obj.get("headers"), "headers")
     body, encoding = obj["body"], properties.get("body_encoding")
     if not isinstance(body, str):
         raise Undecodable("envelope", f"its body is {type(body).__name__}, not text")
@@ -146,8 +147,9 @@ def _envelope(obj: dict[str, Any], *, outer_base64: bool) -> Envelope:
     )
 
 
-def _mapping(obj: dict[str, Any], key: str) -> dict[str, Any]:
-    value = obj.get(key)
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    if type(value) is dict:
+        return value
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -157,6 +159,8 @@ def _mapping(obj: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _text(obj: dict[str, Any], key: str) -> str:
     value = obj.get(key)
+    if type(value) is str:
+        return value
     if value is None:
         return ""
     if not isinstance(value, str):

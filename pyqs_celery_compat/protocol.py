@@ -11,16 +11,17 @@ protocol 2's headers, and what stands in the dict counts. ``chain`` is stored re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time, timezone
 from typing import Any
 
 from pyqs.errors import Undecodable
 from pyqs.message import EMPTY, Call
+from pyqs.value import value
 from pyqs_celery_compat.envelope import Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CeleryCall(Call):
     """One decoded Celery task call.
 
@@ -175,30 +176,34 @@ def read_call(envelope: Envelope, payload: Any, queue: str = "") -> CeleryCall:
             group = group or headers.get("group")
     else:
         raise Undecodable("protocol", f"a task's payload cannot be {type(payload).__name__}")
-    hard, soft = _limits(fields.get("timelimit"))
-    eta, expires = fields.get("eta"), fields.get("expires")
+    get, embedded = fields.get, embed.get
+    limits, eta, expires = get("timelimit"), get("eta"), get("expires")
+    hard, soft = (None, None) if limits is None or limits == _UNLIMITED else _limits(limits)
+    # What is as it should be is taken as it is, without a call: this runs for each message.
+    task, task_id, retries = get("task"), get("id"), get("retries")
+    callbacks, errbacks, chain, chord = embedded("callbacks"), embedded("errbacks"), embedded("chain"), embedded("chord")
     return CeleryCall(
-        task=_needed(fields, "task"),
-        id=_needed(fields, "id"),
-        args=_args(args),
-        kwargs=_kwargs(kwargs),
-        retries=_retries(fields.get("retries")),
+        task=task if type(task) is str and task else _needed(fields, "task"),
+        id=task_id if type(task_id) is str and task_id else _needed(fields, "id"),
+        args=tuple(args) if type(args) is list else _args(args),
+        kwargs={} if kwargs == {} else _kwargs(kwargs),
+        retries=retries if type(retries) is int and retries >= 0 else _retries(retries),
         eta=None if eta is None else _moment(eta, "eta", utc),
         expires=None if expires is None else _moment(expires, "expires", utc),
         time_limit=hard,
         soft_time_limit=soft,
         protocol=protocol,
         queue=queue,
-        callbacks=_signatures(embed, "callbacks"),
-        errbacks=_signatures(embed, "errbacks"),
-        chain=_signatures(embed, "chain"),
-        chord=_signature(embed.get("chord"), "chord"),
-        group=_id(group, "group"),
-        group_index=fields.get("group_index"),
-        root_id=_id(fields.get("root_id"), "root_id"),
-        parent_id=_id(fields.get("parent_id"), "parent_id"),
-        eta_wire=_wire_time(eta),
-        expires_wire=_wire_time(expires),
+        callbacks=_signatures(embed, "callbacks") if callbacks else callbacks,
+        errbacks=_signatures(embed, "errbacks") if errbacks else errbacks,
+        chain=_signatures(embed, "chain") if chain else chain,
+        chord=None if chord is None else _signature(chord, "chord"),
+        group=None if group is None else _id(group, "group"),
+        group_index=get("group_index"),
+        root_id=_id(get("root_id"), "root_id"),
+        parent_id=_id(get("parent_id"), "parent_id"),
+        eta_wire=None if eta is None else _wire_time(eta),
+        expires_wire=None if expires is None else _wire_time(expires),
         utc=utc,
         headers=headers,
         properties=envelope.properties,
@@ -268,6 +273,7 @@ def _retries(value: object) -> int:
     return value
 
 
+_UNLIMITED = [None, None]
 #: Seconds, the longest time limit: more than SQS lets anybody hold a message, and countable.
 _LONGEST = 1e9
 
@@ -308,8 +314,8 @@ def _signatures(embed: Mapping[str, Any], name: str) -> Any:
     return [_signature(item, name) for item in value]
 
 
-def _wire_time(value: object) -> str | None:
-    if value is None or type(value) is str:
+def _wire_time(value: object) -> str:
+    if type(value) is str:
         return value
     return value.isoformat() if isinstance(value, (date, time)) else str(_text(value))
 

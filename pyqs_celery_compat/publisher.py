@@ -351,14 +351,19 @@ def native_refusal(queue: str) -> str:
 guard_queues(native_refusal)
 
 
-@contextlib.contextmanager
-def collecting(outbox: list[FollowUp]) -> Iterator[None]:
+class collecting:  # noqa: N801 - like a function of contextlib's, whose generator would cost each task three times as much
     """While a worker runs a task: where messages published under ``into_outbox`` go."""
-    token = _outbox.set(outbox)
-    try:
-        yield
-    finally:
-        _outbox.reset(token)
+
+    __slots__ = ("_outbox", "_token")
+
+    def __init__(self, outbox: list[FollowUp]) -> None:
+        self._outbox = outbox
+
+    def __enter__(self) -> None:
+        self._token = _outbox.set(self._outbox)
+
+    def __exit__(self, *_: object) -> None:
+        _outbox.reset(self._token)
 
 
 @contextlib.contextmanager

@@ -56,20 +56,23 @@ class Context:
     stamps: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.update(*args, **kwargs)
+        values = self.__dict__
+        values.update(*args, **kwargs)
+        if "timelimit" in values:
+            self._limit(values["timelimit"])
         if self.headers is None:
-            self.headers = _custom_headers(dict(*args, **kwargs))
+            self.headers = _custom_headers(values)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set attributes as ``dict.update`` would; ``timelimit`` sets the two limits with it."""
         new = dict(*args, **kwargs)
         self.__dict__.update(new)
         if "timelimit" in new:
-            limits = new["timelimit"]
-            if isinstance(limits, (list, tuple)) and len(limits) >= 2:
-                self.time_limit, self.soft_time_limit = limits[0], limits[1]
-            else:
-                self.time_limit = self.soft_time_limit = None
+            self._limit(new["timelimit"])
+
+    def _limit(self, limits: Any) -> None:
+        pair = isinstance(limits, (list, tuple)) and len(limits) >= 2
+        self.time_limit, self.soft_time_limit = limits[:2] if pair else (None, None)
 
     def clear(self) -> None:
         """Forget everything that was set."""
@@ -115,5 +118,9 @@ class Context:
 
 
 def _custom_headers(values: dict[str, Any]) -> dict[str, Any] | None:
-    custom = {k: v for k, v in values.items() if k not in _PROTOCOL_KEYS and not hasattr(Context, k)}
-    return custom or None
+    custom = values.keys() - _NOT_CUSTOM
+    return {key: values[key] for key in values if key in custom} if custom else None
+
+
+#: Names that are no user's header.
+_NOT_CUSTOM = _PROTOCOL_KEYS | frozenset(dir(Context))

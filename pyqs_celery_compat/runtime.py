@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from pyqs import backoff
 from pyqs.clock import boottime
@@ -47,6 +47,7 @@ from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.envelope import Native, open_envelope
 from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded
+from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
 from pyqs_celery_compat.serialization import Accept
@@ -69,22 +70,6 @@ _STATUS: Mapping[type[MessageError], str] = {
 }
 
 
-class _Tasks:
-    """The tasks a message may name: the app's, then those of any other app in the process."""
-
-    def __init__(self, app: Celery) -> None:
-        self.app = app
-
-    def get(self, name: str) -> Task | None:
-        for app in (self.app, *(other for other in state.active_apps() if other is not self.app)):
-            if not (app.finalized or app.autofinalize):
-                continue
-            task: Task | None = dict.get(app.tasks, name)
-            if task is not None:
-                return task
-        return None
-
-
 class CeleryRuntime:
     """The runtime of every ``pyqs worker``.
 
@@ -98,6 +83,7 @@ class CeleryRuntime:
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
+        self._tasks: KnownTasks | None = None
         self._events: WorkerEvents | None = None
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
@@ -108,6 +94,12 @@ class CeleryRuntime:
         if self._app is None:
             raise RuntimeError("boot() comes first")
         return self._app
+
+    @property
+    def known_tasks(self) -> KnownTasks:
+        """The tasks that a message may name; there are some after ``boot``."""
+        assert self._tasks is not None, "boot() comes first"
+        return self._tasks
 
     # -- TaskRuntime --------------------------------------------------------------------------------------------------
     def boot(self) -> BootReport:
@@ -134,6 +126,7 @@ class CeleryRuntime:
             app = state.get_current_app()
         app.finalize()
         self._app = app
+        self._tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(
             app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
         )
@@ -220,7 +213,7 @@ class CeleryRuntime:
     def _task(self, call: CeleryCall) -> Task:
         if call.task in builtin_tasks.NOT_YET:
             raise Unsupported(f"{call.task} needs canvas and results, which are not there yet; it stays on its queue")
-        task: Task = self._policy.find(call.task, cast("Any", _Tasks(self.app)))
+        task: Task = self._policy.find(call.task, self.known_tasks)
         problem = continuations.unsupported(call.callbacks, call.errbacks, call.chain, call.chord)
         if problem:
             raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
@@ -320,8 +313,10 @@ class CeleryPrepared:
         """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
         call, task, runtime = self.call, self.celery_task, self.runtime
         args, kwargs, request = self._call_values()
-        context = Context(request, args=args, kwargs=kwargs)
-        signals.task_received.send(sender=None, request=context)
+        context: Context | None = None
+        if signals.task_received.receivers:
+            context = Context(request, args=args, kwargs=kwargs)
+            signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)
         outbox: list[FollowUp] = []
         pid = os.getpid()
@@ -329,9 +324,7 @@ class CeleryPrepared:
         ended: BaseException | None = None
         with publisher.collecting(outbox):
             try:
-                # Looked up at call time: tracing libraries replace build_tracer.
-                tracer = trace.build_tracer(task.name, task, hostname=runtime.hostname, app=task.app)
-                outcome = tracer(call.id, args, kwargs, request)
+                outcome = runtime.known_tasks.tracer(task)(call.id, args, kwargs, request)
             except Reject as exc:  # from a handler: on_success, after_return
                 outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
             except BaseException as exc:
@@ -339,6 +332,7 @@ class CeleryPrepared:
                     raise
                 ended = exc
                 if not is_stopped(exc):
+                    context = context or Context(request, args=args, kwargs=kwargs)
                     killed.ended_itself(task, context, call_name(call), exc)
         if outcome is None:
             assert ended is not None
@@ -347,7 +341,7 @@ class CeleryPrepared:
             return self._outcome(self._after_failure(lost=True), "failed", outbox, f"ended by {type(ended).__name__}")
         if outcome.info is None:
             return self._outcome(Delete(), "succeeded", outbox, "")
-        return self._ended(outcome.info, context, outbox)
+        return self._ended(outcome.info, context or Context(request, args=args, kwargs=kwargs), outbox)
 
     def _call_values(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Arguments and request, as the task gets them."""

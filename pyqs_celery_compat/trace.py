@@ -37,6 +37,8 @@ LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
 LOG_REJECTED = "Task %(name)s[%(id)s] %(exc)s"
 LOG_RETRY = "Task %(name)s[%(id)s] retry: %(exc)s"
 
+#: Those that a task that nobody has given one is not asked for.
+_HANDLERS = ("before_start", "on_success", "after_return")
 #: After these no after_return is called.
 IGNORE_STATES = frozenset({states.IGNORED, states.RETRY, states.REJECTED})
 
@@ -96,6 +98,7 @@ class _TaskTracer:
         self.name, self.task, self.app, self.hostname = name, task, app, hostname
         self.eager, self.propagate = eager, propagate
         self.call = task if task_has_custom(task, "__call__") else task.run
+        self.handlers = frozenset(filter(lambda name: task_has_custom(task, name), _HANDLERS))
 
     def __call__(
         self, uuid: str, args: Any, kwargs: Mapping[str, Any], request: Mapping[str, Any] | None = None
@@ -151,7 +154,7 @@ class _TaskTracer:
 
     def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
         try:
-            if task_has_custom(self.task, "before_start"):
+            if "before_start" in self.handlers:
                 self.task.before_start(uuid, args, kwargs)
             return None, self.call(*args, **kwargs)
         except Reject as exc:
@@ -192,7 +195,7 @@ class _TaskTracer:
 
     def _handler(self, handler: str, uuid: str, *arguments: Any) -> None:
         """A handler of a task that has ended: its error is logged, because the outcome stands already."""
-        if not task_has_custom(self.task, handler):
+        if handler not in self.handlers:
             return
         try:
             getattr(self.task, handler)(*arguments)

@@ -50,6 +50,7 @@ def _revive(value: dict[str, Any]) -> Any:
 
 
 _decoder = json.JSONDecoder(object_hook=_revive)
+_plain_decoder = json.JSONDecoder()
 
 
 def loads(text: str) -> Any:
@@ -62,7 +63,9 @@ def loads(text: str) -> Any:
         ValueError: not JSON, or a typed value that cannot be read; its text may hold part of the document.
         RecursionError: nested too deeply.
     """
-    return _decoder.decode(text)
+    # Without the call for each object, where no object can be meant: the key, or an escape that may be its underscore.
+    typed = "__type__" in text or "\\u005" in text
+    return (_decoder if typed else _plain_decoder).decode(text)
 
 
 def _to_json(value: Any) -> Any:

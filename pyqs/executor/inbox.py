@@ -42,7 +42,8 @@ class Inbox:
         self._hand_back = hand_back
         self._clock = clock
         self._wall = wall
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # not a Condition's own: that one is entered by way of two calls in Python
+        self._changed = threading.Condition(self._lock)
         self._held: deque[Run] = deque()
         self._current: Run | None = None
         self._since = 0.0
@@ -56,7 +57,7 @@ class Inbox:
 
     def put(self, run: Run) -> None:
         """Hold one more; behind a long one it goes back at once."""
-        with self._changed:
+        with self._lock:
             held = not (self._stopping or self._closed) and not self._long()
             if held:
                 self._held.append(run)
@@ -66,7 +67,7 @@ class Inbox:
 
     def recall(self) -> None:
         """Everything that has not started goes back, the one in hand included if its task is not running yet."""
-        with self._changed:
+        with self._lock:
             back = self._empty()
             self._withdrawn = True
             self._changed.notify()
@@ -74,20 +75,20 @@ class Inbox:
 
     def stop(self) -> None:
         """As ``recall``, for good: ``take`` answers None once the running one has ended."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
         self.recall()
 
     def answer(self, frame: Admitted | Postponed) -> None:
         """The worker's word on the delivery in hand, which has asked whether it may start."""
-        with self._changed:
+        with self._lock:
             if self._current is not None and self._current.delivery.id == frame.delivery_id:
                 self._answer = frame
                 self._changed.notify()
 
     def look(self) -> float | None:
         """Hand back what must go now; answer the seconds until the next look, None when nothing is in hand or held."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             if self._long():
                 back = self._empty()
@@ -109,7 +110,7 @@ class Inbox:
     def take(self) -> Run | None:
         """The next delivery, waited for; None after ``stop``."""
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._held and not self._stopping:
                     self._changed.wait()
                 if not self._held:
@@ -127,7 +128,7 @@ class Inbox:
 
         False if it went back instead.
         """
-        with self._changed:
+        with self._lock:
             first = self._clock() + wait
             self._started = self._wait(lambda: max(first - self._clock(), self._left(start_at)))
             if self._started:
@@ -141,11 +142,11 @@ class Inbox:
 
         None if it went back instead.
         """
-        with self._changed:
+        with self._lock:
             due = self._wait(lambda: self._left(start_at))
         if due:
             send()
-            with self._changed:
+            with self._lock:
                 if self._wait(lambda: math.inf if self._answer is None else 0.0):
                     return self._answer
         self._give_up()
@@ -153,12 +154,12 @@ class Inbox:
 
     def finish(self) -> None:
         """The delivery in hand has ended. Called before the worker is told, so that what it sends then is held."""
-        with self._changed:
+        with self._lock:
             self._current = None
 
     def close(self) -> None:
         """Nothing is taken any more: what waits here goes back, what comes too, until ``stop``."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             back = self._empty()
         self._return(back)
@@ -201,7 +202,7 @@ class Inbox:
         """The delivery in hand goes back unstarted."""
         run = self._current
         assert run is not None
-        with self._changed:
+        with self._lock:
             self._current = None
         self._hand_back((run.delivery.id,))
 

@@ -12,6 +12,9 @@ import resource
 import select
 import signal
 import sys
+
+#: Without the enum that ``signal.getsignal`` looks for in vain: it is called after every task.
+from _signal import getsignal  # type: ignore[import-not-found]
 from types import FrameType
 
 #: File descriptors of ours live from here up (or from half of a lower limit): out of the way of a task that closes
@@ -37,7 +40,7 @@ def own_signals() -> None:
 def keep_signals() -> None:
     """Take SIGINT and SIGTERM back if a task has changed them. Main thread only."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not _nothing:
+        if getsignal(number) is not _nothing:
             signal.signal(number, _nothing)
             signal.siginterrupt(number, False)
 

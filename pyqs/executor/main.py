@@ -28,7 +28,7 @@ from pyqs.executor.retirement import Retirement
 from pyqs.interruption import shutdown
 from pyqs.message import Delivery, Hide, Resend
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
-from pyqs.wire import Admitted, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
+from pyqs.wire import Admitted, Frame, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ class Executor:
         """Say that we are ready, then run what comes until Stop."""
         self._pipe.send(ready)
         threading.Thread(target=_guarded, args=(self._read,), name="pyqs-reader", daemon=True).start()
-        while (run := self._inbox.take()) is not None:
-            self._handle(run)
+        while self.run_one():
             reason = self._retirement.due()
             if reason is not None:
                 self._pipe.send(Leaving(reason))
@@ -91,6 +90,14 @@ class Executor:
             log.exception("closing the runtime failed")
 
     # -- main thread --------------------------------------------------------------------------------------------------
+
+    def run_one(self) -> bool:
+        """Run the next delivery, waited for; False after Stop."""
+        run = self._inbox.take()
+        if run is None:
+            return False
+        self._handle(run)
+        return True
 
     def _handle(self, run: Run) -> None:
         """One delivery from its decoding to its verdict. Nothing of it is referred to when this returns."""
@@ -166,9 +173,9 @@ class Executor:
             events = poll.poll(math.ceil(min(waits) * 1000) if waits else None)
             self._limit.fire()
             if events:
-                self._take_in(frames)
+                self._hear(frames)
 
-    def _take_in(self, frames: FrameReader) -> None:
+    def _hear(self, frames: FrameReader) -> None:
         try:
             data = self._pipe.socket.recv(_CHUNK)
         except OSError:
@@ -179,18 +186,26 @@ class Executor:
                 lifeline.end_group()
             os._exit(0)
         for frame in frames.feed(data):
-            match frame:
-                case Run():
-                    self._inbox.put(frame)
-                case Recall():
-                    shutdown.begin()
-                    self._inbox.recall()
-                case Stop():
-                    self._inbox.stop()
-                case Admitted() | Postponed():
-                    self._inbox.answer(frame)
-                case _:
-                    raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
+            self.take_in(frame)
+
+    def take_in(self, frame: Frame) -> None:
+        """What the worker says.
+
+        Raises:
+            ValueError: it is for somebody else.
+        """
+        match frame:
+            case Run():
+                self._inbox.put(frame)
+            case Recall():
+                shutdown.begin()
+                self._inbox.recall()
+            case Stop():
+                self._inbox.stop()
+            case Admitted() | Postponed():
+                self._inbox.answer(frame)
+            case _:
+                raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 
 
 def _countable(seconds: float | None) -> float | None:

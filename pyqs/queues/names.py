@@ -26,6 +26,7 @@ _AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?$|\.api\.aws$|\.amazonwebservice
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
 
 
+@lru_cache(maxsize=1024)
 def canonical_name(name: str, prefix: str = "") -> str:
     """The SQS name of a logical queue name, exactly as kombu's SQS transport maps it.
 

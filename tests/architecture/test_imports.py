@@ -15,7 +15,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 
 #: Imports point down this list only (docs/architecture.md). A package stands for all of its modules.
 LAYERS = [
-    {"pyqs.errors", "pyqs.clock"},
+    {"pyqs.errors", "pyqs.clock", "pyqs.value"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
     {"pyqs.interruption", "pyqs.task_options"},
@@ -29,7 +29,7 @@ LAYERS = [
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
 DOORS = {"pyqs_celery_compat.conf", "pyqs_celery_compat.publisher", "pyqs_celery_compat.runtime"}
-VALUES = {"pyqs.errors", "pyqs.message"}
+VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value"}
 #: kombu serves its serializers only; Celery itself is never imported.
 FOREIGN = ("kombu.transport", "kombu.connection", "celery", "billiard")
 
