@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pyqs.message import Delivery, OutgoingMessage, Verdict
 from pyqs.worker.batches import Batches
@@ -18,8 +18,7 @@ from pyqs.worker.service import OnCrash, Service
 Settled = Callable[[Verdict], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One kind of call on one queue.
 
     ``create``: whether a send may create it; ``early``: it is for tasks that were acked early, whose sends are tried for longer

@@ -211,7 +211,9 @@ class Slot:
 
     def begins(self, frame: Started) -> None:
         """A task has started; from now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
-        self.started, self.started_at = replace(frame, ack_early=frame.ack_early and not self.killed), boottime()
+        if self.killed and frame.ack_early:
+            frame = replace(frame, ack_early=False)
+        self.started, self.started_at = frame, boottime()
         self.served = True
         if self.tasks_left is not None:
             self.tasks_left -= 1
