@@ -1,8 +1,8 @@
 """Frames on the pipe between the worker and one executor, or the host.
 
-Owns: the frame types, their encoding (4-byte big-endian length, then JSON: primitives only, nothing that could run
-code in the reader) and the incremental ``FrameReader``. Pure; used by the pool thread in the worker and by both
-threads of an executor. Never does I/O. Every frame about a delivery names it by its id.
+Owns: the frame types, their encoding (4-byte big-endian length, then JSON: primitives only, nothing that could run code in the
+reader; a delivery's body comes behind it as it is) and the incremental ``FrameReader``. Pure; used by the pool thread in the
+worker and by both threads of an executor. Never does I/O. Every frame about a delivery names it by its id.
 
 ::
 
@@ -190,6 +190,8 @@ Frame = (
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _read = json.JSONDecoder().raw_decode
 _UTF8 = ("utf-8", "surrogatepass")
+#: Between a frame and the body that belongs to it, which is not escaped: JSON has no such character.
+_BODY = "\0"
 
 
 def encode(frame: Frame) -> bytes:
@@ -200,7 +202,10 @@ def encode(frame: Frame) -> bytes:
         ValueError: it is larger than the reader takes, or has no end.
     """
     try:
-        payload = _write(_WRITERS[type(frame)](frame)).encode(*_UTF8)
+        parts = [_write(_WRITERS[type(frame)](frame))]
+        if isinstance(frame, Run | Killed):
+            parts.append(frame.delivery.message.body)
+        payload = _BODY.join(parts).encode(*_UTF8)
     except RecursionError:
         raise ValueError("a frame that holds itself") from None
     if len(payload) > MAX_FRAME:
@@ -242,10 +247,12 @@ class FrameReader:
 
 def _frame(payload: bytes) -> Frame:
     try:
-        text = payload.decode(*_UTF8)
+        text, body, rest = payload.decode(*_UTF8).partition(_BODY)
         raw, end = _read(text)
         if end != len(text):
             raise ValueError("a frame with more behind it")
+        if body:
+            raw.append(rest)
         return _from_primitive(raw)
     except (TypeError, AttributeError, RecursionError, OverflowError) as exc:
         raise ValueError(f"what came is no frame: {type(exc).__name__}") from None
@@ -311,14 +318,14 @@ def _from_primitive(raw: list[object]) -> Frame:
 def _delivery_out(d: Delivery) -> list[object]:
     m = d.message
     return [
-        d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, m.message_id, m.receipt_handle, m.body,
+        d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, m.message_id, m.receipt_handle,
         dict(m.attributes), attributes_out(m.message_attributes) if m.message_attributes else {},
     ]  # fmt: skip
 
 
 def _delivery_in(
     id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, message_id: str, handle: str,
-    body: str, attributes: dict[str, str], message_attributes: dict[str, list[str | None]],
+    attributes: dict[str, str], message_attributes: dict[str, list[str | None]], body: str,
 ) -> Delivery:  # fmt: skip
     typed = attributes_in(message_attributes) if message_attributes else EMPTY
     message = ReceivedMessage(message_id, handle, body, attributes, typed)

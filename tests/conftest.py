@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,3 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
     )
+
+
+@pytest.fixture(autouse=True)
+def same_log_levels() -> Iterator[None]:
+    """What a test makes of the loggers is over with it: the next may look for lines of another level."""
+    loggers = [logging.getLogger(name) for name in ("", "pyqs", "pyqs_celery_compat", "celery")]
+    before = [(logger.level, logger.disabled, logger.propagate, logger.handlers.copy()) for logger in loggers]
+    yield
+    for logger, (level, disabled, propagate, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.disabled, logger.propagate = disabled, propagate
+        logger.handlers[:] = [one for one in logger.handlers if one in handlers or "pytest" in type(one).__module__]

@@ -98,9 +98,13 @@ class Acker:
     ) -> None:
         """Carry out a verdict, after its follow-ups. Answers at once."""
         with self._lock:
-            self._pending[delivery.queue] += 1
             early = delivery.id in self._early
             self._early.discard(delivery.id)
+            done = early and not follow_ups and settled is None
+            self._pending[delivery.queue] += not done
+        if done:
+            self._on_change()
+            return
         if early:
             verdict = Leave()  # its delete is on its way since it started
         one = Settlement(delivery, verdict, settled, early=early)
@@ -218,15 +222,17 @@ class Acker:
                     self._leases.end([one.delivery])
                 self._finished(one)
 
-    def _finished(self, one: Settlement) -> None:
-        if one.settled is not None:
-            one.settled(one.verdict)
+    def _finished(self, *settlements: Settlement) -> None:
+        for one in settlements:
+            if one.settled is not None:
+                one.settled(one.verdict)
         self._on_change()  # first: who sees nothing pending must know of what this brought about
         with self._lock:
-            queue = one.delivery.queue
-            self._pending[queue] -= 1
-            if not self._pending[queue]:
-                del self._pending[queue]
+            for one in settlements:
+                queue = one.delivery.queue
+                self._pending[queue] -= 1
+                if not self._pending[queue]:
+                    del self._pending[queue]
 
     def _work(self, lane: Lane, entries: list[Entry]) -> None:
         """Do one batch, in a sender's thread."""
@@ -264,16 +270,18 @@ class Acker:
         if None in answers:
             self._leases.accepted(entries[0][0].delivery.queue, sent_at)
         again: list[tuple[Entry, SqsError]] = []
+        gone: list[Settlement] = []
         for entry, answer in zip(entries, answers, strict=True):
             one = entry[0]
-            if answer is None or isinstance(answer, (LeaseLost, QueueNotFound)):
+            if answer is None:
+                gone.append(one)
+            elif isinstance(answer, (LeaseLost, QueueNotFound)):
                 if isinstance(answer, LeaseLost):
                     self._totals.add("lost_leases")
                     age = boottime() - one.delivery.received_at
                     log.warning("%s: its lease was lost before its delete, %.0f s after the receive", one.delivery, age)
                     one.verdict = Leave()
-                self._leases.end([one.delivery])
-                self._finished(one)
+                gone.append(one)
             elif answer.retryable:
                 again.append((entry, answer))
             else:
@@ -281,11 +289,13 @@ class Acker:
                 if self._closing:
                     if self._said.add(f"delete {lane.queue}"):
                         log.error("queue %s: deletes are refused; messages that are done come back: %s", lane, answer)
-                    self._leases.end([one.delivery])
-                    self._finished(one)
+                    gone.append(one)
                 else:
                     self._on_refused(answer)
                     again.append((entry, answer))
+        if gone:
+            self._leases.end([one.delivery for one in gone])
+            self._finished(*gone)
         return again, None in answers
 
     def _hide(self, lane: Lane, entries: list[Entry]) -> Answered:

@@ -6,8 +6,8 @@ A lane is due when it holds a batch or its oldest entry has waited a few millise
 many batches under way as threads are left for the others: half of them, then half of what remains, so that one whose calls do
 not return holds up nobody else.
 
-One waiting thread keeps the time for all, and a thread is woken only for a full batch or when nobody keeps the time: waking was a
-fifth of the worker's work when each new lane woke one (profiled).
+One waiting thread keeps the time for all, and a thread is woken only for a full batch or when nobody keeps the time: waking one
+for each new lane was a fifth of the worker's work (profiled).
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Batches(Generic[Lane, Entry]):
         self._takers = takers
         self._linger = linger
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._lanes: dict[Lane, _Waiting[Entry]] = {}
         self._under_way: Counter[Lane] = Counter()
         self._busy = 0
@@ -64,7 +65,7 @@ class Batches(Generic[Lane, Entry]):
 
     def put(self, lane: Lane, entry: Entry) -> None:
         """Add one entry."""
-        with self._changed:
+        with self._lock:
             waiting = self._lanes.get(lane)
             if waiting is None:
                 waiting = self._lanes[lane] = _Waiting()
@@ -75,7 +76,7 @@ class Batches(Generic[Lane, Entry]):
 
     def retry(self, lane: Lane, entries: Sequence[Entry]) -> None:
         """Put entries back in front, and let their lane pause, longer each time."""
-        with self._changed:
+        with self._lock:
             waiting = self._lanes.setdefault(lane, _Waiting())
             now = self._clock()
             waiting.entries.extendleft((now, entry) for entry in reversed(entries))
@@ -84,7 +85,7 @@ class Batches(Generic[Lane, Entry]):
 
     def defer(self, lane: Lane, entries: Sequence[Entry]) -> None:
         """Others of their batch were accepted: the lane works, and these come again in a moment, behind what waits."""
-        with self._changed:
+        with self._lock:
             waiting = self._lanes.setdefault(lane, _Waiting())
             waiting.not_before = 0.0
             waiting.backoff.succeeded()
@@ -94,7 +95,7 @@ class Batches(Generic[Lane, Entry]):
 
     def succeeded(self, lane: Lane) -> bool:
         """The lane works; True when it had been failing."""
-        with self._changed:
+        with self._lock:
             waiting = self._lanes.get(lane)
             if waiting is None or not waiting.backoff.failures:
                 return False
@@ -103,18 +104,18 @@ class Batches(Generic[Lane, Entry]):
 
     def failing(self, lane: Lane) -> bool:
         """Whether the lane's last try failed."""
-        with self._changed:
+        with self._lock:
             waiting = self._lanes.get(lane)
             return waiting is not None and waiting.backoff.failures > 0
 
     def failures(self) -> list[Lane]:
         """Every lane whose last try failed."""
-        with self._changed:
+        with self._lock:
             return [lane for lane, waiting in self._lanes.items() if waiting.backoff.failures]
 
     def take(self) -> tuple[Lane, list[Entry]] | None:
         """Wait for a batch, which is under way until ``done``; None when there is nothing more to do."""
-        with self._changed:
+        with self._lock:
             while True:
                 if self._abandoned:
                     return None
@@ -137,7 +138,7 @@ class Batches(Generic[Lane, Entry]):
 
     def done(self, lane: Lane) -> None:
         """A batch of this lane, taken before, is under way no more."""
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             self._under_way[lane] -= 1
             if not self._under_way[lane]:
@@ -184,7 +185,7 @@ class Batches(Generic[Lane, Entry]):
 
     def close(self) -> None:
         """Nothing waits for company any more; ``take`` answers None once all is empty, retries included."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             for waiting in self._lanes.values():
                 waiting.not_before = 0.0  # one more try at once
@@ -194,7 +195,7 @@ class Batches(Generic[Lane, Entry]):
 
     def abandon(self) -> list[Entry]:
         """End every ``take``; what was still waiting."""
-        with self._changed:
+        with self._lock:
             self._abandoned = True
             self._changed.notify_all()
             return [entry for waiting in self._lanes.values() for _, entry in (*waiting.entries, *waiting.deferred)]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyqs.clock import boottime
@@ -212,16 +212,25 @@ class Credit:
 
         ``long``: ``lasts`` was told of it.
         """
+        self.all_ended([(queue, seconds, long)])
+
+    def all_ended(self, ends: Sequence[tuple[str, float | None, bool]]) -> None:
+        """The same for several, each with the three of ``ended``: who is next is asked once."""
         with self._lock:
-            state = self._queue(queue)
-            state.held -= 1
-            self._held -= 1
-            state.long -= long
-            self._long -= long
-            if seconds is not None:
-                sample = max(seconds, SHORTEST)
-                state.duration = sample if state.duration is None else state.duration + ALPHA * (sample - state.duration)
-            self._weigh(state)
+            changed = {}
+            for queue, seconds, long in ends:
+                state = self._queue(queue)
+                state.held -= 1
+                self._held -= 1
+                state.long -= long
+                self._long -= long
+                if seconds is not None:
+                    sample = max(seconds, SHORTEST)
+                    state.duration = sample if state.duration is None else state.duration + ALPHA * (sample - state.duration)
+                changed[queue] = state
+            for state in changed.values():
+                self._weigh(state)
+                self._look_at(state)
             self._hand_out(state)
 
     def lasts(self, queue: str) -> None:

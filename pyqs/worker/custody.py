@@ -57,6 +57,8 @@ class Custody:
         self._later = later
         self._buffer = Buffer(credit.shares)
         self._surplus = Surplus(credit, facts, config.lease)
+        #: Queue, seconds and whether it ran for long, of those that have ended since the credit was told.
+        self._ends: list[tuple[str, float | None, bool]] = []
         #: Ids of those that run for long, of which the credit was told.
         self._long: set[int] = set()
         #: Standard queues of which something is kept for a moment to come.
@@ -164,8 +166,14 @@ class Custody:
             self._acker.settle(
                 delivery, verdict, follow_ups, lambda final: self._settled_later(delivery, final)
             )  # fmt: skip
-        self._credit.ended(delivery.queue, seconds, long=delivery.id in self._long)
+        self._ends.append((delivery.queue, seconds, delivery.id in self._long))
         self._long.discard(delivery.id)
+
+    def report(self) -> None:
+        """Tell the credit what has ended: once for all that the executors have said at a time."""
+        if self._ends:
+            ends, self._ends = self._ends, []
+            self._credit.all_ended(ends)
 
     def ended(self, delivery: Delivery, frame: Done, *, ran: bool) -> None:
         """What its executor says of it; ``ran``: its task had begun."""

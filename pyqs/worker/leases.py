@@ -81,7 +81,8 @@ class Leases:
         self.on_ceiling = on_ceiling
         self._totals = totals
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._leases: dict[int, Lease] = {}
         #: Of which a renewal is under way; some may have ended meanwhile.
         self._renewing: set[Lease] = set()
@@ -90,7 +91,7 @@ class Leases:
         self._troubles: dict[str, Trouble] = {}
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._lock:
             return len(self._leases)
 
     # -- receiving and starting -----------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Leases:
 
     def hold(self, deliveries: Sequence[Delivery]) -> None:
         """These were received just now."""
-        with self._changed:
+        with self._lock:
             for one in deliveries:
                 renew_at = float("inf") if one.queue in self._refusals else one.received_at + one.visibility / 2
                 self._leases[one.id] = Lease(one, one.received_at + one.visibility, renew_at)
@@ -113,7 +114,7 @@ class Leases:
     def start_before(self, delivery: Delivery) -> float | None:
         """The boot-time second before which it must have started; None when it is too late."""
         margin = min(5.0, delivery.visibility / 10)
-        with self._changed:
+        with self._lock:
             lease = self._leases.get(delivery.id)
             if lease is None or lease.lost or lease.deadline - margin <= self._clock():
                 return None
@@ -123,19 +124,19 @@ class Leases:
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether the message is still ours."""
-        with self._changed:
+        with self._lock:
             lease = self._leases.get(delivery.id)
             return lease is not None and not lease.lost and lease.deadline > self._clock()
 
     def deadline(self, delivery: Delivery) -> float:
         """The boot-time second at which its lease runs out as things stand; 0 when there is none."""
-        with self._changed:
+        with self._lock:
             lease = self._leases.get(delivery.id)
             return 0.0 if lease is None else lease.deadline
 
     def end(self, deliveries: Sequence[Delivery], *, settle: bool = False) -> list[bool]:
         """No more renewals; for each whether it was still held. ``settle`` waits for renewals that are under way."""
-        with self._changed:
+        with self._lock:
             found = [self._leases.pop(one.id, None) for one in deliveries]
             if settle:
                 self._changed.wait_for(
@@ -152,7 +153,7 @@ class Leases:
         A second renewal of the same queue is begun only while leases of no other queue are held: calls that do not return
         must not take up every thread.
         """
-        with self._changed:
+        with self._lock:
             now = self._clock()
             expired = [lease for lease in self._leases.values() if not lease.lost and lease.deadline <= now]
             for lease in expired:
@@ -213,7 +214,7 @@ class Leases:
         """Take in the answers to renewals begun at ``sent_at``; True when the queue keeps refusing them (IAM)."""
         lost: list[Lease] = []
         queue = batch[0][0].delivery.queue
-        with self._changed:
+        with self._lock:
             refused = self._refusals.answered(queue, answers, self._clock())
             again = any(answer is None for answer in answers) and self._allowed(queue)
             for (lease, seconds), answer in zip(batch, answers, strict=True):
@@ -240,7 +241,7 @@ class Leases:
 
     def accepted(self, queue: str, begun_at: float, *, change: bool = False) -> None:
         """SQS has accepted a call on this queue that was begun then; ``change``: of a message's visibility."""
-        with self._changed:
+        with self._lock:
             again = change and self._allowed(queue)
             if not change:
                 self._refusals.others_work(queue, begun_at)
@@ -260,7 +261,7 @@ class Leases:
 
     def give_up(self, leases: Sequence[Lease]) -> None:
         """These have reached SQS's twelve hours, which was told: they run out by themselves."""
-        with self._changed:
+        with self._lock:
             for lease in leases:
                 lease.renewing = False
                 self._renewing.discard(lease)
@@ -270,7 +271,7 @@ class Leases:
     def refuse(self, queue: str, own_seconds: int | None) -> None:
         """ChangeMessageVisibility is not allowed on this queue, whose own timeout is ``own_seconds``, None if unknown."""
         seconds = max(self.seconds, own_seconds or 0)
-        with self._changed:
+        with self._lock:
             if not self._refusals.add(queue, seconds, self._clock()):
                 return
             for lease in self._leases.values():

@@ -184,6 +184,7 @@ class Pool(Service):
                     self._notes.popleft()()
                 except Exception:
                     log.exception("at the pool's end")
+            self._custody.report()
 
     def _serve(self) -> None:
         self._selector.register(self._bell, selectors.EVENT_READ)
@@ -203,13 +204,13 @@ class Pool(Service):
             self._dispatch()
             if self._custody.draining:
                 self._let_go()
+            self._custody.report()
             self._write()
         self._selector.close()
 
     def _pause(self) -> float:
-        now = boottime()
         ends = [slot.kill_at for slot in self._slots.values() if slot.kill_at is not None]
-        return max(0.0, min([self._next_look, *ends]) - now)
+        return max(0.0, min([self._next_look, *ends]) - boottime())
 
     def _look_at_clocks(self) -> None:
         now = boottime()
@@ -272,8 +273,7 @@ class Pool(Service):
 
     def _write(self) -> None:
         for slot in self._dirty:
-            if self._slots.get(slot.number) is slot:
-                slot.flush()
+            if self._slots.get(slot.number) is slot and slot.flush():
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.clogged else 0)
                 self._selector.modify(slot.channel, events, slot)
         self._dirty = {slot for slot in self._dirty if slot.clogged and self._slots.get(slot.number) is slot}
@@ -428,8 +428,7 @@ class Pool(Service):
         if self._custody.over:
             self._custody.release_all()
         # What was recalled is on its way back; if it is on its last life, somebody must be there to run it.
-        recalled = any(slot.unstarted for slot in ready)
-        if self._custody.over or (self._closed and not self._custody and not recalled):
+        if self._custody.over or (self._closed and not self._custody and not any(slot.unstarted for slot in ready)):
             for slot in ready:
                 if not slot.stopping:
                     self._stop(slot)

@@ -245,9 +245,15 @@ class Slot:
     def _queue(self, frame: Frame, delivery_id: int | None) -> None:
         self._outgoing.append(_Outgoing(memoryview(encode(frame)), delivery_id))
 
-    def flush(self) -> None:
-        """Write what the pipe takes now; ``clogged`` says that it did not take all. A broken pipe is seen when it is read."""
-        self.clogged = False
+    def flush(self) -> bool:
+        """Write what the pipe takes now; ``clogged`` says that it did not take all, and the answer whether that has changed. A
+        broken pipe is seen when it is read."""
+        before = self.clogged
+        self.clogged = not self._written()
+        return self.clogged is not before
+
+    def _written(self) -> bool:
+        """Write, and whether nothing is left."""
         while self._outgoing:
             # Small frames go out together: one call for a handful of deliveries.
             part = self._outgoing[0]
@@ -257,11 +263,10 @@ class Slot:
                 else:
                     sent = self.channel.send(part.data)
             except BlockingIOError:
-                self.clogged = True
-                return
+                return False
             except OSError:
                 self._outgoing.clear()
-                return
+                break
             while sent:
                 part = self._outgoing[0]
                 if sent < len(part.data):
@@ -270,6 +275,7 @@ class Slot:
                     break
                 sent -= len(part.data)
                 self._outgoing.popleft()
+        return True
 
     def read(self, *, everything: bool = False) -> Iterator[Frame]:
         """Every whole frame that has come, or what one read brings; the rest is there for the next.
