@@ -27,6 +27,9 @@ def reading(action: str, queue: str) -> Iterator[None]:
         raise error_from_answer(exc, queue=queue, action=action) or exc from None
 
 
+_TEXT = {str}
+
+
 def checked(message: ReceivedMessage) -> ReceivedMessage:
     """It, when its texts are texts.
 
@@ -34,7 +37,7 @@ def checked(message: ReceivedMessage) -> ReceivedMessage:
         TypeError: they are not.
     """
     texts = (message.message_id, message.receipt_handle, message.body, *message.attributes.values())
-    if not all(isinstance(text, str) for text in texts):
+    if {*map(type, texts)} != _TEXT:
         raise TypeError("a message with a value that is no text")
     return message
 

@@ -353,8 +353,11 @@ class BotoSqs:
         params = {"Entries": [{"Id": str(number), **entry} for number, entry in enumerate(entries)]}
         answer = self._hot(action, queue_url, params)
         by_id = by_entry(answer, action, queue_url)
-        lost = Unreachable(f"{action}: SQS's answer does not mention this entry", code="NoAnswer", queue=queue_url)
-        return [by_id.get(str(number), lost) for number in range(len(entries))]
+        found = [by_id.get(entry["Id"]) for entry in params["Entries"]]
+        if None in found:
+            lost = Unreachable(f"{action}: SQS's answer does not mention this entry", code="NoAnswer", queue=queue_url)
+            found = [lost if one is None else one for one in found]
+        return found
 
     def _check_region(self, queue_url: str) -> None:
         if queue_url in self._checked:

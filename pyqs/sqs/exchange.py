@@ -54,7 +54,8 @@ def post(pool: Any, target: str, constant: bytes, headers: Mapping[str, str], bo
     Raises:
         urllib3.exceptions.HTTPError, OSError: nobody answered, or not in HTTP.
     """
-    if any("\n" in value or "\r" in value for value in headers.values()):
+    values = "".join(headers.values())
+    if "\n" in values or "\r" in values:
         raise http.HTTPError("a header's value has a line break in it")
     if pool.proxy is not None:
         return _through_proxy(pool, target, constant, headers, body)
@@ -125,18 +126,18 @@ def _head(sock: Stream, data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end + 4 :]
 
 
-def _parsed(head: bytes) -> tuple[int, bytes, dict[str, str]]:
-    lines = head.split(b"\r\n")
-    version, _, rest = lines[0].partition(b" ")
+def _parsed(head: bytes) -> tuple[int, str, dict[str, str]]:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
     code = rest[:3]
-    if not version.startswith(b"HTTP/1.") or not code.isdigit() or len(code) != 3:
+    if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdecimal()) or len(code) != 3:
         raise http.ProtocolError("the answer is not HTTP/1.1")
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
+    for line in lines:
+        name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise http.ProtocolError("a header line that is none")
-        headers[name.decode("latin-1").lower()] = value.strip(b" \t").decode("latin-1")
+        headers[name.lower()] = value.strip(" \t")
     return int(code), version, headers
 
 
@@ -199,13 +200,15 @@ def _more(sock: Stream, *, began: bool = True) -> bytes:
     return data
 
 
+_DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdef")}
+
+
 def _number(text: str, base: int) -> int:
-    digits = "0123456789abcdef"[:base]
-    if not text or len(text) > 16 or not all(digit in digits for digit in text.lower()):
+    if not text or len(text) > 16 or not _DIGITS[base].issuperset(text.lower()):
         raise http.ProtocolError("a length that is no number")
     return int(text, base)
 
 
-def _stays_open(version: bytes, headers: Mapping[str, str]) -> bool:
+def _stays_open(version: str, headers: Mapping[str, str]) -> bool:
     said = headers.get("connection", "").lower()
-    return said == "keep-alive" if version == b"HTTP/1.0" else "close" not in said
+    return said == "keep-alive" if version == "HTTP/1.0" else "close" not in said

@@ -37,6 +37,9 @@ _CLOCK_CODES = frozenset(
 )
 
 
+_as_json = json.JSONEncoder(separators=(",", ":"), default=as_json).encode
+
+
 class LeanSqs(BotoSqs):
     """SQS by hand where it is called often; see ``pyqs.sqs.Sqs`` for what each method promises.
 
@@ -68,7 +71,7 @@ class LeanSqs(BotoSqs):
             return super()._hot(action, queue_url, params, poll=poll)
         self._check_region(queue_url)
         try:
-            body = json.dumps({"QueueUrl": queue_url, **params}, separators=(",", ":"), default=as_json).encode("ascii")
+            body = _as_json({"QueueUrl": queue_url, **params}).encode("ascii")
         except (TypeError, ValueError) as exc:
             text = f"{action}: a parameter has a value that no SQS call takes: {exc}"
             raise SqsError(text, code="ParamValidation", queue=queue_url, retryable=False) from None
@@ -176,7 +179,7 @@ class _Exchange:
     def _content(self, answer: Answer) -> dict[str, Any]:
         if "html" not in answer.headers.get("content-type", ""):
             try:
-                content = json.loads(answer.data or b"{}")
+                content = json.loads(answer.data.decode() or "{}")
             except MALFORMED:
                 content = None
             if isinstance(content, dict) and REQUIRED.get(self._action, frozenset()) <= content.keys():
