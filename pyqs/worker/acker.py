@@ -140,7 +140,8 @@ class Acker:
         with self._lock:
             self._pending[delivery.queue] += 1
             self._early.add(delivery.id)
-        self._carry_out(Settlement(delivery, Delete()))
+        self.copies.settled(delivery)
+        self._batches.put(Lane("delete", delivery.queue_url), (Settlement(delivery, Delete()), None))
 
     def only_delete(self, message_id: str) -> bool:
         """Whether this message was done, or copied, before: it must not run or be copied again."""

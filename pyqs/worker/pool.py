@@ -17,7 +17,7 @@ from functools import partial
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.message import Delivery
+from pyqs.message import Delete, Delivery
 from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import Boot
@@ -334,7 +334,8 @@ class Pool(Service):
         if delivery is None:
             return
         slot.slow = False
-        frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
+        if not isinstance(frame.verdict, Delete):
+            frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
         self._journal.done(delivery, frame, ran=ran)
         self._custody.ended(delivery, frame, ran=ran)
         if slot.stopping:

@@ -161,7 +161,8 @@ class Journal:
                     frame.reason,
                 )  # fmt: skip
             return
-        log.info(
-            "delivery %d from %s: %s[%s] %s in %.3f s%s", delivery.id, delivery.queue, frame.task, frame.call_id, frame.status,
-            frame.seconds, f": {frame.reason}" if frame.reason else "",
-        )  # fmt: skip
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "delivery %d from %s: %s[%s] %s in %.3f s%s", delivery.id, delivery.queue, frame.task, frame.call_id,
+                frame.status, frame.seconds, f": {frame.reason}" if frame.reason else "",
+            )  # fmt: skip
