@@ -168,7 +168,7 @@ class WorkerConfig:
     lease: int = DEFAULT_LEASE
     wait: int = DEFAULT_WAIT
     batch_size: int = MAX_BATCH
-    fetchers_per_queue: int = 8
+    fetchers_per_queue: int = 16
     shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT
     prefetch_bound: int | None = None
     preload: bool = True

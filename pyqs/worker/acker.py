@@ -38,13 +38,13 @@ from pyqs.worker.leases import Leases
 from pyqs.worker.outbox import Outbox
 from pyqs.worker.report import Remembered, Totals
 from pyqs.worker.service import OnCrash
-from pyqs.worker.settlement import Entry, Lane, Sender, Settled, Settlement
+from pyqs.worker.settlement import Entry, Lane, Senders, Settled, Settlement
 from pyqs.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 #: Half of them may be busy with one kind of call on one queue.
-SENDERS = 16
+SENDERS = 32
 #: What the log calls each kind of call.
 _CALLED = {"judge": "look at its redrive policy", "send": "send", "delete": "delete", "hide": "hide"}
 
@@ -81,7 +81,7 @@ class Acker:
         self._lock = threading.Lock()
         self._pending: Counter[str] = Counter()
         self._early: set[int] = set()
-        self._batches: Batches[Lane, Entry] = Batches(senders)
+        self._batches: Batches[Lane, Entry] = Batches(senders, short_of=lambda: self._senders.add())
         self._outbox = Outbox(sqs)
         self.copies = Copies()
         self._said = Remembered()
@@ -89,7 +89,7 @@ class Acker:
         self._troubles: dict[Lane, Trouble] = {}
         self._closing = False
         self._closed = False
-        self._senders = [Sender(number, self._batches, self._work, on_crash) for number in range(senders)]
+        self._senders = Senders(senders, self._batches, self._work, on_crash)
 
     # -- what the pool and the fetchers ask for -------------------------------------------------------------------
 
@@ -165,8 +165,7 @@ class Acker:
 
     def start(self) -> None:
         """Start the sender threads."""
-        for sender in self._senders:
-            sender.start()
+        self._senders.start()
 
     def close(self) -> None:
         """Nothing more comes: carry out what there is, without waiting for company."""
@@ -176,7 +175,7 @@ class Acker:
     @property
     def flushed(self) -> bool:
         """After ``close``: whether all is carried out, or nobody is left to do it."""
-        return not self.pending or not any(sender.alive for sender in self._senders)
+        return not self.pending or not self._senders.alive
 
     def abandon(self) -> None:
         """Give up what is not accepted yet, and say so; every sender ends."""

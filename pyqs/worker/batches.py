@@ -44,11 +44,22 @@ class Batches(Generic[Lane, Entry]):
     """Lanes of entries. ``take`` is for the threads that carry them out, which say ``done`` after each batch.
 
     Parameters:
-        takers: how many threads those are.
+        takers: how many threads those are, at most.
+        short_of: called, with the lock held, when something is to be done, now or soon, and none of them waits.
     """
 
-    def __init__(self, takers: int, *, linger: float = LINGER, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        takers: int,
+        *,
+        linger: float = LINGER,
+        clock: Callable[[], float] = time.monotonic,
+        short_of: Callable[[], None] = lambda: None,
+    ) -> None:
         self._takers = takers
+        self._short_of = short_of
+        #: Threads in ``take`` that wait.
+        self._idle = 0
         self._linger = linger
         self._clock = clock
         self._lock = threading.Lock()
@@ -71,7 +82,10 @@ class Batches(Generic[Lane, Entry]):
                 waiting = self._lanes[lane] = _Waiting()
             now = self._clock()
             waiting.entries.append((now, entry))
-            if not len(waiting.entries) % MAX_BATCH or self._watch is None or self._watch[0] > now + self._linger:
+            full = not len(waiting.entries) % MAX_BATCH
+            if not self._idle and (full or len(waiting.entries) == 1):
+                self._short_of()
+            elif full or self._watch is None or self._watch[0] > now + self._linger:
                 self._changed.notify()
 
     def retry(self, lane: Lane, entries: Sequence[Entry]) -> None:
@@ -149,18 +163,23 @@ class Batches(Generic[Lane, Entry]):
 
     def _wait(self, at: float, now: float) -> None:
         """Wait until something is due, and for a word before that; keep the time unless somebody does who looks no later."""
+        self._idle += 1
         if at == float("inf") or (self._watch is not None and self._watch[0] <= at):
             self._changed.wait()
-            return
-        watch = self._watch = [at]
-        self._changed.wait(at - now)
-        if self._watch is watch:
-            self._watch = None
+        else:
+            watch = self._watch = [at]
+            self._changed.wait(at - now)
+            if self._watch is watch:
+                self._watch = None
+        self._idle -= 1
 
     def _notify_if_any(self) -> None:
         """Somebody should look after what is left."""
         if any(waiting.entries or waiting.deferred for waiting in self._lanes.values()):
-            self._changed.notify()
+            if self._idle:
+                self._changed.notify()
+            else:
+                self._short_of()
 
     def _due(self, now: float) -> tuple[Lane | None, float]:
         """A lane that is due, or None and when one will be, as far as that does not hang on a batch under way."""

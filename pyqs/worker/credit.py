@@ -169,11 +169,11 @@ class Credit:
         self.received(grant, 0, answered=False)
 
     def hungry(self, queue: str) -> bool:
-        """Whether one more receive at the same time would be of use."""
+        """Whether one more receive at the same time would be of use: there is room, and nobody who could use it."""
         with self._lock:
             self._expire()
             state = self._queue(queue)
-            return self._available(state) >= self._least(state)
+            return not state.waiters and self._available(state) >= self._least(state)
 
     def crowded(self, queue: str) -> bool:
         """Whether more of it is held than can run at the same time: some waits, and may have to be released."""

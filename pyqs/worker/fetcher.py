@@ -40,6 +40,8 @@ _WAIT_PART = 4
 _BEFORE_DEADLINE = 2
 #: Seconds after which an extra fetcher without credit leaves.
 _EXTRA_PATIENCE = 2.0
+#: Receives by which an extra fetcher is judged: it leaves when it has waited for credit for longer than for their answers.
+_JUDGED_BY = 16
 #: A receive that takes longer than this has waited for messages to arrive: the queue was empty.
 _AT_ONCE = 0.5
 #: Seconds that the first receive from a FIFO queue waits for what is known of its messages' lives.
@@ -139,6 +141,8 @@ class Fetcher(Service):
         self._early = NetworkBackoff(base=_EARLY_BASE, cap=_EARLY_CAP_BURST if tools.config.burst else _EARLY_CAP)
         self._attempt: str | None = None
         self._first = True
+        #: Of an extra fetcher: seconds waited for credit, and for the answer, of each of its last receives.
+        self._waits: list[tuple[float, float]] = []
 
     def run(self) -> None:
         """Receive until stopped, or the queue is gone."""
@@ -149,6 +153,7 @@ class Fetcher(Service):
             patience = _EXTRA_PATIENCE if self._extra else 3600.0
             singly = tools.facts.comes_singly(self.state.name)
             most = 1 if singly else tools.config.batch_size
+            asked = boottime()
             grant = tools.credit.acquire(self.state.name, most=most, timeout=patience, stopping=self.stopping)
             if grant is None:
                 if self._extra:
@@ -169,7 +174,7 @@ class Fetcher(Service):
                 if not self.stopping.is_set():
                     self._failed(exc, boottime() - begun)
                 continue
-            if not count and self._extra:
+            if self._extra and (not count or self._is_one_too_many(begun - asked, boottime() - begun)):
                 return
             self._pace(count, wait, boottime() - begun)
 
@@ -197,6 +202,15 @@ class Fetcher(Service):
         if self._extra or self.state.answered_at is None or self._tools.credit.crowded(self.state.name):
             return min(self._wait, 1)
         return self._wait
+
+    def _is_one_too_many(self, waited: float, spent: float) -> bool:
+        """Whether an extra fetcher has mostly waited for credit: fewer would bring as much, at less cost."""
+        self._waits.append((waited, spent))
+        if len(self._waits) < _JUDGED_BY:
+            return False
+        waiting, receiving = map(sum, zip(*self._waits, strict=True))
+        self._waits.clear()
+        return waiting > receiving
 
     def _receive(self, grant: Grant, wait: int) -> int:
         """One receive of up to ``wait`` seconds and what becomes of its answer; how many messages came."""

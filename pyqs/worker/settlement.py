@@ -72,3 +72,38 @@ class Sender(Service):
                 self._work(*taken)
             finally:
                 self._batches.done(taken[0])
+
+
+class Senders:
+    """Those threads: a few at first, more when what comes finds all of them busy; calls of one queue may not return for long.
+
+    Parameters:
+        most: threads.
+    """
+
+    FIRST = 4
+
+    def __init__(
+        self, most: int, batches: Batches[Lane, Entry], work: Callable[[Lane, list[Entry]], None], on_crash: OnCrash
+    ) -> None:
+        self._unstarted = [Sender(number, batches, work, on_crash) for number in reversed(range(most))]
+        self._started: list[Sender] = []
+        self._open = False
+
+    def start(self) -> None:
+        """Start the first ones."""
+        self._open = True
+        for _ in range(self.FIRST):
+            self.add()
+
+    def add(self) -> None:
+        """One more, if there may be one. Not from two threads at a time."""
+        if self._open and self._unstarted:
+            sender = self._unstarted.pop()
+            sender.start()
+            self._started.append(sender)
+
+    @property
+    def alive(self) -> bool:
+        """Whether any of them runs."""
+        return any(sender.alive for sender in self._started)

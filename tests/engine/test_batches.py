@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyqs.worker.batches import DEFERRED, Batches
+from pyqs.worker.settlement import Lane, Senders
 
 
 @pytest.fixture
@@ -113,3 +114,73 @@ def test_what_is_deferred_is_tried_once_more_at_the_end(batches: Batches[str, in
     assert taken(batches) == [1]
     batches.defer("a", [1])
     assert batches.abandon() == [1]
+
+
+def test_who_is_busy_is_joined_by_another_even_for_one_entry(clock: Any) -> None:
+    """A lane whose calls do not return must not hold up the first entry of another one."""
+    calls: list[int] = []
+    batches: Batches[str, int] = Batches(8, linger=0.0, clock=clock, short_of=lambda: calls.append(1))
+    batches.put("a", 1)
+    assert len(calls) == 1, "nobody waits"
+    assert batches.take() is not None
+    batches.put("b", 1)
+    assert len(calls) == 2
+    batches.put("b", 2)
+    assert len(calls) == 2, "it was asked for already"
+
+
+def test_what_is_left_behind_finds_somebody(clock: Any) -> None:
+    calls: list[int] = []
+    batches: Batches[str, int] = Batches(8, linger=0.0, clock=clock, short_of=lambda: calls.append(1))
+    for lane in ("a", "b"):
+        batches.put(lane, 1)
+    before = len(calls)
+    assert batches.take() is not None
+    assert len(calls) == before + 1
+
+
+def test_one_thread_keeps_the_time_and_the_others_sleep() -> None:
+    """Entries of many lanes, one at a time: each is taken although nobody is woken for it."""
+    batches: Batches[str, int] = Batches(8, linger=0.02)
+    taken: list[Any] = []
+    all_taken = threading.Event()
+
+    def work() -> None:
+        while (found := batches.take()) is not None:
+            taken.append(found)
+            batches.done(found[0])
+            if len(taken) == 50:
+                all_taken.set()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(50):
+        batches.put(f"lane {number}", number)
+    assert all_taken.wait(10)
+    batches.close()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(entries for _, entries in taken) == [[number] for number in range(50)]
+
+
+def test_senders_are_started_as_they_are_needed() -> None:
+    released, working = threading.Event(), threading.Semaphore(0)
+
+    def work(lane: Any, entries: Any) -> None:
+        working.release()
+        released.wait(10)
+
+    batches: Batches[Any, Any] = Batches(8, linger=0.0, short_of=lambda: senders.add())
+    senders = Senders(8, batches, work, lambda *_: None)
+    senders.start()
+    assert len(senders._started) == Senders.FIRST
+    for number in range(6):  # each call hangs
+        batches.put(Lane("delete", f"queue {number}"), None)
+        assert working.acquire(timeout=10), number
+    assert len(senders._started) >= 6
+    released.set()
+    batches.close()
+    for sender in senders._started:
+        assert sender.join(10)
+    assert not senders.alive

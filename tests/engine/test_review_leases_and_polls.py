@@ -213,3 +213,28 @@ def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: py
         now[0] += 1
         answers.append(fetchers.watch())
     assert any(answers)  # they are still silent although this process is awake
+
+
+@pytest.mark.parametrize(("waited", "spent", "leaves"), [(0.02, 0.005, True), (0.001, 0.02, False)])
+def test_an_extra_fetcher_that_mostly_waits_for_credit_leaves(waited: float, spent: float, leaves: bool) -> None:
+    tools: Any = SimpleNamespace(config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None), on_crash=print)
+    fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=True, grow=lambda: None)
+    answers = [fetcher._is_one_too_many(waited, spent) for _ in range(16)]
+    assert answers == [False] * 15 + [leaves]
+
+
+def test_nobody_is_hungry_while_a_fetcher_waits_for_credit() -> None:
+    """Room that one of those who wait can use is no reason for one more."""
+    credit, grants = Credit(), []
+    waiter = threading.Thread(
+        target=lambda: grants.append(credit.acquire("jobs", timeout=60, stopping=threading.Event())), daemon=True
+    )
+    waiter.start()
+    while not credit._line:
+        pass
+    credit._executors = 4  # room that nobody was told of
+    assert not credit.hungry("jobs")
+    credit.executors(4)
+    waiter.join(10)
+    credit.received(grants[0], 0)
+    assert credit.hungry("jobs")
