@@ -14,7 +14,7 @@ from pyqs.worker.slot import Slot
 #: Bytes; a longer body goes to an executor that waits for it, so that no pipe fills up.
 LARGE = 32 * 1024
 #: Most deliveries in one executor, however short they are.
-DEEPEST = 64
+DEEPEST = 128
 
 
 def choose(slots: Iterable[Slot], delivery: Delivery, cost: float | None) -> Slot | None:

@@ -234,8 +234,8 @@ def test_a_host_that_hangs_is_killed_and_the_worker_goes_on(start: Any, sqs: Any
 
 def test_the_workers_signals_come_once_and_in_no_executor(start: Any, sqs: Any) -> None:
     worker, heard = start("-c", "2")
+    heard.wait("worker_ready")  # told by the host
     (host,) = worker.hosts
-    heard.wait("worker_ready")
     assert len(heard.wait("worker_process_init", 2)) == 2
     sqs.celery("jobs", "work")
     heard.wait("work")
