@@ -21,6 +21,8 @@ ENV_PREFIX = "PYQS_"
 DEFAULT_LEASE = 120
 #: Seconds of a long poll, SQS's maximum.
 DEFAULT_WAIT = 20
+#: Most seconds between two polls of an idle queue.
+MAX_IDLE_CADENCE = 3600
 #: Seconds from the first SIGTERM until running tasks are killed, for workers without an app (decision 14).
 DEFAULT_SHUTDOWN_TIMEOUT = 25.0
 #: Bytes of one message's payload after decompression (``--max-payload``).
@@ -145,6 +147,7 @@ class WorkerConfig:
         concurrency: executors, at least 1.
         lease: seconds of VisibilityTimeout per receive, 10-43200.
         wait: seconds of a long poll, 0-20.
+        idle_cadence: seconds from the beginning of one poll of an idle queue to the next, None polls it all the time.
         fetchers_per_queue: most parallel receives on one queue.
         shutdown_timeout: seconds from the first SIGTERM until what still runs is killed; None waits without end.
         prefetch_bound: most deliveries held at once by this worker, None for no bound beyond credit.
@@ -167,6 +170,7 @@ class WorkerConfig:
     create_attributes: tuple[tuple[str, str], ...] = ()
     lease: int = DEFAULT_LEASE
     wait: int = DEFAULT_WAIT
+    idle_cadence: float | None = None
     batch_size: int = MAX_BATCH
     fetchers_per_queue: int = 16
     shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT
@@ -188,6 +192,11 @@ class WorkerConfig:
             raise ConfigError(f"--concurrency must be at least 1, not {self.concurrency}")
         if not 0 <= self.wait <= DEFAULT_WAIT:
             raise ConfigError(f"the long poll's wait must be 0-20 seconds, not {self.wait}")
+        if self.idle_cadence is not None and not self.wait < self.idle_cadence <= MAX_IDLE_CADENCE:
+            raise ConfigError(
+                f"--idle-cadence must be more than the {self.wait} seconds of a poll, or it would change nothing, and at most "
+                f"{MAX_IDLE_CADENCE}, not {self.idle_cadence:g}"
+            )
         if not 10 <= self.lease <= MAX_VISIBILITY:
             raise ConfigError(f"--lease must be 10-43200 seconds, not {self.lease}")
         if not 1 <= self.batch_size <= MAX_BATCH:

@@ -87,6 +87,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         create_queues=_creates_queues(chosen, app),
         create_attributes=app.create_attributes,
         lease=chosen.lease,
+        idle_cadence=chosen.idle_cadence,
         batch_size=chosen.batch_size,
         prefetch_bound=concurrency * app.prefetch_multiplier if app.prefetch_multiplier else chosen.prefetch_bound,
         shutdown_timeout=_shutdown_timeout(chosen, app),

@@ -34,6 +34,7 @@ class WorkerOptions:
     strict: bool = False
     create_queues: bool | None = None
     lease: int = DEFAULT_LEASE
+    idle_cadence: float | None = None
     shutdown_timeout: float | None = None
     on_ceiling: str = CEILING_POLICIES[0]
     preload: bool = True
@@ -113,6 +114,14 @@ def life_options(command: options.F) -> options.F:
             show_default=True,
             metavar="SECONDS",
             help="How long a message stays hidden if this worker vanishes; renewed while a task runs.",
+        ),
+        options.option(
+            "--idle-cadence",
+            env="IDLE_CADENCE",
+            type=float,
+            metavar="SECONDS",
+            help="Poll a queue that stays empty only so often: fewer requests, and the first message of a while waits for the "
+            "next poll [default: always, 20 s a request].",
         ),
         options.option(
             "--shutdown-timeout",

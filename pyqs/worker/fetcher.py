@@ -47,6 +47,8 @@ _AT_ONCE = 0.5
 #: Seconds that the first receive from a FIFO queue waits for what is known of its messages' lives.
 _FACTS_PATIENCE = 2.0
 
+#: Long polls in a row with nothing after which a queue counts as idle, for ``--idle-cadence``.
+_IDLE_AFTER = 2
 #: An answer with nothing that took less than this part of its wait has not waited for messages: an emulator without long polls,
 #: a proxy, a queue at its limit. So many in a row are said.
 _EARLY_PART = 0.25
@@ -139,6 +141,8 @@ class Fetcher(Service):
         self._wait = longest_wait(tools.config)
         self._backoff = NetworkBackoff()
         self._early = NetworkBackoff(base=_EARLY_BASE, cap=_EARLY_CAP_BURST if tools.config.burst else _EARLY_CAP)
+        self._cadence = None if extra or tools.config.burst else tools.config.idle_cadence
+        self._empty = 0
         self._attempt: str | None = None
         self._first = True
         #: Of an extra fetcher: seconds waited for credit, and for the answer, of each of its last receives.
@@ -266,7 +270,11 @@ class Fetcher(Service):
             tools.in_flight.answered(self.state.name, self.state.url, len(deliveries))
 
     def _pace(self, count: int, wait: int, spent: float) -> None:
-        """Ask less often where nothing comes and the poll has not waited for it either."""
+        """Ask less often where nothing comes and the poll has not waited for it either, and of an idle queue if told so."""
+        self._empty = 0 if count else self._empty + (wait > 0)
+        if self._cadence is not None and self._empty >= _IDLE_AFTER:
+            self.stopping.wait(self._cadence - spent)
+            return
         if count or spent >= wait * _EARLY_PART or self.stopping.is_set():
             self._early.succeeded()
             return

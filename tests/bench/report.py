@@ -122,9 +122,13 @@ def rows_of(groups: Groups, bench: str, columns: Iterable[Column]) -> str:
 
 
 def small(groups: Groups) -> str:
-    """The two benches of single parts."""
-    ends = rows_of(groups, "credit", (Column("rate", "ends a second"),))
-    return "\n\n".join(filter(None, (ends, rows_of(groups, "local_store", (Column("mean_ms", "ms a cycle", 3),)))))
+    """The benches of single parts."""
+    parts = (
+        rows_of(groups, "executor", (Column("cpu_us", "CPU of one task, microseconds", 1),)),
+        rows_of(groups, "credit", (Column("rate", "ends a second"),)),
+        rows_of(groups, "local_store", (Column("mean_ms", "ms a cycle", 3),)),
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def machine(groups: Groups) -> str:

@@ -85,7 +85,7 @@ def test_a_grant_that_comes_with_the_stop_is_given_back(monkeypatch: pytest.Monk
     credit = Credit()
     credit.executors(1)
     tools: Any = SimpleNamespace(
-        config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10),
+        config=SimpleNamespace(wait=20, lease=120, burst=False, idle_cadence=None, shutdown_timeout=None, batch_size=10),
         credit=credit, facts=SimpleNamespace(comes_singly=lambda _: False), on_crash=lambda *_: None,
     )  # fmt: skip
     fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=False, grow=lambda: None)
@@ -119,7 +119,8 @@ def receives(answers: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(fetcher_module, "boottime", lambda: now[0])
     credit = Credit(clock=lambda: now[0])
     credit.executors(1000)
-    settings = {"wait": 20, "lease": 120, "burst": False, "shutdown_timeout": None, "batch_size": 10, **config}
+    settings = {"wait": 20, "lease": 120, "burst": False, "idle_cadence": None, "shutdown_timeout": None, "batch_size": 10}
+    settings |= config
 
     class Answers:
         def receive(self, url: str, *, wait: int, **_: Any) -> list[ReceivedMessage]:
@@ -190,11 +191,24 @@ def test_short_polls_that_take_their_time_follow_each_other(monkeypatch: pytest.
     assert receives([(0.001, 0)] * 10, monkeypatch, wait=0) == []
 
 
+def test_an_idle_queue_is_polled_as_often_as_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first poll does not wait for messages; after two that did, and brought nothing, the queue is idle."""
+    long = [(0.001, 0), (20.0, 0), (20.0, 0), (20.0, 0), (20.0, 3), (20.0, 0), (20.0, 0), (20.0, 0)]
+    assert receives(long[:], monkeypatch, idle_cadence=60) == [40.0, 40.0, 40.0, 40.0]
+    assert receives(long[:], monkeypatch) == []
+
+
+def test_a_burst_knows_no_idle_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max(receives([(1.0, 0)] * 10, monkeypatch, burst=True, idle_cadence=60), default=0.0) <= 1.0
+
+
 def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(fetchers_module, "boottime", lambda: now[0])
     tools: Any = SimpleNamespace(
-        config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None, batch_size=10, fetchers_per_queue=8),
+        config=SimpleNamespace(
+            wait=20, lease=120, burst=False, idle_cadence=None, shutdown_timeout=None, batch_size=10, fetchers_per_queue=8
+        ),
         credit=Credit(), facts=SimpleNamespace(learn=lambda _: None), on_crash=lambda *_: None,
     )  # fmt: skip
     fetchers = Fetchers(tools)
@@ -217,7 +231,9 @@ def test_a_process_that_was_stopped_for_minutes_replaces_no_poll(monkeypatch: py
 
 @pytest.mark.parametrize(("waited", "spent", "leaves"), [(0.02, 0.005, True), (0.001, 0.02, False)])
 def test_an_extra_fetcher_that_mostly_waits_for_credit_leaves(waited: float, spent: float, leaves: bool) -> None:
-    tools: Any = SimpleNamespace(config=SimpleNamespace(wait=20, lease=120, burst=False, shutdown_timeout=None), on_crash=print)
+    tools: Any = SimpleNamespace(
+        config=SimpleNamespace(wait=20, lease=120, burst=False, idle_cadence=None, shutdown_timeout=None), on_crash=print
+    )
     fetcher = Fetcher(QueueState("jobs", "url"), 0, tools, extra=True, grow=lambda: None)
     answers = [fetcher._is_one_too_many(waited, spent) for _ in range(16)]
     assert answers == [False] * 15 + [leaves]

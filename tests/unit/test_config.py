@@ -46,7 +46,7 @@ def test_the_connection_from_the_environment() -> None:
     ("setting", "value"),
     [
         ("concurrency", 0), ("wait", 21), ("wait", -1), ("lease", 9), ("lease", 43201), ("batch_size", 0), ("batch_size", 11),
-        ("fetchers_per_queue", 0), ("shutdown_timeout", -1.0),
+        ("fetchers_per_queue", 0), ("shutdown_timeout", -1.0), ("idle_cadence", 20), ("idle_cadence", 3601),
     ],
 )  # fmt: skip
 def test_impossible_settings_of_a_worker(setting: str, value: float) -> None:
