@@ -346,7 +346,7 @@ def test_a_lost_lease_is_not_started(start: Any, stage: Any, sqs: Any, send: Any
     behind = actor.expect(Run)
     actor.hand_back(behind)  # so it waits in the buffer until the first one has ended
     until(lambda: behind.delivery not in running.worker._pool._slots[actor.number].held.values())
-    (lease,) = (lease for lease in running.worker._leases._leases.values() if lease.delivery.id != run.delivery.id)
+    lease = running.worker._leases._leases[behind.delivery.id]
     running.worker._leases._tell_lost(lease, "a test")
     until(lambda: running.worker.held == 1)
     actor.done(run)
