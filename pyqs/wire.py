@@ -7,7 +7,7 @@ worker and by both threads of an executor. Never does I/O. Every frame about a d
 ::
 
     worker -> executor    Run  Recall  Stop  Admitted | Postponed
-    executor -> worker    Ready | NotReady, then MayStart  Started  HandedBack  Done  Leaving
+    executor -> worker    Ready | NotReady, then MayStart  HandedBack  Done  Leaving, and Started, most often by ``StartNote``
     worker -> host        Killed  Event  Stop
     host -> worker        Ready | NotReady, then one Done for each Killed
 """
@@ -107,7 +107,7 @@ class NotReady:
 class Started:
     """The delivery is about to run: what the worker must know without decoding the body.
 
-    Limits are seconds from now or None; ``ack_early`` asks for the delete at once.
+    Limits are seconds from ``at`` (boot-time clock, 0 for now) or None; ``ack_early`` asks for the delete at once.
     ``if_killed`` is the verdict should the executor be killed at the hard limit, or die by itself; None has the
     worker hide the message for a growing time. With ``tells`` the host is asked for it, because somebody is to hear of it.
     """
@@ -120,6 +120,7 @@ class Started:
     ack_early: bool = False
     if_killed: Verdict | None = None
     tells: bool = False
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Done:
     """A delivery has ended: its verdict, what must be sent first, and what to log.
 
     ``status`` is one of ``runtime.STATUSES``; ``reason`` is one line without arguments
-    or bodies; ``seconds`` is the run time.
+    or bodies; ``seconds`` is the run time, None if its task has not started.
     """
 
     delivery_id: int
@@ -169,7 +170,7 @@ class Done:
     task: str = ""
     call_id: str = ""
     reason: str = ""
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ def _ready_out(frame: Ready) -> list[object]:
 def _started_out(frame: Started) -> list[object]:
     return [
         "started", frame.delivery_id, frame.task, frame.call_id, frame.time_limit, frame.soft_time_limit, frame.ack_early,
-        maybe_verdict_out(frame.if_killed), frame.tells,
+        maybe_verdict_out(frame.if_killed), frame.tells, frame.at,
     ]  # fmt: skip
 
 
@@ -346,21 +347,22 @@ def _read_ready(pid: int, forkserver_pid: int, tasks: list[str], at_most_once: i
 
 def _read_done(
     delivery_id: int, verdict: list[object], follow_ups: list[list[object]], status: str, task: str, call_id: str,
-    reason: str, seconds: float,
+    reason: str, seconds: float | None,
 ) -> Done:  # fmt: skip
     _check_words(delivery_id, status, task, call_id, reason)
     outbox = tuple(follow_up_in(*f) for f in follow_ups) if follow_ups else ()  # type: ignore[arg-type]
-    return Done(delivery_id, verdict_in(verdict), outbox, status, task, call_id, reason, number(seconds))
+    ran = None if seconds is None else number(seconds)
+    return Done(delivery_id, verdict_in(verdict), outbox, status, task, call_id, reason, ran)
 
 
 def _read_started(
     delivery_id: int, task: str, call_id: str, time_limit: float | None, soft_time_limit: float | None, ack_early: bool,
-    if_killed: list[object] | None, tells: bool,
+    if_killed: list[object] | None, tells: bool, at: float,
 ) -> Started:  # fmt: skip
     _check_words(delivery_id, task, call_id)
     hard, soft = (None if limit is None else number(limit) for limit in (time_limit, soft_time_limit))
     verdict = None if if_killed is None else verdict_in(if_killed)
-    return Started(delivery_id, task, call_id, hard, soft, ack_early, verdict, tells is True)
+    return Started(delivery_id, task, call_id, hard, soft, ack_early, verdict, tells is True, number(at))
 
 
 def _read_may_start(delivery_id: int, rate_key: str, per_second: float) -> MayStart:

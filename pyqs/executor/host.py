@@ -80,13 +80,13 @@ class Host:
         delivery, death = frame.delivery, frame.death
         try:
             outcome = self._runtime.killed(delivery, death)
-            self._pipe.send(process.done(delivery.id, outcome, 0.0))
+            self._pipe.send(process.done(delivery.id, outcome, None))
         except BaseException as exc:
             log.exception("%s: its failure could not be dealt with", delivery)
             seconds = backoff.retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at)
             verdict = Leave() if death.acked_early else Hide(seconds)
             failed = Outcome(verdict, "lost", reason=f"its failure path raised {type(exc).__name__}")
-            self._pipe.send(process.done(delivery.id, failed, 0.0))
+            self._pipe.send(process.done(delivery.id, failed, None))
 
 
 def _show_name() -> None:

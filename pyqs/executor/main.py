@@ -14,6 +14,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -26,8 +27,9 @@ from pyqs.executor.limits import SoftLimit, serve_interruptions
 from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
 from pyqs.interruption import shutdown
-from pyqs.message import Delivery, Hide, Resend
+from pyqs.message import Delete, Delivery, Hide, Resend
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
+from pyqs.start_note import StartNote
 from pyqs.wire import Admitted, Frame, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
 
 log = logging.getLogger(__name__)
@@ -37,17 +39,21 @@ _CHUNK = 256 * 1024
 EXIT_FAULT = 70
 
 
-def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig) -> None:
+def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig, note_end: Connection | None = None) -> None:
     """The target of the child process: load the tasks, report, serve until told to stop.
 
     Parameters:
         channel: our end of a socket pair that carries ``pyqs.wire`` frames.
         lifeline_end: the read end of a pipe whose write end only the worker has.
         config: what to load.
+        note_end: the memory of a ``StartNote``; without it the worker hears of every start.
     """
     pipe = process.begin(channel, lifeline_end)
+    note = None if note_end is None else StartNote(note_end.fileno())
+    if note_end is not None:
+        note_end.close()
     runtime, ready, retirement = process.boot(pipe, config, lambda runtime: _begin_work(runtime, config))
-    Executor(pipe, runtime, retirement).serve(ready)
+    Executor(pipe, runtime, retirement, note).serve(ready)
     # Not a return: threads that a task has left behind must not keep the process.
     process.leave(pipe, None, 0)
 
@@ -64,10 +70,12 @@ class Executor:
         pipe: to the worker.
         runtime: booted.
         retirement: says when it is time to leave.
+        note: where a start is noted, instead of being told.
     """
 
-    def __init__(self, pipe: Pipe, runtime: TaskRuntime, retirement: Retirement) -> None:
+    def __init__(self, pipe: Pipe, runtime: TaskRuntime, retirement: Retirement, note: StartNote | None = None) -> None:
         self._pipe = pipe
+        self._note = note
         self._runtime = runtime
         self._retirement = retirement
         self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
@@ -112,11 +120,12 @@ class Executor:
                 prepared = _over_limit(prepared, answer)
             else:
                 wait = answer.wait
+        seconds: float | None = None
         if isinstance(prepared, Outcome):
-            outcome, seconds = prepared, 0.0
+            outcome = prepared
         elif self._inbox.start(prepared.start_at, wait):
             began = boottime()
-            outcome = self._call(delivery, prepared)
+            outcome = self._call(delivery, prepared, began)
             seconds = boottime() - began
             self._retirement.task_ended()
         else:
@@ -142,10 +151,12 @@ class Executor:
             log.exception("%s: cannot be prepared", delivery)
             return _broken(delivery, "failed", exc)  # a fault of ours is no fact about the message
 
-    def _call(self, delivery: Delivery, prepared: Prepared) -> Outcome:
+    def _call(self, delivery: Delivery, prepared: Prepared, began: float) -> Outcome:
         outcome: Outcome | None = None
         try:
-            self._pipe.send(_started(delivery.id, prepared))
+            started = _started(delivery.id, prepared, began)
+            if self._note is None or not self._note.write(started):
+                self._pipe.send(started)
             self._limit.arm(prepared.soft_time_limit, prepared.soft_limit_error)
             try:
                 outcome = prepared.run()
@@ -160,6 +171,8 @@ class Executor:
                 outcome = _broken(delivery, "failed", exc, prepared)
         if os.getpid() != self._pid:
             _end_of_fork(None)
+        if prepared.ack_early and not delivery.is_fifo and not isinstance(outcome.verdict, Delete):
+            outcome = replace(outcome, verdict=Delete())  # its start was its end, also if the worker has not heard of it yet
         return outcome
 
     # -- reader thread ------------------------------------------------------------------------------------------------
@@ -218,7 +231,7 @@ def _countable(seconds: float | None) -> float | None:
     return number
 
 
-def _started(delivery_id: int, prepared: Prepared) -> Started:
+def _started(delivery_id: int, prepared: Prepared, began: float) -> Started:
     return Started(
         delivery_id,
         prepared.task,
@@ -228,6 +241,7 @@ def _started(delivery_id: int, prepared: Prepared) -> Started:
         prepared.ack_early,
         prepared.if_killed,
         prepared.tells,
+        began,
     )
 
 

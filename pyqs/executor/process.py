@@ -100,7 +100,7 @@ def _boot(config: RuntimeConfig, begin_work: Callable[[TaskRuntime], T]) -> tupl
     return runtime, ready, begun
 
 
-def done(delivery_id: int, end: Outcome, seconds: float) -> Done:
+def done(delivery_id: int, end: Outcome, seconds: float | None) -> Done:
     """The frame about a delivery that has ended."""
     return Done(delivery_id, end.verdict, end.follow_ups, end.status, end.task, end.call_id, end.reason, seconds)
 

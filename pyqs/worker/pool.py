@@ -17,11 +17,12 @@ from functools import partial
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.message import Delete, Delivery
+from pyqs.message import Delivery
 from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import Boot
 from pyqs.worker.ceiling import Ceiling
+from pyqs.worker.course import Course
 from pyqs.worker.credit import SOON, Credit
 from pyqs.worker.custody import Custody
 from pyqs.worker.estate import Estates
@@ -29,8 +30,6 @@ from pyqs.worker.facts import Facts
 from pyqs.worker.host import Host
 from pyqs.worker.leases import Leases
 from pyqs.worker.placement import choose
-from pyqs.worker.policy import applied
-from pyqs.worker.rates import Rates
 from pyqs.worker.report import Journal, Totals
 from pyqs.worker.service import Bell, OnCrash, Pulse, Service
 from pyqs.worker.slot import HANGS, Slot
@@ -85,17 +84,13 @@ class Pool(Service):
             failed=lambda number, exc: self._note(lambda: self._boot.not_made(number, exc)),
             on_failed=on_failed,
         )
-        self._facts = facts
         self._custody = Custody(config, leases=leases, acker=acker, credit=credit, facts=facts, later=self._note)
-        self._acker = acker
         self._credit = credit
         self._totals = totals
-        self._rates = Rates()
         self._host = host
-        self._journal = Journal(totals)
-        self._estates = Estates(
-            host=host, custody=self._custody, facts=facts, totals=totals, journal=self._journal, later=self._note
-        )
+        journal = Journal(totals)
+        self._estates = Estates(host=host, custody=self._custody, facts=facts, totals=totals, journal=journal, later=self._note)
+        self._course = Course(config, custody=self._custody, acker=acker, facts=facts, totals=totals, journal=journal)
         self._on_ready = on_ready
         self._bell = Bell()
         self._notes: deque[Callable[[], None]] = deque()
@@ -209,14 +204,18 @@ class Pool(Service):
         self._selector.close()
 
     def _pause(self) -> float:
-        ends = [slot.kill_at for slot in self._slots.values() if slot.kill_at is not None]
-        return max(0.0, min([self._next_look, *ends]) - boottime())
+        moments = [self._next_look]
+        for slot in self._slots.values():
+            moments += [moment for moment in (slot.kill_at, slot.look_at) if moment is not None]
+        return max(0.0, min(moments) - boottime())
 
     def _look_at_clocks(self) -> None:
         now = boottime()
         for slot in list(self._slots.values()):
+            if (moment := slot.look_at) is not None and now >= moment:
+                self._catch_up(slot)
             if slot.kill_at is not None and now >= slot.kill_at:
-                self._hear(slot, dead=False)  # this thread may have been stopped since it last listened
+                self._catch_up(slot)  # this thread may have been stopped since it last listened
                 if slot.kill_at is None or now < slot.kill_at:
                     continue
                 slot.kill_at = None
@@ -225,7 +224,7 @@ class Pool(Service):
         if now >= self._next_look:
             if now > self._next_look + TICK:  # it has been stopped: what they have said meanwhile comes first
                 for slot in list(self._slots.values()):
-                    self._hear(slot, dead=False)
+                    self._catch_up(slot)
             self._next_look = now + TICK
             self.beat()
             self._boot.look(self._slots.values(), now)
@@ -236,7 +235,7 @@ class Pool(Service):
     def _look_at(self, slot: Slot, now: float) -> None:
         """Whether it begins with what it was given, hands back in time what it does not, and ends when it was killed."""
         if slot.resists(now):
-            self._hear(slot, dead=False)  # this thread may have been stopped since it last listened
+            self._catch_up(slot)  # this thread may have been stopped since it last listened
             if self._slots.get(slot.number) is slot:
                 slot.undead = True
                 log.error("%s does not end although it was killed (%s): it is not waited for any more", slot, slot.killed)
@@ -254,6 +253,9 @@ class Pool(Service):
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
         for one in deliveries:
+            if one.receive_count > 1:  # its message may run here
+                for slot in [slot for slot in self._slots.values() if slot.look_at is not None]:
+                    self._catch_up(slot)
             self._custody.admit(one, self._slots.values())
 
     def _dispatch(self) -> None:
@@ -290,25 +292,29 @@ class Pool(Service):
         except EOFError:
             dead = True
         if dead:  # by its pidfd: what its task has started may hold the pipe open
+            if (noted := slot.noted()) is not None:
+                self._course.started(slot, noted)
             self._bury(slot)
+
+    def _catch_up(self, slot: Slot) -> None:
+        """Know what it runs at this moment. What it has said before it noted that, it has said by the time this looks again."""
+        self._hear(slot, dead=False)
+        if self._slots.get(slot.number) is slot and (noted := slot.noted()) is not None:
+            self._hear(slot, dead=False)
+            if self._slots.get(slot.number) is slot:
+                self._course.started(slot, noted)
 
     def _obey(self, slot: Slot, frame: Frame) -> None:
         match frame:
-            case Started():
-                self._started(slot, frame)
             case Done():
-                self._done(slot, frame)
+                self._course.ended(slot, frame)
+            case Started():
+                self._course.started(slot, frame)
             case HandedBack():
-                for delivery in [slot.handed_back(number) for number in reversed(frame.delivery_ids)]:
-                    if delivery is not None:
-                        self._custody.give_back(delivery)
-                slot.slow = bool(slot.held)
-                if slot.stopping:
-                    slot.expect_goodbye()
+                self._course.handed_back(slot, frame)
             case MayStart():
-                if (delivery := slot.held.get(frame.delivery_id)) is not None:
-                    slot.answer(self._rates.ask(frame, self._custody.patience(delivery), self._custody.longest_pause(delivery)))
-                    self._dirty.add(slot)
+                self._course.may_start(slot, frame)
+                self._dirty.add(slot)
             case Leaving():
                 self._leave(slot, frame)
             case Ready():
@@ -317,29 +323,6 @@ class Pool(Service):
                 self._boot.not_ready(slot, frame)
             case _:
                 log.error("%s said %s, which is for the other direction", slot, type(frame).__name__)
-
-    def _started(self, slot: Slot, frame: Started) -> None:
-        delivery = slot.held.get(frame.delivery_id)
-        if delivery is None:
-            return
-        slot.begins(frame)
-        self._totals.count_started(delivery.queue)
-        self._rates.started(frame.task)
-        if slot.acked_early:
-            self._acker.ack_early(delivery)
-
-    def _done(self, slot: Slot, frame: Done) -> None:
-        ran = slot.started is not None and slot.started.delivery_id == frame.delivery_id
-        delivery = slot.ended(frame.delivery_id)
-        if delivery is None:
-            return
-        slot.slow = False
-        if not isinstance(frame.verdict, Delete):
-            frame = applied(self._config, frame, last_life=self._facts.is_last_life(delivery))
-        self._journal.done(delivery, frame, ran=ran)
-        self._custody.ended(delivery, frame, ran=ran)
-        if slot.stopping:
-            slot.expect_goodbye()
 
     # -- executors come and go ------------------------------------------------------------------------------------
 
@@ -396,7 +379,7 @@ class Pool(Service):
 
     def _give_up(self, slot: Slot) -> None:
         try:
-            self._hear(slot, dead=False)  # what has ended is not run again
+            self._catch_up(slot)  # what has ended is not run again
         finally:
             if self._slots.get(slot.number) is slot:
                 slot.kill("the pool has crashed", dismissed=True)
@@ -445,6 +428,6 @@ class Pool(Service):
         self._drain()
         self._host.hurry()
         for slot in list(self._slots.values()):
-            self._hear(slot, dead=False)  # a task that has just started may have been acked
+            self._catch_up(slot)  # a task that has just started is acked early, perhaps, and then spared
             if self._slots.get(slot.number) is slot and (acked_early or not slot.acked_early):
                 slot.kill(reason, dismissed=True)

@@ -164,5 +164,5 @@ class Journal:
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "delivery %d from %s: %s[%s] %s in %.3f s%s", delivery.id, delivery.queue, frame.task, frame.call_id,
-                frame.status, frame.seconds, f": {frame.reason}" if frame.reason else "",
+                frame.status, frame.seconds or 0.0, f": {frame.reason}" if frame.reason else "",
             )  # fmt: skip

@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from pyqs.clock import boottime
 from pyqs.executor.inbox import SHORT_WAIT
 from pyqs.message import Delivery
+from pyqs.start_note import StartNote
 from pyqs.wire import Admitted, Frame, FrameReader, Postponed, Run, Started, encode
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ HANGS = "it does not get ready to run what it was given (a body or an import tha
 UNKILLABLE = 5.0
 #: Why one that does not get ready is killed.
 LOADS = "it does not get ready (an import or a handler that hangs?)"
+#: Seconds without a word after which it is looked up what it runs: of a shorter task nobody needs to know that it has started.
+LOOK_AFTER = 0.02
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
 _EXIT_CODE_PATIENCE = 0.05
 
@@ -57,6 +60,7 @@ class Slot:
         process: the multiprocessing object, for its exit code.
         lifeline: the write end that only the worker holds; closing it ends the executor.
         name: in log lines; "executor" and its number if empty.
+        note: what it is about to run, as it has noted it.
     """
 
     number: int
@@ -65,6 +69,7 @@ class Slot:
     process: BaseProcess | None = None
     lifeline: Connection | None = None
     name: str = ""
+    note: StartNote | None = None
     ready: bool = False
     stopping: bool = False
     #: Boot-time second at which it was made; whether it was said that it takes long until it is ready.
@@ -111,6 +116,7 @@ class Slot:
         self.load = 0.0
         #: Boot-time second since which the first of what it holds could have been begun.
         self._first_since = 0.0
+        self._looked_at = 0.0
         self._reader = FrameReader()
         if self.pid is not None and hasattr(os, "pidfd_open"):
             try:
@@ -195,6 +201,24 @@ class Slot:
         first = next(iter(self.held))
         return now >= min(self._first_since + limit, self._start_before[first] + OVERDUE)
 
+    @property
+    def look_at(self) -> float | None:
+        """Boot-time second from which on something may run that should be known; None while nothing can."""
+        if self.started is not None or not self.held or self.note is None:
+            return None
+        return max(self._first_since, self._looked_at) + LOOK_AFTER
+
+    def noted(self) -> Started | None:
+        """What it has noted, if that is about something that it holds and was not known to have started."""
+        self._looked_at = boottime()
+        frame = None if self.note is None or not self.held else self.note.read()
+        if frame is None or frame.delivery_id not in self.held or self._begun(frame.delivery_id):
+            return None
+        return frame
+
+    def _begun(self, delivery_id: int) -> bool:
+        return self.started is not None and self.started.delivery_id == delivery_id
+
     def speaks(self) -> None:
         """It has written something: it is not stuck."""
         self.silent = False
@@ -213,17 +237,22 @@ class Slot:
         """A task has started; from now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
         if self.killed and frame.ack_early:
             frame = replace(frame, ack_early=False)
-        self.started, self.started_at = frame, boottime()
-        self.served = True
-        if self.tasks_left is not None:
-            self.tasks_left -= 1
+        now = boottime()
+        self.started, self.started_at = frame, min(frame.at or now, now)
+        self.serves()
         if frame.time_limit is not None:
             self.kill_at = self.started_at + frame.time_limit
             self.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
 
+    def serves(self) -> None:
+        """It has started one more task."""
+        self.served = True
+        if self.tasks_left is not None:
+            self.tasks_left -= 1
+
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
-        if self.started is not None and self.started.delivery_id == delivery_id:
+        if self._begun(delivery_id):
             self.started = None
             self.kill_at = None
         self._first_since = boottime()
@@ -366,6 +395,9 @@ class Slot:
     def close(self) -> None:
         """Give back every descriptor."""
         self.channel.close()
+        if self.note is not None:
+            self.note.close()
+            self.note = None
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from pyqs.config import RuntimeConfig
 from pyqs.executor import host as executor_host
 from pyqs.executor import main as executor_main
 from pyqs.executor import preload
+from pyqs.start_note import StartNote, memory
 from pyqs.worker.service import OnCrash, Service
 from pyqs.worker.slot import Slot
 
@@ -226,14 +228,16 @@ class ForkserverSpawner(Service):
     def _spawn(self, number: int | None) -> Slot:
         """A child: the executor of this number, or the host."""
         name, target = ("host", executor_host.run) if number is None else (f"executor-{number}", executor_main.run)
+        note_end = Connection(memory())  # which multiprocessing knows how to hand over
         ours, theirs = socket.socketpair()
         read_end, write_end = self._context.Pipe(duplex=False)
         try:
+            note = StartNote(note_end.fileno())
             with self._lock:
                 self._revive_server(number)
                 process = self._context.Process(  # type: ignore[attr-defined]
                     target=target,
-                    args=(theirs, read_end, self._config),
+                    args=(theirs, read_end, self._config, *(() if number is None else (note_end,))),
                     name=f"pyqs-{name}",
                     daemon=False,
                 )
@@ -245,9 +249,10 @@ class ForkserverSpawner(Service):
         finally:
             theirs.close()
             read_end.close()
+            note_end.close()
         if number is None:
             return Slot(-1, ours, process.pid, process, write_end, "the host")
-        return Slot(number, ours, process.pid, process, write_end)
+        return Slot(number, ours, process.pid, process, write_end, note=note)
 
 
 def _lives(pid: int) -> bool:

@@ -11,7 +11,7 @@ from pyqs.wire import Done, FrameReader, Started, encode
 
 HUGE = 10**400
 GOOD_DONE = ["done", 1, ["delete"], [], "succeeded", "t", "i", "", 0.1]
-GOOD_STARTED = ["started", 1, "t", "i", 1, None, False, None, False]
+GOOD_STARTED = ["started", 1, "t", "i", 1, None, False, None, False, 12.5]
 
 
 def frame(parts: list[object]) -> bytes:
@@ -31,6 +31,8 @@ def changed(parts: list[object], index: int, value: object) -> list[object]:
         changed(GOOD_STARTED, 4, "10"),
         changed(GOOD_STARTED, 1, [1]),
         changed(GOOD_STARTED, 3, None),
+        changed(GOOD_STARTED, 9, float("inf")),
+        changed(GOOD_STARTED, 9, None),
         changed(GOOD_DONE, 1, {}),
         changed(GOOD_DONE, 2, ["hide", HUGE]),
         changed(GOOD_DONE, 2, ["hide", float("inf")]),
