@@ -302,6 +302,7 @@ class Pool(Service):
         if self._slots.get(slot.number) is slot and (noted := slot.noted()) is not None:
             self._hear(slot, dead=False)
             if self._slots.get(slot.number) is slot:
+                slot.speaks()
                 self._course.started(slot, noted)
 
     def _obey(self, slot: Slot, frame: Frame) -> None:

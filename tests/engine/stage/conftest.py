@@ -5,6 +5,7 @@ No child process: an executor is the other end of a socket pair, and the test de
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
@@ -19,6 +20,7 @@ from pyqs.config import RuntimeConfig, WorkerConfig
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import Delete, Delivery, OutgoingMessage, ReceivedMessage, Verdict
+from pyqs.start_note import StartNote, memory
 from pyqs.wire import Done, Frame, FrameReader, HandedBack, Ready, Run, Started, Stop, encode
 from pyqs.worker.health import Health
 from pyqs.worker.slot import Slot
@@ -29,10 +31,15 @@ F = TypeVar("F")
 
 
 class Actor:
-    """An executor as the worker sees it. By default it answers nothing by itself."""
+    """An executor as the worker sees it. By default it answers nothing by itself.
 
-    def __init__(self, number: int, channel: socket.socket, *, auto: bool) -> None:
+    Parameters:
+        note: where it notes what it starts; without it, it tells.
+    """
+
+    def __init__(self, number: int, channel: socket.socket, *, auto: bool, note: StartNote | None = None) -> None:
         self.number = number
+        self._note = note
         self.frames: queue.Queue[Frame] = queue.Queue()
         self.gone = threading.Event()
         self._channel = channel
@@ -56,7 +63,9 @@ class Actor:
         return frame
 
     def started(self, run: Run, **fields: Any) -> None:
-        self.say(Started(run.delivery.id, "tasks.a", "call", **fields))
+        frame = Started(run.delivery.id, "tasks.a", "call", **fields)
+        if self._note is None or not self._note.write(frame):
+            self.say(frame)
 
     def done(self, run: Run, verdict: Verdict | None = None, status: str = "succeeded", **fields: Any) -> None:
         self.say(Done(run.delivery.id, verdict or Delete(), status=status, task="tasks.a", call_id="call", **fields))
@@ -103,6 +112,8 @@ class Stage:
 
     auto: bool = False
     make_ready: bool = True
+    #: Executors note their starts, as real ones do.
+    notes: bool = True
     actors: queue.Queue[Actor] = field(default_factory=queue.Queue)
     hosts: queue.Queue[Actor] = field(default_factory=queue.Queue)
     without: list[int] = field(default_factory=list)
@@ -117,8 +128,9 @@ class Stage:
             failed(number, self.refusal)
             return
         ours, theirs = socket.socketpair()
-        actor = Actor(number, theirs, auto=self.auto)
-        arrived(Slot(number, ours))
+        note = _both_sides() if self.notes else (None, None)
+        actor = Actor(number, theirs, auto=self.auto, note=note[0])
+        arrived(Slot(number, ours, note=note[1]))
         if self.make_ready:
             actor.ready()
         self.actors.put(actor)
@@ -144,6 +156,14 @@ class Stage:
 
     def next_host(self) -> Actor:
         return self.hosts.get(timeout=PATIENCE)
+
+
+def _both_sides() -> tuple[StartNote, StartNote]:
+    fd = memory()
+    try:
+        return StartNote(fd), StartNote(fd)
+    finally:
+        os.close(fd)
 
 
 @dataclass

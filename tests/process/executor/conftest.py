@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import main, preload
 from pyqs.message import Delivery, ReceivedMessage
+from pyqs.start_note import StartNote, memory
 from pyqs.wire import Frame, FrameReader, Ready, Run, encode
 
 #: Seconds in which anything here must have happened.
@@ -48,11 +50,12 @@ def wait_until(happened: Callable[[], bool], timeout: float = PATIENCE) -> float
 
 @dataclass
 class Child:
-    """One executor and the worker's end of its pipe."""
+    """One executor and the worker's end of its pipe; ``note`` if it notes what it starts, instead of telling."""
 
     process: Any
     channel: socket.socket
     lifeline: Any
+    note: StartNote | None = None
     inbox: list[Frame] = field(default_factory=list)
     reader: FrameReader = field(default_factory=FrameReader)
     last_id: int = 0
@@ -142,18 +145,21 @@ class Parent:
     def server_pid(self) -> int:
         return int(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
 
-    def start(self, *, preloading: bool = True, ready: bool = True, **settings: Any) -> Child:
+    def start(self, *, preloading: bool = True, ready: bool = True, noting: bool = False, **settings: Any) -> Child:
         """One executor; with ``ready`` its Ready frame is read, too."""
         config = self.config(**settings)
         if not self.serving:
             self.serve(config, preloading=preloading)
         ours, theirs = socket.socketpair()
         read_end, write_end = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=main.run, args=(theirs, read_end, config), daemon=False)
+        note_end = Connection(memory())
+        args = (theirs, read_end, config, *((note_end,) if noting else ()))
+        process = self.context.Process(target=main.run, args=args, daemon=False)
         process.start()
         theirs.close()
         read_end.close()
-        child = Child(process, ours, write_end)
+        child = Child(process, ours, write_end, StartNote(note_end.fileno()) if noting else None)
+        note_end.close()
         self.children.append(child)
         if ready:
             child.expect(Ready)
