@@ -46,6 +46,7 @@ from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.envelope import Native, open_envelope
 from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded
+from pyqs_celery_compat.finding import find_app
 from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
@@ -114,7 +115,7 @@ class CeleryRuntime:
             sys.path.insert(0, directory)
         publisher.in_worker(config.connection)
         if config.app:
-            app = imports.find_app(config.app, directory)
+            app = find_app(config.app, directory)
             app.set_current()
             app.set_default()
             notes += conf.check_worker_settings(app)
