@@ -29,6 +29,7 @@ from datetime import datetime
 from typing import Any
 
 from pyqs.errors import ConfigError
+from pyqs_celery_compat.naming import belongs_to
 
 UNREGISTERED_FMT = "Task of kind {0} never registered, please make sure it's imported."
 
@@ -271,7 +272,8 @@ def _safe_repr(value: object) -> str:
         return f"<{type(value).__name__}: repr failed with {type(exc).__name__}>"
 
 
-_BILLIARD = {"SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated"}
-for _name, _value in list(globals().items()):
-    if isinstance(_value, type) and issubclass(_value, BaseException) and _value.__module__ == __name__:
-        _value.__module__ = "billiard.exceptions" if _name in _BILLIARD else "celery.exceptions"
+belongs_to(
+    "celery.exceptions",
+    *(found for found in list(globals().values()) if isinstance(found, type) and found.__module__ == __name__),
+)
+belongs_to("billiard.exceptions", SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError, Terminated)

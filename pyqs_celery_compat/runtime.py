@@ -32,6 +32,7 @@ from pyqs_celery_compat import (
     conf,
     continuations,
     killed,
+    lifecycle,
     publisher,
     rate_limits,
     signals,
@@ -133,6 +134,7 @@ class CeleryRuntime:
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
+        lifecycle.booted.run(app)
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
@@ -143,18 +145,21 @@ class CeleryRuntime:
         """Hooks of a new executor: ``worker_process_init``."""
         self.app.set_current()
         self.native.after_fork()
+        lifecycle.forked.run(self.app)
         self.app.on_after_fork.send(sender=self.app)
         signals.worker_process_init.send(sender=None)
 
     def close(self) -> None:
         """Hooks of an executor that leaves: ``worker_process_shutdown``."""
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+        lifecycle.closing.run(self.app)
         self.native.close()
 
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
         self.app.set_current()
         self.native.become_host()
+        lifecycle.hosted.run(self.app)
         self._events = WorkerEvents(self.app, self.hostname)
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
