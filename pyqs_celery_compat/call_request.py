@@ -10,10 +10,10 @@ from typing import Any
 from pyqs_celery_compat.protocol import CeleryCall
 
 
-def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any]:
+def request_values(call: CeleryCall, hostname: str, queue: str, delivery_count: int) -> dict[str, Any]:
     """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7)."""
-    hard, soft = call.timelimit
-    properties = dict(call.properties)
+    properties, info = dict(call.properties), call.delivery_info
+    priority = properties.get("priority")
     values = {
         **call.headers,
         "task": call.task,
@@ -23,17 +23,17 @@ def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any
         "group": call.group,
         "group_index": call.group_index,
         "retries": call.retries,
-        "timelimit": [hard, soft],
+        "timelimit": [call.time_limit, call.soft_time_limit],
         "root_id": call.root_id,
         "parent_id": call.parent_id,
         "properties": properties,
-        "reply_to": call.reply_to,
-        "correlation_id": call.correlation_id,
+        "reply_to": properties.get("reply_to"),
+        "correlation_id": properties.get("correlation_id"),
         "hostname": hostname,
         "delivery_info": {
-            "exchange": call.delivery_info.get("exchange", "") if call.protocol == 2 else "",
+            "exchange": info.get("exchange", "") if call.protocol == 2 else "",
             "routing_key": queue,
-            "priority": call.priority,
+            "priority": info.get("priority") if priority is None else priority,
             "redelivered": False,
         },
         "is_eager": False,
@@ -41,6 +41,7 @@ def request_values(call: CeleryCall, hostname: str, queue: str) -> dict[str, Any
         "errbacks": call.errbacks,
         "chain": call.chain,
         "chord": call.chord,
+        "delivery_count": delivery_count,
     }
     if call.protocol == 1:
         values["utc"] = call.utc

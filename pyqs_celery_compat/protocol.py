@@ -80,7 +80,7 @@ class CeleryCall(Call):
     def delivery_info(self) -> Mapping[str, Any]:
         """Exchange, routing key and (3.1) priority; the routing key is not the queue."""
         info = self.properties.get("delivery_info")
-        return info if isinstance(info, Mapping) else EMPTY
+        return info if type(info) is dict or isinstance(info, Mapping) else EMPTY
 
     @property
     def priority(self) -> int | None:
@@ -157,15 +157,14 @@ def read_call(envelope: Envelope, payload: Any, queue: str = "") -> CeleryCall:
     Raises:
         Undecodable: layer "protocol".
     """
-    reason = holds_no_task(envelope, payload)
-    if reason is not None:
-        raise Undecodable("protocol", reason)
     headers = envelope.headers
+    if "task" not in headers and (reason := holds_no_task(envelope, payload)) is not None:
+        raise Undecodable("protocol", reason)
     if isinstance(payload, (list, tuple)):
         if len(payload) != 3:
             raise Undecodable("protocol", f"a protocol 2 payload has three parts, this one has {len(payload)}")
         args, kwargs, embed = payload
-        fields, embed = headers, _embed(embed)
+        fields, embed = headers, embed if type(embed) is dict else _embed(embed)
         protocol, group, utc = 2, headers.get("group"), True
     elif isinstance(payload, dict):
         args, kwargs, embed = payload.get("args"), payload.get("kwargs"), payload
@@ -180,7 +179,7 @@ def read_call(envelope: Envelope, payload: Any, queue: str = "") -> CeleryCall:
     limits, eta, expires = get("timelimit"), get("eta"), get("expires")
     hard, soft = (None, None) if limits is None or limits == _UNLIMITED else _limits(limits)
     # What is as it should be is taken as it is, without a call: this runs for each message.
-    task, task_id, retries = get("task"), get("id"), get("retries")
+    task, task_id, retries, root, parent = get("task"), get("id"), get("retries"), get("root_id"), get("parent_id")
     callbacks, errbacks, chain, chord = embedded("callbacks"), embedded("errbacks"), embedded("chain"), embedded("chord")
     return CeleryCall(
         task=task if type(task) is str and task else _needed(fields, "task"),
@@ -200,8 +199,8 @@ def read_call(envelope: Envelope, payload: Any, queue: str = "") -> CeleryCall:
         chord=None if chord is None else _signature(chord, "chord"),
         group=None if group is None else _id(group, "group"),
         group_index=get("group_index"),
-        root_id=_id(get("root_id"), "root_id"),
-        parent_id=_id(get("parent_id"), "parent_id"),
+        root_id=root if root is None or type(root) is str else _id(root, "root_id"),
+        parent_id=parent if parent is None or type(parent) is str else _id(parent, "parent_id"),
         eta_wire=None if eta is None else _wire_time(eta),
         expires_wire=None if expires is None else _wire_time(expires),
         utc=utc,

@@ -56,12 +56,11 @@ class Context:
     stamps: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        values = self.__dict__
-        values.update(*args, **kwargs)
+        self.__dict__ = values = dict(*args, **kwargs)
         if "timelimit" in values:
             self._limit(values["timelimit"])
         if self.headers is None:
-            self.headers = _custom_headers(values)
+            self.headers = None if _NOT_CUSTOM.issuperset(values) else _custom_headers(values)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set attributes as ``dict.update`` would; ``timelimit`` sets the two limits with it."""
@@ -117,9 +116,8 @@ class Context:
         return f"<Context: {vars(self)!r}>"
 
 
-def _custom_headers(values: dict[str, Any]) -> dict[str, Any] | None:
-    custom = values.keys() - _NOT_CUSTOM
-    return {key: values[key] for key in values if key in custom} if custom else None
+def _custom_headers(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _NOT_CUSTOM}
 
 
 #: Names that are no user's header.
