@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyqs_celery_compat import continuations, signals, states
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
-from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.request import Context, request_of
 from pyqs_celery_compat.state import _task_stack
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ class _TaskTracer:
         try:
             if not hasattr(kwargs, "items"):
                 raise InvalidTaskError("Task keyword arguments is not a mapping")
-            context = Context(request or (), args=args, kwargs=kwargs, called_directly=False)
+            values = dict(request or ())
+            values["args"], values["kwargs"], values["called_directly"] = args, kwargs, False
+            context = request_of(values)
             return self._run(uuid, args, kwargs, context, started)
         except (MemoryError, Reject):
             raise

@@ -67,7 +67,7 @@ def loads(text: str) -> Any:
         RecursionError: nested too deeply.
     """
     # Without the call for each object, where no object can be meant: the key, or an escape that may be its underscore.
-    if "__type__" in text or "\\u005" in text:
+    if "__type__" in text or ("\\" in text and "\\u005" in text):
         return _decoder.decode(text)
     try:
         value, end = _scan_plain(text, 0)
