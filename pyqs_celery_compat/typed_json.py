@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, time
 from decimal import Decimal
+from json.scanner import make_scanner
 from typing import Any
 
 
@@ -51,6 +52,8 @@ def _revive(value: dict[str, Any]) -> Any:
 
 _decoder = json.JSONDecoder(object_hook=_revive)
 _plain_decoder = json.JSONDecoder()
+#: What the decoder calls between its two searches for blanks around the document, which writers leave out.
+_scan_plain = make_scanner(_plain_decoder)  # type: ignore[arg-type]
 
 
 def loads(text: str) -> Any:
@@ -64,8 +67,13 @@ def loads(text: str) -> Any:
         RecursionError: nested too deeply.
     """
     # Without the call for each object, where no object can be meant: the key, or an escape that may be its underscore.
-    typed = "__type__" in text or "\\u005" in text
-    return (_decoder if typed else _plain_decoder).decode(text)
+    if "__type__" in text or ("\\" in text and "\\u005" in text):
+        return _decoder.decode(text)
+    try:
+        value, end = _scan_plain(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else _plain_decoder.decode(text)
 
 
 def _to_json(value: Any) -> Any:
