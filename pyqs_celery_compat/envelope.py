@@ -13,7 +13,6 @@ import base64
 import binascii
 import json
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any
 from pyqs.errors import Undecodable
 from pyqs.value import value
 from pyqs_celery_compat import typed_json
+from pyqs_celery_compat.uuids import uuid
 
 #: Reads base64 with nothing else in it.
 _strictly: Callable[[str], bytes]
@@ -213,7 +213,7 @@ def seal_envelope(
             "content-encoding": content_encoding,
             "content-type": content_type,
             "headers": dict(headers),
-            "properties": {"delivery_tag": str(uuid.uuid4()), **properties, "body_encoding": "base64"},
+            "properties": {"delivery_tag": uuid(), **properties, "body_encoding": "base64"},
         }
     )
     return binascii.b2a_base64(text.encode("ascii"), newline=False).decode("ascii") if outer_base64 else text

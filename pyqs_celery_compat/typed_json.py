@@ -84,7 +84,8 @@ def _to_json(value: Any) -> Any:
     return encoder.default(value)
 
 
-_encoder = json.JSONEncoder(default=_to_json)
+# A structure that holds itself is nested too deeply, which is found without a note of each container on the way.
+_encoder = json.JSONEncoder(default=_to_json, check_circular=False)
 
 
 def dumps(value: Any) -> str:
@@ -92,6 +93,6 @@ def dumps(value: Any) -> str:
 
     Raises:
         TypeError: a value that neither JSON nor kombu can write.
-        ValueError: a structure that holds itself.
+        RecursionError: a structure that is nested too deeply, or holds itself.
     """
     return _encoder.encode(value)
