@@ -29,7 +29,8 @@ class LocalStack(Generic[T]):
 
     def push(self, item: T) -> tuple[T, ...]:
         """Put an item on top; answers the stack."""
-        items = (*self._var.get(()), item)
+        below = self._var.get(())
+        items = (*below, item) if below else (item,)
         self._var.set(items)
         return items
 
@@ -109,6 +110,8 @@ def get_current_task() -> Task | None:
 
 def get_current_worker_task() -> Task | None:
     """The task the worker runs here, not one that it called in turn."""
+    if _task_stack.top is None:  # most who call tasks are none
+        return None
     for task in reversed(_task_stack.stack):
         if not task.request.called_directly:
             return task

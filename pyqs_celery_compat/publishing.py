@@ -54,9 +54,8 @@ def send_task(
     **options: Any,
 ) -> AsyncResult:
     """Publish a call; see ``Celery.send_task``."""
-    conf = app.conf
     task_id = task_id or uuid()
-    if conf.task_always_eager:
+    if task_type is None and app.conf.task_always_eager:  # with one it comes from apply_async, which has looked
         warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=3)
     if task_type is None and dict.get(app._tasks, name) is not None:
         task_type = app._tasks[name]
@@ -72,7 +71,7 @@ def send_task(
         if parent is not None:
             root_id = root_id or parent.request.root_id or parent.request.id
             parent_id = parent_id or parent.request.id
-            if conf.task_inherit_parent_priority:
+            if app.conf.task_inherit_parent_priority:
                 options.setdefault("priority", (parent.request.delivery_info or {}).get("priority"))
     message = app.amqp.create_task_message(
         task_id, name, args, kwargs, countdown=countdown, eta=eta, group_id=group_id, group_index=group_index, retries=retries,

@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import NotSerializable, SqsError
-from pyqs.message import MessageAttribute, OutgoingMessage
+from pyqs.message import EMPTY, MessageAttribute, OutgoingMessage
 from pyqs_celery_compat import outgoing, publisher, serialization, signals
 from pyqs_celery_compat.app.queues import DeclaredQueue, QueueTable
 from pyqs_celery_compat.app.routes import Router, prepare_routes
@@ -61,8 +61,10 @@ class AMQP:
 
     def create_task_message(self, task_id: str, name: str, args: Any, kwargs: Any, **fields: Any) -> outgoing.TaskMessage:
         """The message in the app's protocol (``task_protocol``). Steering options among ``fields`` are left out of it."""
-        fields = {key: value for key, value in fields.items() if key not in _STEERING}
-        fields["now"] = fields.get("now") or self.app.now()
+        for key in _STEERING.intersection(fields):
+            del fields[key]
+        if not fields.get("now") and (fields.get("countdown") or fields.get("expires") is not None):
+            fields["now"] = self.app.now()
         if int(self.app.conf.task_protocol) == 1:
             return outgoing.as_task_v1(task_id, name, args, kwargs, utc=bool(self.app.conf.enable_utc), **fields)
         return outgoing.as_task_v2(task_id, name, args, kwargs, **fields)
@@ -78,11 +80,13 @@ class AMQP:
         """
         conf, headers, properties, body = self.app.conf, message.headers, message.properties, message.body
         queue, exchange, routing_key = self._destination(options)
-        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
-        signals.before_task_publish.send(
-            sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers, properties=properties,
-            declare=options.get("declare") or self._declare(queue), retry_policy=policy,
-        )  # fmt: skip
+        if signals.before_task_publish.receivers:
+            options["retry_policy"] = self._retry_policy(options)
+            signals.before_task_publish.send(
+                sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers, properties=properties,
+                declare=options.get("declare") or [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue],
+                retry_policy=options["retry_policy"],
+            )  # fmt: skip
         serializer = options.get("serializer") or conf.task_serializer
         try:
             text = outgoing.seal_task(
@@ -101,15 +105,14 @@ class AMQP:
         sqs_message = OutgoingMessage(
             text,
             delay=self._delay(headers, body, properties),
-            message_attributes=_attributes(options.get("message_attributes")),
+            message_attributes=_attributes(given) if (given := options.get("message_attributes")) else EMPTY,
             group_id=None if group_id is None else str(group_id),
             dedup_id=None if dedup_id is None else str(dedup_id),
         )
-        retry = options.get("retry")
-        wanted = conf.task_publish_retry if retry is None else retry
         about = {"body": body, "headers": headers, "exchange": exchange, "routing_key": routing_key}
+        task_id = str(properties.get("correlation_id") or "")
         self._publish(
-            queue.name, sqs_message, name, str(properties.get("correlation_id") or ""), policy if wanted else None,
+            queue.name, sqs_message, name, task_id, lambda: self._wanted_retry_policy(options),
             lambda: signals.after_task_publish.send(sender=name, **about),
         )  # fmt: skip
 
@@ -145,14 +148,16 @@ class AMQP:
             raise ImproperlyConfigured(f"queue {queue.name!r} has a {kind} exchange, which SQS has not")
         return queue, "", queue.name
 
-    def _declare(self, queue: Any) -> list[Any]:
-        """The queue as a ``kombu.Queue`` for signal receivers; made only where somebody listens."""
-        if not signals.before_task_publish.receivers:
-            return []
-        return [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue]
+    def _retry_policy(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+
+    def _wanted_retry_policy(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        retry = options.get("retry")
+        wanted = self.app.conf.task_publish_retry if retry is None else retry
+        return self._retry_policy(options) if wanted else None
 
     def _delay(self, headers: Mapping[str, Any], body: Any, properties: Mapping[str, Any]) -> int | None:
-        explicit = publisher.explicit_delay(dict(properties))
+        explicit = publisher.explicit_delay(properties)
         if explicit is not None:
             return explicit
         eta = headers.get("eta") or (body.get("eta") if isinstance(body, Mapping) else None)
@@ -164,7 +169,7 @@ class AMQP:
         message: OutgoingMessage,
         name: str,
         task_id: str,
-        policy: Mapping[str, Any] | None,
+        policy: Callable[[], Mapping[str, Any] | None],
         sent: Callable[[], object],
     ) -> None:
         try:
@@ -187,11 +192,11 @@ def _timestamp(eta: Any) -> float | None:
     return (when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when).timestamp()
 
 
-def _attributes(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, MessageAttribute]:
+def _attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, MessageAttribute]:
     """boto3's form of message attributes as ours."""
     return {
         str(name): MessageAttribute(str(value.get("DataType", "String")), value.get("StringValue"), value.get("BinaryValue"))
-        for name, value in (given or {}).items()
+        for name, value in given.items()
     }
 
 
