@@ -209,11 +209,16 @@ def seal_envelope(
     """
     text = typed_json.dumps(
         {
-            "body": binascii.b2a_base64(payload, newline=False).decode("ascii"),
+            "body": as_base64(payload),
             "content-encoding": content_encoding,
             "content-type": content_type,
             "headers": dict(headers),
             "properties": {"delivery_tag": uuid(), **properties, "body_encoding": "base64"},
         }
     )
-    return binascii.b2a_base64(text.encode("ascii"), newline=False).decode("ascii") if outer_base64 else text
+    return as_base64(text.encode("ascii")) if outer_base64 else text
+
+
+def as_base64(data: bytes) -> str:
+    """Bytes as a line of text."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")

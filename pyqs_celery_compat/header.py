@@ -43,7 +43,7 @@ class Header:
             self._note(parameters)
 
     def _note(self, parameters: Sequence[inspect.Parameter]) -> None:
-        """What tells without ``inspect``, which takes a tenth of a call's time, that arguments fit."""
+        """What tells that arguments fit without ``inspect``, whose ``bind`` makes objects of them all."""
         kinds = {p.kind for p in parameters}
         needed = [p for p in parameters if p.default is p.empty and p.kind not in _COLLECTING]
         self._required = len(needed)

@@ -21,6 +21,8 @@ from pyqs_celery_compat.argument_repr import argument_repr
 from pyqs_celery_compat.envelope import seal_envelope
 from pyqs_celery_compat.uuids import anon_nodename
 
+#: What stands beside the arguments in a body of protocol 2: signatures, of which there may be none.
+NOTHING_EMBEDDED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 #: AMQP's "persistent"; SQS ignores it, kombu always says it.
 PERSISTENT = 2
 
@@ -91,12 +93,7 @@ def as_task_v2(
         "stamps": {stamp: take(stamp) for stamp in stamped} if stamped else {},
         **(headers or {}),
     }
-    embed = {
-        "callbacks": plain(take("callbacks", None)),
-        "errbacks": plain(take("errbacks", None)),
-        "chain": plain(take("chain", None)),
-        "chord": plain(take("chord", None)),
-    }
+    embed = {key: plain(take(key, None)) for key in NOTHING_EMBEDDED}
     return TaskMessage(fields, _properties(task_id, expiration, options), (args, kwargs, embed))
 
 

@@ -63,7 +63,7 @@ def default_broker() -> str:
     return "" if _worker is None else "sqs://"
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody wants to know, or no policy."""
 
 
@@ -140,8 +140,8 @@ class Publisher:
         *,
         task: str = "",
         task_id: str = "",
-        retry_policy: Callable[[], Mapping[str, Any] | None] = _nothing,
-        sent: Callable[[], object] = _nothing,
+        retry_policy: Callable[[], Mapping[str, Any] | None] = nothing,
+        sent: Callable[[], object] = nothing,
     ) -> None:
         """Send one message, or put it into the running task's outbox, or leave it to the end of the batch around.
 

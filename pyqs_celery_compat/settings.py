@@ -79,12 +79,15 @@ class Settings(MutableMapping[str, Any]):
         put(self, "_own_defaults", {})
         put(self, "changes", {})
         put(self, "deprecated_settings", frozenset())
+        #: How often it was written: who keeps what he has read looks again when this has changed.
+        put(self, "writes", 0)
         self.update(changes or {})
 
     # -- loading ------------------------------------------------------------------------------------------------
     def use(self, source: Mapping[str, Any], namespace: str | None) -> None:
         """Put the configuration object in place. Raises ImproperlyConfigured if it mixes old and new names."""
         put = object.__setattr__
+        put(self, "writes", self.writes + 1)
         put(self, "_namespace", _prefix(namespace))
         if not self._namespace:
             put(self, "deprecated_settings", _check_names(set(source)))
@@ -92,6 +95,7 @@ class Settings(MutableMapping[str, Any]):
 
     def add_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Values that beat the configuration object (observed on Celery 5.7), but nothing that code wrote."""
+        object.__setattr__(self, "writes", self.writes + 1)
         self._layers.insert(0, dict(defaults))
 
     def finalize(self) -> Settings:
@@ -109,6 +113,7 @@ class Settings(MutableMapping[str, Any]):
     def reload(self, load: Callable[[Settings], None]) -> None:
         """Forget the configuration object; the next read loads another. What code wrote stays."""
         self._layers.clear()
+        object.__setattr__(self, "writes", self.writes + 1)
         object.__setattr__(self, "_load", load)
 
     @property
@@ -125,9 +130,11 @@ class Settings(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, "writes", self.writes + 1)
         self.changes[self._canonical(key)] = value
 
     def __delitem__(self, key: str) -> None:
+        object.__setattr__(self, "writes", self.writes + 1)
         del self.changes[self._canonical(key)]
 
     def __contains__(self, key: object) -> bool:

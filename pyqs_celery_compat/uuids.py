@@ -15,7 +15,7 @@ _thread = threading.local()
 
 
 def uuid() -> str:
-    """A new random task id: a UUID's text (RFC 9562, version 4) without the object, which costs thrice as much."""
+    """A new random task id: a UUID's text (RFC 9562, version 4) without the object, which costs more than twice as much."""
     digits = bytearray(os.urandom(16))
     digits[6] = digits[6] & 0x0F | 0x40
     digits[8] = digits[8] & 0x3F | 0x80

@@ -6,6 +6,7 @@ Never talks to SQS itself: ``publisher`` does.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from pyqs_celery_compat import outgoing, publisher, serialization, signals
 from pyqs_celery_compat.app.queues import DeclaredQueue, QueueTable
 from pyqs_celery_compat.app.routes import Router, prepare_routes
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.forms import Form
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -28,6 +30,12 @@ _STEERING = frozenset({
     "delivery_mode", "mandatory", "immediate", "timeout", "confirm_timeout", "event_dispatcher", "connection", "priority",
     "message_attributes", "content_type", "content_encoding",
 })  # fmt: skip
+#: Options that a plain call may have, and types whose equal values are written alike.
+_PLAIN_OPTIONS = frozenset({"queue", "priority", "serializer"})
+_ARGUMENTS, _TEXTS = frozenset({tuple, list}), frozenset({str, type(None)})
+_SAME_IF_EQUAL = frozenset({int, bool, type(None)})
+#: Forms kept; task names are few, but nobody promises it.
+_MOST_FORMS = 1024
 
 
 class AMQP:
@@ -35,6 +43,10 @@ class AMQP:
 
     def __init__(self, app: Celery) -> None:
         self.app = app
+        # Of plain calls, and of so many writes of the configuration as are counted here.
+        self._forms: dict[tuple[Any, ...], Form] = {}
+        self._mode: Any = None
+        self._writes = -1
 
     @cached_property
     def queues(self) -> QueueTable:
@@ -116,6 +128,61 @@ class AMQP:
             lambda: signals.after_task_publish.send(sender=name, **about),
         )  # fmt: skip
 
+    def send_plain_call(
+        self,
+        task_id: str,
+        name: str,
+        args: Any,
+        kwargs: Any,
+        options: Mapping[str, Any],
+        root_id: str | None,
+        parent_id: str | None,
+        **headers: Any,
+    ) -> bool:
+        """Publish a call that says nothing but its arguments.
+
+        Parameters:
+            options: the queue looked up already. headers: ``ignore_result``, ``time_limit`` and ``soft_time_limit``.
+
+        Returns:
+            False, and nothing is done, where it says more, or where somebody may look at its message or change it.
+
+        Raises:
+            As ``send_task_message``.
+        """
+        args, kwargs, mode = args or (), kwargs or {}, self._plain_delivery_mode()
+        priority, serializer = options.get("priority"), options.get("serializer") or self.app.conf.task_serializer
+        if (
+            mode is None
+            or serializer != "json"
+            or not options.keys() <= _PLAIN_OPTIONS
+            or type(args) not in _ARGUMENTS
+            or type(kwargs) is not dict
+            or not {type(priority), *map(type, headers.values())} <= _SAME_IF_EQUAL
+            or not {type(task_id), type(root_id), type(parent_id)} <= _TEXTS
+        ):
+            return False
+        queue, exchange, routing_key = self._destination(options)
+        publish = self.app.publisher
+        values = (priority, *headers.values())
+        key = (name, exchange, routing_key, mode, os.getpid(), *values, *map(type, values))
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            form = self._forms[key] = Form(
+                name, exchange=exchange, routing_key=routing_key, delivery_mode=mode, priority=priority, **headers
+            )
+        try:
+            text = form.filled(
+                task_id, args, kwargs, root_id=root_id, parent_id=parent_id, reply_to=self.app.thread_oid,
+                outer_base64=publish.transport.outer_base64,
+            )  # fmt: skip
+        except NotSerializable:
+            return False  # the long way names the argument
+        self._publish(queue.name, OutgoingMessage(text), name, task_id, lambda: self._wanted_retry_policy(options))
+        return True
+
     def round_trip(self, args: Any, kwargs: Any, serializer: str | None) -> tuple[Any, Any]:
         """The arguments as a worker would get them, for eager calls."""
         try:
@@ -127,6 +194,21 @@ class AMQP:
         return args, kwargs
 
     # -- parts ----------------------------------------------------------------------------------------------------
+    def _plain_delivery_mode(self) -> Any:
+        """The delivery mode of plain calls; None where there are none: the message is looked at, or written in another way."""
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return None
+        cls, own = type(self), self.__dict__
+        if (cls.create_task_message, cls.send_task_message) != _LONG_WAY or not own.keys().isdisjoint(_LONG_WAY_NAMES):
+            return None
+        conf = self.app.conf
+        if self._writes != conf.writes:
+            self._forms.clear()
+            plain = int(conf.task_protocol) == 2 and not conf.task_compression
+            self._mode = conf.task_default_delivery_mode if plain else None
+            self._writes = conf.writes  # reading may have loaded the configuration
+        return self._mode
+
     def _destination(self, options: Mapping[str, Any]) -> tuple[Any, str, str]:
         """The queue, and what the message says of exchange and routing key (as kombu's direct exchanges do)."""
         queue, exchange, routing_key = options.get("queue"), options.get("exchange"), options.get("routing_key")
@@ -170,7 +252,7 @@ class AMQP:
         name: str,
         task_id: str,
         policy: Callable[[], Mapping[str, Any] | None],
-        sent: Callable[[], object],
+        sent: Callable[[], object] = publisher.nothing,
     ) -> None:
         try:
             self.app.publisher.send(queue, message, task=name, task_id=task_id, retry_policy=policy, sent=sent)
@@ -180,6 +262,11 @@ class AMQP:
             from kombu.exceptions import OperationalError
 
             raise OperationalError(str(exc)) from exc
+
+
+#: What plain calls leave out. Where somebody has put something in its place, there are none.
+_LONG_WAY = (AMQP.create_task_message, AMQP.send_task_message)
+_LONG_WAY_NAMES = frozenset({"create_task_message", "send_task_message"})
 
 
 def _timestamp(eta: Any) -> float | None:
