@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from pyqs_celery_compat.amqp import AMQP
 
 from pyqs.local.inprocess import InProcessSqs
-from pyqs_celery_compat import Celery, amqp, envelope, forms, outgoing, signals
+from pyqs_celery_compat import Celery, envelope, forms, outgoing, signals
+from pyqs_celery_compat.app import amqp
+from pyqs_celery_compat.app.amqp import AMQP
 
 Take = Callable[..., list[Any]]
 
