@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s conformance --", description="Celery's own unit tests against us.")
     parser.add_argument("files", nargs="*", metavar="FILE", type=_demand, help="such as tasks/test_tasks, or the end of it")
     parser.add_argument("--genuine", action="store_true", help="measure genuine Celery, which must pass everything")
-    parser.add_argument("--home", required=True, help="where the source distribution is kept and unpacked")
+    parser.add_argument("--home", required=True, help=argparse.SUPPRESS)  # where things are kept: the session says
     options = parser.parse_args()
     options.listed = bool(options.files)
     options.files = options.files or list(DEMANDS)
