@@ -41,8 +41,8 @@ _HOMES = {
     "subtask": "canvas",
     "uuid": "uuids",
 }
-_MODULES = frozenset({"app", "exceptions", "local", "result", "signals", "states"})
-_LATER = frozenset({"beat", "bootsteps", "bugreport", "install_as_celery", "schedules"})
+_MODULES = frozenset({"app", "exceptions", "local", "result", "schedules", "signals", "states"})
+_LATER = frozenset({"beat", "bootsteps", "bugreport", "install_as_celery"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 
