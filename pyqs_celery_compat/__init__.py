@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat._state import current_app, current_task
+    from pyqs_celery_compat.app.base import Celery
+    from pyqs_celery_compat.app.task import Task
+    from pyqs_celery_compat.canvas import Signature, maybe_signature, signature, subtask
     from pyqs_celery_compat.shared import shared_task
-    from pyqs_celery_compat.signatures import Signature, maybe_signature, signature, subtask
-    from pyqs_celery_compat.state import current_app, current_task
-    from pyqs_celery_compat.task import Task
     from pyqs_celery_compat.uuids import uuid
 
 __all__ = [
@@ -30,18 +30,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Celery": "app",
-    "Signature": "signatures",
-    "Task": "task",
-    "current_app": "state",
-    "current_task": "state",
-    "maybe_signature": "signatures",
+    "Celery": "app.base",
+    "Signature": "canvas",
+    "Task": "app.task",
+    "current_app": "_state",
+    "current_task": "_state",
+    "maybe_signature": "canvas",
     "shared_task": "shared",
-    "signature": "signatures",
-    "subtask": "signatures",
+    "signature": "canvas",
+    "subtask": "canvas",
     "uuid": "uuids",
 }
-_MODULES = frozenset({"app", "exceptions", "local", "registry", "result", "signals", "states"})
+_MODULES = frozenset({"app", "exceptions", "local", "result", "signals", "states"})
 _LATER = frozenset({"beat", "bootsteps", "bugreport", "install_as_celery", "schedules"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 

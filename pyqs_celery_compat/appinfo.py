@@ -120,7 +120,7 @@ def _end_with(line: int) -> None:
 def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
     import importlib
 
-    from pyqs_celery_compat.imports import find_app
+    from pyqs_celery_compat.utils.imports import find_app
 
     app = find_app(name, directory)
     for module in include:

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import publisher
-from pyqs_celery_compat.signatures import Signature
+from pyqs_celery_compat.canvas import Signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.einfo import ExceptionInfo
     from pyqs_celery_compat.request import Context
-    from pyqs_celery_compat.task import Task
 
 #: Values in all signatures of one call. What is shared counts each time, as it is written each time: YAML and pickle can share
 #: a few parts so that they are 2**50.

@@ -14,14 +14,15 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyqs_celery_compat import continuations, publisher, retrying, signals, states, trace
+from pyqs_celery_compat import continuations, publisher, retrying, signals, states
+from pyqs_celery_compat._state import _task_stack
+from pyqs_celery_compat.app import trace
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Retry, TimeLimitExceeded, WorkerLostError
-from pyqs_celery_compat.state import _task_stack
 
 if TYPE_CHECKING:
+    from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.request import Context
-    from pyqs_celery_compat.task import Task
 
 logger = logging.getLogger("celery.worker.request")
 

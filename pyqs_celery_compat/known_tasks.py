@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyqs_celery_compat import state, trace
-from pyqs_celery_compat.app import Celery
-from pyqs_celery_compat.task import Task
+from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.app import Celery, trace
+from pyqs_celery_compat.app.task import Task
 
 
 class KnownTasks:

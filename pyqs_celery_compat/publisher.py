@@ -26,7 +26,7 @@ from pyqs.message import FollowUp, OutgoingMessage, SentMessage
 from pyqs.producer import CREATED_PAUSES, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
-from pyqs_celery_compat import state
+from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 

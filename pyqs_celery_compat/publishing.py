@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import state
+from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.exceptions import AlwaysEagerIgnored
 from pyqs_celery_compat.uuids import uuid
 

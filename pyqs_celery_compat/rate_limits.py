@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from pyqs_celery_compat.task import Task
+    from pyqs_celery_compat.app.task import Task
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 

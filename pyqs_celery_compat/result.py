@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyqs_celery_compat import states
-from pyqs_celery_compat.state import app_or_default
+from pyqs_celery_compat._state import app_or_default
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery

@@ -18,9 +18,9 @@ from pyqs_celery_compat import publisher
 from pyqs_celery_compat.exceptions import Ignore, Reject, Retry
 
 if TYPE_CHECKING:
+    from pyqs_celery_compat.app.task import Task
+    from pyqs_celery_compat.canvas import Signature
     from pyqs_celery_compat.request import Context
-    from pyqs_celery_compat.signatures import Signature
-    from pyqs_celery_compat.task import Task
 
 
 def backoff_seconds(factor: int, retries: int, maximum: int, full_jitter: bool) -> int:

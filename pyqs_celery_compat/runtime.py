@@ -27,21 +27,20 @@ from pyqs.native import NativeRuntime, is_stopped, left, setup_django, stopped
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.runtime import BootReport, Outcome, Prepared
+from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
-    builtin_tasks,
     conf,
     continuations,
-    imports,
     killed,
     publisher,
     rate_limits,
     signals,
-    state,
     states,
-    trace,
 )
 from pyqs_celery_compat.acceptance import acceptance
-from pyqs_celery_compat.app import Celery
+from pyqs_celery_compat.app import Celery, trace
+from pyqs_celery_compat.app import builtins as builtin_tasks
+from pyqs_celery_compat.app.task import Task
 from pyqs_celery_compat.call_request import request_values
 from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -51,7 +50,7 @@ from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
 from pyqs_celery_compat.serialization import Accept
-from pyqs_celery_compat.task import Task
+from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
 
 log = logging.getLogger(__name__)

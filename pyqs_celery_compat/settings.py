@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from pyqs_celery_compat.defaults import DEFAULTS, TO_NEW, TO_OLD
+from pyqs_celery_compat.app.defaults import DEFAULTS, TO_NEW, TO_OLD
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 _MISSING = object()

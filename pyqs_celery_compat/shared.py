@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyqs_celery_compat import state
+from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.local import Proxy
 
 

@@ -6,7 +6,7 @@ beat's exist so that code can connect to them.
 
 from __future__ import annotations
 
-from pyqs_celery_compat.dispatch import Signal
+from pyqs_celery_compat.utils.dispatch import Signal
 
 _TASK = ("task_id", "task", "args", "kwargs")
 _LOG = ("loglevel", "logfile", "format", "colorize")

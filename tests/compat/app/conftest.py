@@ -13,7 +13,8 @@ from pyqs import registry
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import ReceivedMessage
-from pyqs_celery_compat import Celery, state
+from pyqs_celery_compat import Celery
+from pyqs_celery_compat import _state as state
 
 
 @pytest.fixture(autouse=True)

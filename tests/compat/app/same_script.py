@@ -845,7 +845,7 @@ def proxies():
 
 @case
 def signals_behave():
-    dispatch = __import__(PACKAGE + (".dispatch" if OURS else ".utils.dispatch"), fromlist=["x"])
+    dispatch = __import__(PACKAGE + ".utils.dispatch", fromlist=["x"])
     s = dispatch.Signal(name="s")
     seen = []
 

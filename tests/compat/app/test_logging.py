@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyqs_celery_compat import Celery
-from pyqs_celery_compat.log import TaskFormatter, get_logger, get_task_logger
+from pyqs_celery_compat.utils.log import TaskFormatter, get_logger, get_task_logger
 
 
 def test_task_loggers_are_below_celery_task() -> None:

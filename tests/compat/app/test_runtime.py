@@ -21,7 +21,8 @@ from pyqs.config import RuntimeConfig
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.message import Delete, Delivery, Drop, FollowUp, Hide, ReceivedMessage, Resend
 from pyqs.runtime import Outcome
-from pyqs_celery_compat import Celery, publisher, shared_task, signals, state
+from pyqs_celery_compat import Celery, publisher, shared_task, signals
+from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.exceptions import Ignore, ImproperlyConfigured, Reject
 from pyqs_celery_compat.runtime import CeleryRuntime
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import Unsupported
-from pyqs_celery_compat.state import app_or_default
+from pyqs_celery_compat._state import app_or_default
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.result import AsyncResult, EagerResult
-    from pyqs_celery_compat.task import Task
 
 CANVAS_LATER = (
     "{} is not there yet: building chains, groups and chords comes in a later version of pyqs_celery_compat; "

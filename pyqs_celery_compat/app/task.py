@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyqs.errors import Unsupported
 from pyqs_celery_compat import retrying, states
+from pyqs_celery_compat._state import LocalStack, _task_stack, current_app
+from pyqs_celery_compat.canvas import CANVAS_LATER, Signature, signature
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
-from pyqs_celery_compat.signatures import CANVAS_LATER, Signature, signature
-from pyqs_celery_compat.state import LocalStack, _task_stack, current_app
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class Task:
         **options: Any,
     ) -> EagerResult:
         """Run it here and now, retries included and without their waits; answers the result it had."""
-        from pyqs_celery_compat import trace
+        from pyqs_celery_compat.app import trace
         from pyqs_celery_compat.result import EagerResult
 
         app = self._get_app()

@@ -16,7 +16,7 @@ from pyqs_celery_compat.local import Proxy
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
-    from pyqs_celery_compat.task import Task
+    from pyqs_celery_compat.app.task import Task
 
 T = TypeVar("T")
 

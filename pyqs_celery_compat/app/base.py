@@ -16,24 +16,24 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from pyqs_celery_compat import builtin_tasks, conf, imports, publishing, retrying, state
-from pyqs_celery_compat.amqp import AMQP
-from pyqs_celery_compat.dispatch import Signal
+from pyqs_celery_compat import _state as state
+from pyqs_celery_compat import conf, publishing, retrying
+from pyqs_celery_compat.app import builtins as builtin_tasks
+from pyqs_celery_compat.app.amqp import AMQP
+from pyqs_celery_compat.app.registry import TaskRegistry
+from pyqs_celery_compat.app.task import Task as BaseTask
+from pyqs_celery_compat.canvas import Signature, signature
 from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 from pyqs_celery_compat.header import Header
 from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
 from pyqs_celery_compat.publisher import Publisher, batching, default_broker
-from pyqs_celery_compat.registry import TaskRegistry
-from pyqs_celery_compat.result import AsyncResult, DisabledBackend
+from pyqs_celery_compat.result import AsyncResult, DisabledBackend, EagerResult
 from pyqs_celery_compat.settings import AttributeMapping, Settings
-from pyqs_celery_compat.signatures import Signature, signature
-from pyqs_celery_compat.task import Task as BaseTask
+from pyqs_celery_compat.utils import imports
+from pyqs_celery_compat.utils.dispatch import Signal
 from pyqs_celery_compat.uuids import object_oid, thread_oid
-
-if TYPE_CHECKING:
-    from pyqs_celery_compat.result import EagerResult
 
 builtin_tasks.register()
 
@@ -60,7 +60,7 @@ class Celery:
     """
 
     registry_cls: Any = TaskRegistry
-    task_cls: Any = "pyqs_celery_compat.task:Task"
+    task_cls: Any = "pyqs_celery_compat.app.task:Task"
     amqp_cls: Any = AMQP
     IS_WINDOWS = os.name == "nt"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from pyqs_celery_compat.state import get_current_task
+from pyqs_celery_compat._state import get_current_task
 
 base_logger = logging.getLogger("celery")
 task_logger = logging.getLogger("celery.task")

@@ -19,14 +19,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyqs_celery_compat import continuations, signals, states
+from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
 from pyqs_celery_compat.request import Context
-from pyqs_celery_compat.state import _task_stack
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
-    from pyqs_celery_compat.task import Task
+    from pyqs_celery_compat.app.task import Task
 
 logger = logging.getLogger("celery.app.trace")
 
@@ -64,7 +64,7 @@ Tracer = Callable[..., TraceOutcome]
 
 def task_has_custom(task: Task, attr: str) -> bool:
     """True if the task's class, or one between it and ``Task``, defines the method."""
-    from pyqs_celery_compat.task import Task as Base
+    from pyqs_celery_compat.app.task import Task as Base
 
     for cls in type(task).__mro__:
         if attr in vars(cls):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import state
-from pyqs_celery_compat.signatures import maybe_signature
+from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.canvas import maybe_signature
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
