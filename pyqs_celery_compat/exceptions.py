@@ -271,7 +271,8 @@ def _safe_repr(value: object) -> str:
         return f"<{type(value).__name__}: repr failed with {type(exc).__name__}>"
 
 
-_BILLIARD = {"SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated"}
+#: Celery takes these from billiard, and so do its users.
+OF_BILLIARD = frozenset({"SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated"})
 for _name, _value in list(globals().items()):
     if isinstance(_value, type) and issubclass(_value, BaseException) and _value.__module__ == __name__:
-        _value.__module__ = "billiard.exceptions" if _name in _BILLIARD else "celery.exceptions"
+        _value.__module__ = "billiard.exceptions" if _name in OF_BILLIARD else "celery.exceptions"

@@ -29,6 +29,8 @@ from pyqs.raw import handler_of
 from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
+    alias,
+    alias_billiard,
     conf,
     continuations,
     killed,
@@ -113,6 +115,7 @@ class CeleryRuntime:
         if directory not in sys.path:
             sys.path.insert(0, directory)
         publisher.in_worker(config.connection)
+        alias.install_for_worker(config.app)
         if config.app:
             app = imports.find_app(config.app, directory)
             app.set_current()
@@ -149,6 +152,7 @@ class CeleryRuntime:
         """Hooks of an executor that leaves: ``worker_process_shutdown``."""
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
         self.native.close()
+        alias_billiard.process_ends()
 
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
