@@ -9,5 +9,12 @@ import sys
 
 from pyqs_celery_compat.bin import NO_COMMAND
 
+
+def main() -> int:
+    """Say it; answers the exit status."""
+    print(NO_COMMAND, file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    sys.exit(NO_COMMAND)
+    sys.exit(main())

@@ -20,12 +20,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import ConfigError
-from pyqs_celery_compat import alias_billiard, aliases
+from pyqs_celery_compat import alias_billiard, aliases, lifecycle
 from pyqs_celery_compat.alias_loaders import AliasSpec, ThenLoader, also_by_celerys_name, borrowed_names
 from pyqs_celery_compat.aliases import CELERY, OURS
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, DistributionFinder
+
+    from pyqs_celery_compat.app import Celery
 
 #: "0" leaves genuine Celery in its place: one image runs both fleets, and going back is one variable. "1" has a finder
 #: installed when an interpreter starts (``pyqs_as_celery.pth``).
@@ -78,9 +80,15 @@ def install_for_worker(app: str | None) -> None:
     if app is None and not _wish():
         return
     try:
-        install_as_celery()
+        installed = install_as_celery()
     except ImportError as exc:
         raise ConfigError(str(exc)) from None
+    if installed:
+        lifecycle.closing.add(_process_ends)
+
+
+def _process_ends(app: Celery) -> None:
+    alias_billiard.process_ends()
 
 
 def install_at_start() -> None:
@@ -112,9 +120,10 @@ def _refuse_a_mixture() -> None:
         return
     home = getattr(genuine, "__file__", None) or "an unknown place"
     raise ImportError(
-        f"install_as_celery() comes too late: Celery itself was imported before, from {home}. Call it first, at the top of the "
-        "module that makes the app, of manage.py and of wsgi.py; where a launcher such as opentelemetry-instrument or ddtrace-run "
-        f"imports Celery, set {VARIABLE}=1, which is earlier. {VARIABLE}=0 (pyqs worker --no-alias) leaves `import celery` to it",
+        f"install_as_celery() comes too late: Celery itself was imported before, from {home}. Call it first, at the top of "
+        "the module that makes the app, of manage.py and of wsgi.py; where a launcher such as opentelemetry-instrument or "
+        f"ddtrace-run imports Celery, set {VARIABLE}=1, which is earlier. {VARIABLE}=0 (pyqs worker --no-alias) leaves "
+        "`import celery` to Celery itself",
         name=CELERY,
     )
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from pathlib import Path
 
+from pyqs_celery_compat import version
 from pyqs_celery_compat.aliases import CELERY
-from pyqs_celery_compat.version import __version__
 
 
 class Presented(Distribution):
@@ -21,7 +21,7 @@ class Presented(Distribution):
         """The metadata; None of any other file."""
         if filename != "METADATA":
             return None
-        return f"Metadata-Version: 2.1\nName: {CELERY}\nVersion: {__version__}\n"
+        return f"Metadata-Version: 2.1\nName: {CELERY}\nVersion: {version.CELERY}\n"
 
     def locate_file(self, path: str | os.PathLike[str]) -> Path:
         """Where a file of it would be."""

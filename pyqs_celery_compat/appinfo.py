@@ -121,7 +121,7 @@ def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
     import importlib
 
     from pyqs_celery_compat import alias
-    from pyqs_celery_compat.utils.imports import find_app
+    from pyqs_celery_compat.finding import find_app
 
     alias.install_for_worker(name)
     app = find_app(name, directory)

@@ -1,7 +1,7 @@
 """An exception with its traceback as text, as handlers and signals get it.
 
-Owns: ``ExceptionInfo`` and ``ExceptionWithTraceback``, with the attributes of billiard's. Live in the process that ran the task;
-both can be pickled, because billiard's pools, which may be there for other things, send them.
+Owns: ``ExceptionInfo`` and ``ExceptionWithTraceback``, with the attributes of billiard's. Live in the process that ran the
+task; both can be pickled, because billiard's pools, which may be there for other things, send them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _RemoteTraceback(Exception):
     """The traceback of another process, as text."""
 
     def __str__(self) -> str:
-        return f"\n\"\"\"\n{self.args[0]}\"\"\""
+        return f'\n"""\n{self.args[0]}"""'
 
 
 def _with_cause(exc: BaseException, tb: str) -> BaseException:

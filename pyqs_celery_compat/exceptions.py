@@ -29,6 +29,7 @@ from datetime import datetime
 from typing import Any
 
 from pyqs.errors import ConfigError
+from pyqs_celery_compat.naming import belongs_to
 
 UNREGISTERED_FMT = "Task of kind {0} never registered, please make sure it's imported."
 
@@ -272,7 +273,10 @@ def _safe_repr(value: object) -> str:
 
 
 #: Celery takes these from billiard, and so do its users.
-OF_BILLIARD = frozenset({"SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated"})
-for _name, _value in list(globals().items()):
-    if isinstance(_value, type) and issubclass(_value, BaseException) and _value.__module__ == __name__:
-        _value.__module__ = "billiard.exceptions" if _name in OF_BILLIARD else "celery.exceptions"
+OF_BILLIARD = ("SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated")
+
+belongs_to(
+    "celery.exceptions",
+    *(found for found in list(globals().values()) if isinstance(found, type) and found.__module__ == __name__),
+)
+belongs_to("billiard.exceptions", *OF_BILLIARD)

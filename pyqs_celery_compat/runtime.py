@@ -30,10 +30,10 @@ from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
     alias,
-    alias_billiard,
     conf,
     continuations,
     killed,
+    lifecycle,
     publisher,
     rate_limits,
     signals,
@@ -48,6 +48,7 @@ from pyqs_celery_compat.decoding import decode_envelope
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.envelope import Native, open_envelope
 from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded
+from pyqs_celery_compat.finding import find_app
 from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
@@ -117,7 +118,7 @@ class CeleryRuntime:
         publisher.in_worker(config.connection)
         alias.install_for_worker(config.app)
         if config.app:
-            app = imports.find_app(config.app, directory)
+            app = find_app(config.app, directory)
             app.set_current()
             app.set_default()
             notes += conf.check_worker_settings(app)
@@ -135,6 +136,7 @@ class CeleryRuntime:
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
+        lifecycle.booted.run(app)
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
@@ -145,19 +147,21 @@ class CeleryRuntime:
         """Hooks of a new executor: ``worker_process_init``."""
         self.app.set_current()
         self.native.after_fork()
+        lifecycle.forked.run(self.app)
         self.app.on_after_fork.send(sender=self.app)
         signals.worker_process_init.send(sender=None)
 
     def close(self) -> None:
         """Hooks of an executor that leaves: ``worker_process_shutdown``."""
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+        lifecycle.closing.run(self.app)
         self.native.close()
-        alias_billiard.process_ends()
 
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
         self.app.set_current()
         self.native.become_host()
+        lifecycle.hosted.run(self.app)
         self._events = WorkerEvents(self.app, self.hostname)
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:

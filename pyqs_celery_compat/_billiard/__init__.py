@@ -19,4 +19,4 @@ __version__ = "4.3.2"
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    raise ImportError(f"cannot import name {name!r} from 'billiard': it is not installed (pip install billiard)", name="billiard")
+    raise ImportError(f"cannot import name {name!r} from 'billiard': it is not installed", name="billiard")

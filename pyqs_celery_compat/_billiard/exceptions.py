@@ -1,7 +1,7 @@
 """Stands for ``billiard.exceptions``: the exceptions that a task meets.
 
-Owns: nothing itself. Loaded under billiard's name, in any process with the alias. Never has classes of its own: they are those of
-``celery.exceptions``, and multiprocessing's.
+Owns: nothing itself. Loaded under billiard's name, in any process with the alias. Never has classes of its own: they are
+those of ``celery.exceptions``, and multiprocessing's.
 """
 
 from __future__ import annotations

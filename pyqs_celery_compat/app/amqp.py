@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pyqs.errors import NotSerializable, SqsError
 from pyqs.message import MessageAttribute, OutgoingMessage
 from pyqs_celery_compat import outgoing, publisher, serialization, signals
-from pyqs_celery_compat.app.routes import DeclaredQueue, QueueTable, Router, prepare_routes
+from pyqs_celery_compat.app.queues import DeclaredQueue, QueueTable
+from pyqs_celery_compat.app.routes import Router, prepare_routes
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:

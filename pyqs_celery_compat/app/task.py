@@ -1,30 +1,26 @@
 """A task: what ``@app.task`` makes of a function, and the base class of class-based ones.
 
-Owns: ``Task``. One instance per app and process, shared by its threads; what belongs to a call is in ``self.request``.
-Lives in the caller's process (publishing) and in executors (running).
+Owns: ``Task``: its attributes and its running; how it is called is in ``calling.py``. One instance per app and process, shared
+by its threads; what belongs to a call is in ``self.request``. Lives in the caller's process and in executors.
 """
 
 from __future__ import annotations
 
-import socket
 import types
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyqs.errors import Unsupported
-from pyqs_celery_compat import retrying, states
+from pyqs_celery_compat import retrying
 from pyqs_celery_compat._state import LocalStack, _task_stack, current_app
-from pyqs_celery_compat.canvas import CANVAS_LATER, Signature, signature
-from pyqs_celery_compat.einfo import ExceptionInfo
+from pyqs_celery_compat.app.calling import Calling
+from pyqs_celery_compat.canvas import Signature
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
-from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
-    from pyqs_celery_compat.result import AsyncResult, EagerResult
 
 #: Task attribute -> setting it is taken from while it is None.
 FROM_CONFIG = {
@@ -44,11 +40,6 @@ FROM_CONFIG = {
     "store_eager_result": "task_store_eager_result",
     "store_errors_even_if_ignored": "task_store_errors_even_if_ignored",
 }
-#: Task attributes that are options of every call of it.
-EXEC_OPTIONS = (
-    "queue", "routing_key", "exchange", "priority", "expires", "serializer", "delivery_mode", "compression",
-    "time_limit", "soft_time_limit", "immediate", "mandatory",
-)  # fmt: skip
 
 
 class _ClassOrInstance:
@@ -64,20 +55,13 @@ class _ClassOrInstance:
         type(obj).bind(value)
 
 
-def list_of(value: Any) -> list[Any] | None:
-    """None as None, a list or tuple as a list, anything else alone in one."""
-    if value is None:
-        return None
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
 def _unpickle_task(name: str, module: str | None = None) -> Task:
     if module:
         __import__(module)
     return current_app.tasks[name]  # type: ignore[no-any-return]
 
 
-class Task:
+class Task(Calling):
     """Base of every task. Attributes that are None are taken from the app's settings when the task is bound."""
 
     __trace__: Any = None
@@ -226,122 +210,7 @@ class Task:
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called after success and failure."""
 
-    # -- calling --------------------------------------------------------------------------------------------------
-    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult | EagerResult:
-        """Publish a call with these arguments."""
-        return self.apply_async(args, kwargs)
-
-    def apply_async(
-        self,
-        args: Any = None,
-        kwargs: Mapping[str, Any] | None = None,
-        task_id: str | None = None,
-        producer: Any = None,
-        link: Any = None,
-        link_error: Any = None,
-        shadow: str | None = None,
-        **options: Any,
-    ) -> AsyncResult | EagerResult:
-        """Publish a call.
-
-        Parameters:
-            args, kwargs: the arguments, checked against the function's signature unless ``typing=False``.
-            task_id: the id; a new one if None.
-            link, link_error: signatures for success and failure.
-            shadow: a name for logs.
-            options: countdown, eta, expires (seconds or a moment), queue, routing_key, exchange, headers, serializer,
-                compression, priority, time_limit, soft_time_limit, ignore_result, MessageGroupId,
-                MessageDeduplicationId, message_attributes, delay_seconds, ...; the rest becomes message properties.
-
-        Raises:
-            TypeError: the function does not take these arguments.
-            kombu.exceptions.EncodeError: an argument cannot be written.
-            kombu.exceptions.OperationalError: SQS did not take the message.
-        """
-        if self.soft_time_limit and self.time_limit and self.soft_time_limit > self.time_limit:
-            raise ValueError("soft_time_limit must be less than or equal to time_limit")
-        header = getattr(self, "__header__", None)
-        if self.typing and header is not None:
-            header(*(args or ()), **(kwargs or {}))
-        shadow = shadow or self.shadow_name(args, kwargs, options)
-        options = {**self._get_exec_options(), **options}
-        options.setdefault("ignore_result", self.ignore_result)
-        app = self._get_app()
-        if app.conf.task_always_eager:
-            args, kwargs = app.amqp.round_trip(args, kwargs, options.get("serializer"))
-            return self.apply(args, kwargs, task_id=task_id or uuid(), link=link, link_error=link_error, **options)
-        return app.send_task(
-            self.name, args, kwargs, task_id=task_id, producer=producer, link=link, link_error=link_error,
-            result_cls=self.AsyncResult, shadow=shadow, task_type=self, **options,
-        )  # fmt: skip
-
-    def shadow_name(self, args: Any, kwargs: Any, options: dict[str, Any]) -> str | None:
-        """A name for logs, by call; for subclasses."""
-        return None
-
-    @classmethod
-    def _get_exec_options(cls) -> dict[str, Any]:
-        if cls._exec_options is None:
-            found = {key: getattr(cls, key, None) for key in EXEC_OPTIONS}
-            cls._exec_options = {key: value for key, value in found.items() if value is not None}
-        return cls._exec_options
-
-    def apply(
-        self,
-        args: Any = None,
-        kwargs: Mapping[str, Any] | None = None,
-        link: Any = None,
-        link_error: Any = None,
-        task_id: str | None = None,
-        retries: int | None = None,
-        throw: bool | None = None,
-        logfile: str | None = None,
-        loglevel: int | None = None,
-        headers: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> EagerResult:
-        """Run it here and now, retries included and without their waits; answers the result it had."""
-        from pyqs_celery_compat.app import trace
-        from pyqs_celery_compat.result import EagerResult
-
-        app = self._get_app()
-        task = app._tasks[self.name]
-        args, kwargs, task_id, retries = args or (), kwargs or {}, task_id or uuid(), retries or 0
-        throw = bool(app.conf.task_eager_propagates) if throw is None else throw
-        parent = _task_stack.top
-        request = {
-            "id": task_id,
-            "task": self.name,
-            "parent_id": parent.request.id if parent else None,
-            "root_id": (parent.request.root_id if parent else None) or task_id,
-            "retries": retries,
-            "is_eager": True,
-            "logfile": logfile,
-            "loglevel": loglevel or 0,
-            "hostname": socket.gethostname(),
-            "callbacks": list_of(link),
-            "errbacks": list_of(link_error),
-            "headers": headers,
-            "timelimit": None if self.time_limit is self.soft_time_limit is None else [self.time_limit, self.soft_time_limit],
-            "ignore_result": options.get("ignore_result", self.ignore_result),
-            "delivery_info": {
-                "is_eager": True,
-                "exchange": options.get("exchange"),
-                "routing_key": options.get("routing_key"),
-                "priority": options.get("priority"),
-            },
-        }
-        tracer = trace.build_tracer(task.name, task, eager=True, propagate=throw, app=app)
-        outcome = tracer(task_id, args, kwargs, request)
-        retval: Any = outcome.retval
-        tb: str | None = None
-        if isinstance(retval, ExceptionInfo):
-            tb, retval = retval.traceback, retval.exception
-        if isinstance(retval, Retry) and retval.sig is not None:
-            return retval.sig.apply(retries=retries + 1)  # type: ignore[no-any-return]
-        state = states.SUCCESS if outcome.info is None else outcome.info.state
-        return EagerResult(task_id, retval, state, traceback=tb, name=self.name)
-
+    # -- again ----------------------------------------------------------------------------------------------------
     def retry(
         self,
         args: Any = None,
@@ -374,46 +243,7 @@ class Task:
 
     subtask_from_request = signature_from_request
 
-    # -- signatures and results -----------------------------------------------------------------------------------
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's public name
-        """The result with this id."""
-        return self._get_app().AsyncResult(task_id, task_name=self.name, **kwargs)
-
-    def signature(self, args: Any = None, *rest: Any, **options: Any) -> Signature:
-        """A call of this task to be made later."""
-        options.setdefault("app", self.app)
-        return signature(self, args, *rest, **options)
-
-    subtask = signature
-
-    def s(self, *args: Any, **kwargs: Any) -> Signature:
-        """``signature(args, kwargs)``."""
-        return self.signature(args, kwargs)
-
-    def si(self, *args: Any, **kwargs: Any) -> Signature:
-        """The same, immutable: it takes no more arguments."""
-        return self.signature(args, kwargs, immutable=True)
-
-    def chunks(self, it: Any, n: int) -> Any:
-        """Not there yet."""
-        raise _later("task.chunks")
-
-    def map(self, it: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.map")
-
-    def starmap(self, it: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.starmap")
-
-    def replace(self, sig: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.replace")
-
-    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
-        """Not there yet."""
-        raise _later("task.add_to_chord")
-
+    # -- results --------------------------------------------------------------------------------------------------
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
         """Store a state of this call; without a result backend nowhere."""
         self._get_app().backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
@@ -443,7 +273,3 @@ class Task:
 
 
 BaseTask = Task
-
-
-def _later(what: str) -> Unsupported:
-    return Unsupported(CANVAS_LATER.format(what))

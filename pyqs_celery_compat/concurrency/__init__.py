@@ -64,4 +64,4 @@ def maybe_patch_concurrency(
         else:
             pool = next((word[len(short) :] for short in short_opts if word.startswith(short) and word != short), "")
         if pool in _GREEN:
-            raise ImproperlyConfigured(f"no pool {pool!r}: tasks run in executors, processes of their own; leave the option out")
+            raise ImproperlyConfigured(f"no pool {pool!r}: tasks run in executors, which are processes; leave it out")

@@ -1,0 +1,60 @@
+"""``autoretry_for``: exceptions that have a task run again.
+
+Owns: the wrapper of ``run`` that does it, and the wait before each time. Set up when a task is made; runs inside the task.
+Never publishes: ``task.retry`` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat.exceptions import Ignore, Retry
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app.task import Task
+
+
+def backoff_seconds(factor: int, retries: int, maximum: int, full_jitter: bool) -> int:
+    """``factor * 2**retries``, at most ``maximum``; with jitter anything from 0 to that."""
+    # The exponent is bounded: 2**(a wild retries header) is a number nobody can hold.
+    seconds: int = min(maximum, factor * 2 ** min(retries, 64))
+    if full_jitter:
+        seconds = random.randrange(seconds + 1)
+    return max(0, seconds)
+
+
+def add_autoretry(task: Task, **options: Any) -> None:
+    """Wrap ``task.run`` once, if the task has ``autoretry_for``: those exceptions become a retry."""
+
+    def option(name: str, default: Any) -> Any:
+        return options.get(name, getattr(task, name, default))
+
+    wanted = tuple(option("autoretry_for", ()))
+    unwanted = tuple(option("dont_autoretry_for", ()))
+    retry_kwargs = dict(option("retry_kwargs", {}) or {})
+    factor = float(option("retry_backoff", False))
+    maximum, jitter = int(option("retry_backoff_max", 600)), bool(option("retry_jitter", True))
+    if not wanted or hasattr(task, "_orig_run"):
+        return
+    original = task.run
+
+    @functools.wraps(original)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        except (Ignore, Retry, *unwanted):
+            raise
+        except wanted as exc:
+            attempt = dict(retry_kwargs)
+            if factor:
+                attempt["countdown"] = backoff_seconds(int(max(1, factor)), task.request.retries, maximum, jitter)
+            if hasattr(task, "override_max_retries"):
+                attempt["max_retries"] = task.override_max_retries
+            signal = task.retry(exc=exc, **attempt)
+            if hasattr(task, "override_max_retries"):
+                del task.override_max_retries
+            raise signal from exc
+
+    task._orig_run, task.run = original, run  # type: ignore[method-assign]

@@ -1,0 +1,173 @@
+"""How an app comes by its tasks.
+
+Owns: ``Declaring``, a part of ``Celery``: ``@app.task``, class-based tasks, finalizing, names, annotations. Runs at import of
+the user's modules and at the first use of a task, in any process. Never makes a task before that, unless told to (``lazy``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.app.autoretry import add_autoretry
+from pyqs_celery_compat.app.registry import TaskRegistry
+from pyqs_celery_compat.app.task import Task as BaseTask
+from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
+from pyqs_celery_compat.header import Header
+from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
+from pyqs_celery_compat.settings import Settings
+from pyqs_celery_compat.utils import imports
+from pyqs_celery_compat.utils.dispatch import Signal
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app.base import Celery
+
+
+class Declaring:
+    """The tasks of an app."""
+
+    task_cls: Any = "pyqs_celery_compat.app.task:Task"
+    main: str | None
+    autofinalize: bool
+    finalized: bool
+    conf: Settings
+    on_after_finalize: Signal
+    _finalize_lock: threading.RLock
+    _pending: deque[PromiseProxy]
+    _tasks: TaskRegistry
+
+    @property
+    def tasks(self) -> TaskRegistry:
+        """All tasks by name; finalizes the app."""
+        self.finalize(auto=True)
+        return self._tasks
+
+    def finalize(self, auto: bool = False) -> None:
+        """Make every task that was declared, the shared ones included."""
+        with self._finalize_lock:
+            if self.finalized:
+                return
+            if auto and not self.autofinalize:
+                raise RuntimeError("Contract breach: app not finalized")
+            self.finalized = True
+            state.announce_app_finalized(cast("Celery", self))
+            while self._pending:
+                maybe_evaluate(self._pending.popleft())
+            for task in self._tasks.values():
+                task.bind(self)
+            self.on_after_finalize.send(sender=self)
+
+    def task(self, *args: Any, **opts: Any) -> Any:
+        """Make a function a task; with or without parentheses.
+
+        Parameters:
+            name, bind, base, typing: as in Celery. lazy: False makes it at once. shared: False keeps it to this app.
+            filter: called with the task, answers what stands for it.
+            any other keyword: an attribute of the task's class.
+        """
+
+        def create(
+            lazy: bool = True, shared: bool = True, filter: Callable[[Any], Any] | None = None, **options: Any
+        ) -> Callable[[Callable[..., Any]], Any]:
+            def wrap(fun: Callable[..., Any]) -> Any:
+                if shared:
+                    state.connect_on_app_finalize(lambda app: app._task_from_fun(fun, **options))
+                made: Any
+                if not lazy or self.finalized:
+                    made = self._task_from_fun(fun, **options)
+                else:
+                    made = PromiseProxy(self._task_from_fun, (fun,), options)
+                    self._pending.append(made)
+                return filter(made) if filter else made
+
+            return wrap
+
+        if len(args) == 1:
+            if callable(args[0]):
+                return create(**opts)(*args)
+            raise TypeError("argument 1 to @task() must be a callable")
+        if args:
+            raise TypeError(f"@task() takes exactly 1 argument ({len(args) + len(opts)} given)")
+        return create(**opts)
+
+    def _task_from_fun(
+        self, fun: Callable[..., Any], name: str | None = None, base: Any = None, bind: bool = False, **options: Any
+    ) -> BaseTask:
+        if not self.finalized and not self.autofinalize:
+            raise RuntimeError("Contract breach: app not finalized")
+        if options.pop("pydantic", False):
+            raise ImproperlyConfigured(f"task {name or fun.__name__}: pydantic=True is not there yet")
+        name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        if inspect.iscoroutinefunction(fun) or inspect.isasyncgenfunction(fun):
+            # Celery takes it, calls it a success and never runs its body.
+            raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
+        if name in self._tasks:
+            known: BaseTask = self._tasks[name]
+            if getattr(known, "_decorated_fun", None) not in (None, fun):
+                warnings.warn(
+                    DuplicateTaskNameWarning(f"task name {name!r} is used by two functions; the first one stays"), stacklevel=3
+                )
+            return known
+        run = fun if bind else staticmethod(fun)
+        attributes = {
+            "app": self,
+            "name": name,
+            "run": run,
+            "bind_self": bind,
+            "__doc__": fun.__doc__,
+            "__module__": fun.__module__,
+            "__header__": staticmethod(Header(fun, bound=bind)),
+            "__wrapped__": run,
+            "_decorated_fun": staticmethod(fun),
+            **options,
+        }
+        task: BaseTask = type(fun.__name__, (base or self.Task,), attributes)()
+        vars(task)["__qualname__"] = getattr(fun, "__qualname__", fun.__name__)
+        self._tasks[name] = task
+        task.bind(cast("Celery", self))
+        add_autoretry(task, **options)
+        return task
+
+    def register_task(self, task: Any, **options: Any) -> BaseTask:
+        """Add a class-based task (a class is instantiated); one of the same name is replaced."""
+        made: Any = task() if inspect.isclass(task) else task
+        if not made.name:
+            made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
+        add_autoretry(made, **options)
+        self.tasks[made.name] = made
+        type(made)._app = self
+        made.bind(self)
+        return cast("BaseTask", made)
+
+    def gen_task_name(self, name: str, module: str | None) -> str:
+        """``module.name``; ``__main__`` becomes the app's ``main``. For subclasses to change."""
+        if module == "__main__" and self.main:
+            return f"{self.main}.{name}"
+        return f"{module}.{name}" if module else name
+
+    @cached_property
+    def Task(self) -> type[BaseTask]:  # noqa: N802 - Celery's public name
+        """The base class of this app's tasks."""
+        return self.create_task_cls()
+
+    def create_task_cls(self) -> type[BaseTask]:
+        """A class of ``task_cls`` that belongs to this app."""
+        base = imports.symbol_by_name(self.task_cls)
+        return type(base.__name__, (base,), {"app": self, "_app": self, "abstract": True, "__module__": base.__module__})
+
+    def annotations_for(self, task: type[BaseTask]) -> Iterable[dict[str, Any]]:
+        """What ``task_annotations`` says of a task: for all first, then by name."""
+        given = self.conf.task_annotations or ()
+        for entry in given if isinstance(given, (list, tuple)) else (given,):
+            entry = imports.symbol_by_name(entry)
+            if isinstance(entry, Mapping):
+                yield from (entry[key] for key in ("*", task.name) if key in entry)
+            else:
+                found = (entry.annotate_any(), entry.annotate(task))
+                yield from (each for each in found if each)
