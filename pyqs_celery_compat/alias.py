@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 VARIABLE = "PYQS_AS_CELERY"
 _ON, _OFF = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 _HEADS = frozenset({CELERY, OURS, "billiard"})
+
+#: Python's own finders, which know genuine Celery and nothing of ours.
+_STANDARD = (BuiltinImporter, FrozenImporter, PathFinder)
 
 _lock = threading.Lock()
 
@@ -129,7 +132,13 @@ def _refuse_a_mixture() -> None:
 
 
 class CeleryFinder(MetaPathFinder):
-    """Answers for Celery's names; for anybody else's it has None."""
+    """Answers for Celery's names; for anybody else's it has None.
+
+    It comes first, before whoever would find genuine Celery. Import hooks that were there earlier are asked nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self._asking = _Asking()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -143,7 +152,7 @@ class CeleryFinder(MetaPathFinder):
         if head not in _HEADS:
             return None
         if head == CELERY:
-            return _of_celery(fullname)
+            return self._with_hooks(_of_celery(fullname), path, target)
         if head == OURS:
             return self._of_ours(fullname, path, target)
         return self._of_billiard(fullname, path, target)
@@ -177,18 +186,44 @@ class CeleryFinder(MetaPathFinder):
                 return found if amend is None else _then(found, amend)
         stand_in = aliases.STAND_INS.get(fullname)
         own = None if stand_in is None else find_spec(f"{OURS}.{stand_in}")
-        return None if own is None else AliasSpec(fullname, own)
+        return None if own is None else self._with_hooks(AliasSpec(fullname, own), path, target)
+
+    def _with_hooks(self, spec: AliasSpec, path: Sequence[str] | None, target: ModuleType | None) -> AliasSpec:
+        """The spec with the loaders that other finders put around its own: those ask for the module in their turn."""
+        specs = self._asking.specs
+        if spec.name in specs:
+            return specs[spec.name]
+        specs[spec.name] = spec
+        try:
+            for finder in self._behind():
+                if finder not in _STANDARD:
+                    found = finder.find_spec(spec.name, path, target)
+                    if isinstance(found, AliasSpec):
+                        specs[spec.name] = found
+        finally:
+            spec = specs.pop(spec.name)
+        return spec
+
+    def _behind(self) -> Sequence[Any]:
+        return sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else ()
 
     def _others(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
         """What the finders behind this one say."""
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else ():
+        for finder in self._behind():
             found = finder.find_spec(fullname, path, target)
             if found is not None:
                 return found
         return None
 
 
-def _of_celery(fullname: str) -> ModuleSpec:
+class _Asking(threading.local):
+    """Names that this thread asks other finders for, and their specs so far."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, AliasSpec] = {}
+
+
+def _of_celery(fullname: str) -> AliasSpec:
     own_name = aliases.ours(fullname)
     if own_name is None and fullname.rpartition(".")[0] in borrowed_names:
         own_name = OURS + fullname[len(CELERY) :]  # `from pyqs_celery_compat import conf`, while it has Celery's name

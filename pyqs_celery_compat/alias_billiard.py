@@ -83,7 +83,7 @@ def _put_ours(module: ModuleType) -> None:
 
 def _let_end(module: ModuleType) -> None:
     """Let ``Worker``'s methods take our sign; what libraries put around them later runs with either."""
-    worker: Any = module.Worker  # type: ignore[attr-defined]
+    worker: Any = module.Worker
 
     def unless_ending(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)

@@ -89,7 +89,8 @@ def _way_out() -> str:
 
     change = "change the import to `from pyqs_celery_compat import Celery`"
     if alias.is_refused():
-        return f"{alias.VARIABLE}=0 (or --no-alias) leaves `import celery` to it. Without that this app is run as it is; or {change}"
+        why = f"{alias.VARIABLE}=0 (or --no-alias) leaves `import celery` to it"
+        return f"{why}. Without that this app is run as it is; or {change}"
     return change
 
 

@@ -1,7 +1,7 @@
 """Which Celery this package presents, and which release of ours does.
 
-Owns: the two versions, Celery's in all its spellings, by which libraries decide whether and how to patch. Runs in every process.
-Never asks for installed distributions before somebody wants to know ours.
+Owns: the two versions, Celery's in all its spellings, by which libraries decide whether and how to patch. Runs in every
+process. Never asks for installed distributions before somebody wants to know ours.
 """
 
 from __future__ import annotations
