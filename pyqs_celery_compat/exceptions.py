@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import numbers
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from pyqs.errors import ConfigError
 from pyqs_celery_compat.naming import belongs_to
@@ -263,6 +264,30 @@ class WorkerLostError(Exception):
 
 class Terminated(Exception):
     """The task was terminated by request."""
+
+
+def reraise(tp: type[BaseException], value: BaseException, tb: TracebackType | None = None) -> NoReturn:
+    """Raise an exception with this traceback."""
+    if value.__traceback__ is not tb:
+        raise value.with_traceback(tb)
+    raise value
+
+
+def __getattr__(name: str) -> Any:
+    """What is in the modules of others, and costs something to load."""
+    if name == "OperationalError":
+        from kombu.exceptions import OperationalError
+
+        return OperationalError
+    if name == "get_pickleable_exception":
+        from pyqs_celery_compat.utils.serialization import get_pickleable_exception
+
+        return get_pickleable_exception
+    if name == "CeleryCommandException":
+        from pyqs_celery_compat.bin.base import CeleryCommandException
+
+        return CeleryCommandException
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _safe_repr(value: object) -> str:

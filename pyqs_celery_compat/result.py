@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from datetime import datetime, timezone
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyqs_celery_compat import states
@@ -53,6 +54,8 @@ class AsyncResult:
     Parameters:
         id: the task id. backend, task_name, app, parent: as in Celery.
     """
+
+    __class_getitem__ = classmethod(GenericAlias)
 
     app: Any = None
 
