@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
 
+
 class _ThreadState(threading.local):
     current_app: Celery | None = None
 

@@ -10,6 +10,7 @@ libraries that need it.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -87,10 +88,20 @@ def install_for_worker(app: str | None) -> None:
     except ImportError as exc:
         raise ConfigError(str(exc)) from None
     if installed:
+        lifecycle.forked.add(_process_begins)
         lifecycle.closing.add(_process_ends)
 
 
+def _process_begins(app: Celery) -> None:
+    from pyqs_celery_compat.concurrency import prefork
+
+    prefork.process_initializer(app, f"pyqs@{socket.gethostname()}")
+
+
 def _process_ends(app: Celery) -> None:
+    from pyqs_celery_compat.concurrency import prefork
+
+    prefork.process_destructor(os.getpid(), 0)
     alias_billiard.process_ends()
 
 
@@ -212,7 +223,7 @@ class CeleryFinder(MetaPathFinder):
         for finder in self._behind():
             found = finder.find_spec(fullname, path, target)
             if found is not None:
-                return found
+                return found  # type: ignore[no-any-return]
         return None
 
 

@@ -279,7 +279,7 @@ class class_property:  # noqa: N801 - Celery's name
         getter, setter: called with the class.
     """
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(self, getter: Callable[[Any], Any] | None = None, setter: Callable[[Any, Any], Any] | None = None) -> None:
         self._get = _of_class(getter)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from pyqs_celery_compat.exceptions import SecurityError
+from pyqs_celery_compat.local import try_import
 from pyqs_celery_compat.naming import belongs_to
 
 __all__ = [
@@ -156,7 +157,7 @@ def signal_name(signum: Any) -> str:
 # -- errors -----------------------------------------------------------------------------------------------------------
 def get_errno_name(n: int | str) -> int:
     """The number of an error: ``ENOENT`` is 2."""
-    return getattr(errno, n) if isinstance(n, str) else n  # type: ignore[no-any-return]
+    return getattr(errno, n) if isinstance(n, str) else n
 
 
 @contextmanager
@@ -406,11 +407,9 @@ def strargv(argv: list[str]) -> str:
 def set_process_title(progname: str, info: str | None = None) -> str:
     """The title in Celery's form; set where ``setproctitle`` is installed."""
     title = f"[{progname}]" if info is None else f"[{progname}] {info}"
-    try:
-        import setproctitle
-    except ImportError:
-        return title
-    setproctitle.setproctitle(title)
+    setproctitle = try_import("setproctitle")
+    if setproctitle is not None:
+        setproctitle.setproctitle(title)
     return title
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 from datetime import datetime, timezone
-from types import GenericAlias
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyqs_celery_compat import states
@@ -54,8 +53,6 @@ class AsyncResult:
     Parameters:
         id: the task id. backend, task_name, app, parent: as in Celery.
     """
-
-    __class_getitem__ = classmethod(GenericAlias)
 
     app: Any = None
 

@@ -56,7 +56,7 @@ class Celery(Configuring, Declaring, Sending):
         strict_typing: check arguments when tasks are called.
     """
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     registry_cls: Any = TaskRegistry
     IS_WINDOWS = os.name == "nt"

@@ -65,8 +65,6 @@ def _unpickle_task(name: str, module: str | None = None) -> Task:
 class Task(Calling):
     """Base of every task. Attributes that are None are taken from the app's settings when the task is bound."""
 
-    __class_getitem__ = classmethod(types.GenericAlias)
-
     __trace__: Any = None
     __v2_compat__ = False
     __bound__ = False

@@ -50,12 +50,12 @@ class AttributeDictMixin:
 
     def __getattr__(self, key: str) -> Any:
         try:
-            return self[key]  # type: ignore[index]
+            return self[key]  # type: ignore[index, unused-ignore]
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}") from None
 
     def __setattr__(self, key: str, value: Any) -> None:
-        self[key] = value  # type: ignore[index]
+        self[key] = value  # type: ignore[index, unused-ignore]
 
 
 class AttributeDict(dict[Any, Any], AttributeDictMixin):
@@ -130,6 +130,10 @@ class ChainMap(MutableMapping[Any, Any]):
     """
 
     key_t: Callable[[Any], Any] | None = None
+    changes: Any
+    defaults: list[Any]
+    maps: list[Any]
+    _observers: list[Callable[..., Any]]
 
     def __init__(self, *maps: Any, **kwargs: Any) -> None:
         layers = list(maps or ({},))

@@ -6,10 +6,11 @@ Owns: what ``celery.utils.functional`` has beyond kombu's. Pure. Never runs a fu
 from __future__ import annotations
 
 import inspect
+import operator
 from collections import UserList
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, tee, zip_longest
+from itertools import count, islice, tee, zip_longest
 from typing import Any
 
 from kombu.utils.functional import (
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 
-class mlazy(lazy):  # type: ignore[misc]  # noqa: N801 - Celery's name
+class mlazy(lazy):  # type: ignore[misc, unused-ignore]  # noqa: N801 - Celery's name
     """A value that is computed once, when it is first asked for."""
 
     evaluated = False
@@ -54,7 +55,7 @@ class mlazy(lazy):  # type: ignore[misc]  # noqa: N801 - Celery's name
     def evaluate(self) -> Any:
         """The value."""
         if not self.evaluated:
-            self._value = super().evaluate()
+            self._value = super().evaluate()  # type: ignore[no-untyped-call]
             self.evaluated = True
         return self._value
 
@@ -88,8 +89,7 @@ def firstmethod(method: str, on_call: Callable[..., Any] | None = None) -> Calla
 
     def matcher(it: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         for obj in it:
-            obj = obj() if isinstance(obj, mlazy) else obj
-            found = getattr(obj, method, None)
+            found = getattr(maybe_evaluate(obj), method, None)  # type: ignore[no-untyped-call, unused-ignore]
             if found is None:
                 continue
             answer = on_call(found, *args, **kwargs) if on_call else found(*args, **kwargs)
@@ -133,17 +133,18 @@ def regen(it: Any) -> Any:
     return it if isinstance(it, (list, tuple)) or it is None else _Regen(it)
 
 
-class _Regen(UserList):  # type: ignore[type-arg]
+class _Regen(UserList):  # type: ignore[type-arg, unused-ignore]
     """Remembers what it has drawn from an iterator, and draws no more than is asked for."""
 
     def __init__(self, it: Iterable[Any]) -> None:
         self._consumed: list[Any] = []
         self._it = iter(it)
         self._done = False
+        self._functions: list[Callable[[Any], Any]] = []
 
     @property
     def data(self) -> list[Any]:  # type: ignore[override]
-        for _ in self:
+        while self._draw():
             pass
         return self._consumed
 
@@ -151,33 +152,47 @@ class _Regen(UserList):  # type: ignore[type-arg]
         """Whether the iterator has ended."""
         return self._done
 
+    def map(self, func: Callable[[Any], Any]) -> None:
+        """Apply a function to every value, those to come included."""
+        self._consumed[:] = [func(value) for value in self._consumed]
+        self._functions.append(func)
+
+    def _draw(self) -> bool:
+        """Draw one more value; False if there is none."""
+        if self._done:
+            return False
+        try:
+            value = next(self._it)
+        except StopIteration:
+            self._done = True
+            return False
+        for function in self._functions:
+            value = function(value)
+        self._consumed.append(value)
+        return True
+
     def __iter__(self) -> Iterator[Any]:
-        yield from self._consumed
-        for value in self._it:
-            self._consumed.append(value)
-            yield value
-        self._done = True
+        # By index: others may draw, or iterate, in the meantime.
+        for index in count():
+            if index >= len(self._consumed) and not self._draw():
+                return
+            yield self._consumed[index]
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int) and index >= 0:
-            while len(self._consumed) <= index and not self._done:
-                self._draw()
+            while len(self._consumed) <= index and self._draw():
+                pass
             return self._consumed[index]
         return self.data[index]
-
-    def _draw(self) -> None:
-        try:
-            self._consumed.append(next(self._it))
-        except StopIteration:
-            self._done = True
 
     def __len__(self) -> int:
         return len(self.data)
 
+    def __length_hint__(self) -> int:
+        return operator.length_hint(self._it)
+
     def __bool__(self) -> bool:
-        if not self._consumed and not self._done:
-            self._draw()
-        return bool(self._consumed)
+        return bool(self._consumed) or self._draw()
 
     def __contains__(self, value: object) -> bool:
         return value in self.data
@@ -185,7 +200,7 @@ class _Regen(UserList):  # type: ignore[type-arg]
     def __eq__(self, other: object) -> bool:
         return self.data == (other.data if isinstance(other, _Regen) else other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         shown = [*map(repr, self._consumed), *(() if self._done else ("...",))]
@@ -207,11 +222,13 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Callable[...,
         fun: a function, or an object that can be called.
         bound: leave out the first parameter, which is the task.
     """
-    is_object = not inspect.isfunction(fun) and callable(fun) and not inspect.ismethod(fun)
-    signature = inspect.signature(fun.__call__ if is_object and not isinstance(fun, partial) else fun)  # type: ignore[operator]
+    name: str = getattr(fun, "__name__", type(fun).__name__)
+    function: Any = getattr(fun, "__func__", fun)
+    if not isinstance(fun, partial) and not inspect.isroutine(fun):
+        function = type(fun).__call__  # with its first parameter, as functions have it
+    signature = inspect.signature(function, follow_wrapped=False)
     if bound:
         signature = signature.replace(parameters=list(signature.parameters.values())[1:])
-    name = type(fun).__name__ if is_object else getattr(fun, "__name__", repr(fun))
 
     def head(*args: Any, **kwargs: Any) -> int:
         try:
@@ -259,8 +276,8 @@ def seq_concat_item(seq: Any, item: Any) -> Any:
 
 
 def seq_concat_seq(a: Any, b: Any) -> Any:
-    """Two lists or tuples in one of the first's type."""
-    return type(a)([*a, *b])
+    """Two lists or tuples in one, of the longer one's type."""
+    return type(max((a, b), key=len))([*a, *b])
 
 
 def is_numeric_value(value: Any) -> bool:

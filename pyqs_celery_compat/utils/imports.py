@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def symbol_by_name(
     try:
         if not separator:
             return load(name, package=package, **kwargs) if package or kwargs else load(name)
-        found: Any = load(module or package, package=package, **kwargs) if package or kwargs else load(module)
+        found: Any = load(module or str(package), package=package, **kwargs) if package or kwargs else load(module)
         for part in filter(None, attribute.split(".")):
             found = getattr(found, part)
         return found
@@ -147,12 +148,12 @@ def gen_task_name(app: Any, name: str, module_name: str | None) -> str:
     return ".".join(part for part in (module_name, name) if part)
 
 
-def load_extension_class_names(namespace: str) -> Iterator[tuple[str, str]]:
-    """Name and path of the entry points of a group."""
+@lru_cache
+def load_extension_class_names(namespace: str) -> tuple[tuple[str, str], ...]:
+    """Name and path of the entry points of a group; looked for once."""
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=namespace):
-        yield point.name, point.value
+    return tuple((point.name, point.value) for point in entry_points(group=namespace))
 
 
 def load_extension_classes(namespace: str) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs_celery_compat.utils.text import simple_format
 
 if TYPE_CHECKING:
-    from kombu import Queue
+    from kombu.entity import Queue
 
 __all__ = [
     "anon_nodename",
@@ -40,12 +40,13 @@ def gethostname() -> str:
 
 def worker_direct(hostname: str | Queue) -> Queue:
     """The queue of one worker alone, as kombu's Queue; a Queue comes back as it is."""
-    from kombu import Exchange, Queue
+    from kombu.entity import Exchange, Queue
 
     if isinstance(hostname, Queue):
         return hostname
     name = WORKER_DIRECT_QUEUE_FORMAT.format(hostname=hostname)
-    return Queue(name, Exchange(_DIRECT_EXCHANGE), hostname, auto_delete=True)
+    exchange = Exchange(_DIRECT_EXCHANGE)  # type: ignore[no-untyped-call, unused-ignore]
+    return Queue(name, exchange, hostname, auto_delete=True)  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def nodename(name: str, hostname: str) -> str:

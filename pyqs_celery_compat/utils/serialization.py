@@ -205,6 +205,8 @@ def jsonify(
 
     if obj is None or isinstance(obj, builtin_types):
         return obj
+    if hasattr(obj, "as_dict"):  # kombu's queues and exchanges
+        return inner(obj.as_dict(recurse=True), key)
     if isinstance(obj, (tuple, list)):
         return [inner(value, key) for value in obj]
     if isinstance(obj, dict):

@@ -152,7 +152,12 @@ def remove_repeating(substr: str, s: str) -> str:
 def remove_repeating_from_task(task_name: str, s: str) -> str:
     """Without the second and later occurrences of a task's module."""
     module = task_name.rpartition(".")[0]
-    return remove_repeating(f"{module}.", s)
+    if not module:
+        return s
+    first = s.find(f"{module}.")
+    end = first + len(module) + 1
+    # A module of which this one's name is the end is another one.
+    return s if first < 0 else s[:end] + re.sub(rf"(?<![\w.-]){re.escape(module)}\.", "", s[end:])
 
 
 class WhateverIO(io.StringIO):
