@@ -100,6 +100,11 @@ def peer(session: nox.Session, name: str, pythons: tuple[str, ...], *requirement
     return str(python)
 
 
+#: In the order in which we would have one for all who are measured or compared, as far as they run on it.
+PYTHONS = ("3.12", "3.13", "3.11", "3.10")
+ONE_PYTHON = next(filter(None, map(interpreter, PYTHONS)), sys.executable)
+
+
 @nox.session
 def interop(session: nox.Session) -> None:
     """Real Celery 5.7 and 4.4 and PyQS 1.0.1 on the other side, as processes. ``-- --short`` is CI's form."""
@@ -108,9 +113,7 @@ def interop(session: nox.Session) -> None:
     if short:
         args.remove("--short")
     session.install(".[test]")
-    peers = {
-        "PYQS_INTEROP_CELERY57": peer(session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0")
-    }
+    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0")}
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
@@ -120,6 +123,30 @@ def interop(session: nox.Session) -> None:
     env = {name: path for name, path in peers.items() if path}
     like_celery = "tests/compat/app/test_like_celery.py"  # our answers beside those of the Celery at hand
     session.run("pytest", "tests/interop", like_celery, "-m", "not slow" if short else "", *args, env=env)
+
+
+#: What Celery's own test files need beside Celery, as its requirements/test.txt and its extras have it.
+CELERYS_TEST_TOOLS = (
+    "pytest>=9.1,<10", "pytest-timeout>=2.4", "pytest-subtests>=0.15", "pytest-click>=1.1", "pytest-order>=1.5",
+    "freezegun>=1.5.5", "pydantic>=2.12", "cryptography>=46", "ephem>=4.2",
+)  # fmt: skip
+
+
+@nox.session(python=ONE_PYTHON)
+def conformance(session: nox.Session) -> None:
+    """Celery 5.7.0's own unit-test files, fetched and unmodified, against us: a table, and an error where a floor is missed.
+
+    ``-- tasks/test_tasks`` runs one file and lists what failed in it; ``-- --genuine`` runs them under genuine Celery, which
+    must pass all.
+    """
+    script = ("tests/conformance/run.py", "--home", session.create_tmp(), *session.posargs)
+    if "--genuine" not in session.posargs:
+        session.install(".[all]", *CELERYS_TEST_TOOLS)
+        session.run("python", *script)
+        return
+    genuine = peer(session, "celery57tests", PYTHONS, "celery[msgpack,yaml]==5.7.0", *CELERYS_TEST_TOOLS)
+    if genuine:
+        session.run(genuine, *script, external=True)
 
 
 @nox.session
@@ -141,7 +168,7 @@ def chaos(session: nox.Session) -> None:
         env |= {"PYQS_CHAOS_SHORT": "1", "PYQS_CHAOS_SEED": os.environ.get("PYQS_CHAOS_SEED", "1")}
     else:
         args = ["-s", *args]
-        celery = peer(session, "celery57", ("3.12", "3.13", "3.11", "3.10"), "celery[sqs,msgpack,yaml]==5.7.0")
+        celery = peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0")
         env |= {"PYQS_INTEROP_CELERY57": celery} if celery else {}
     session.run("pytest", "tests/chaos", *args, env=env)
 
@@ -168,11 +195,7 @@ def aws(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-#: One Python for all who are measured, as far as they run on it.
-BENCH_PYTHON = next(filter(None, map(interpreter, ("3.12", "3.13", "3.11", "3.10"))), sys.executable)
-
-
-@nox.session(python=BENCH_PYTHON)
+@nox.session(python=ONE_PYTHON)
 def bench(session: nox.Session) -> None:
     """The benchmarks in tests/bench, beside Celery, dramatiq and others; they print ratios and assert nothing on time.
 
@@ -185,12 +208,11 @@ def bench(session: nox.Session) -> None:
         results = Path(session.create_tmp()) / "results.jsonl"  # such figures mean nothing
         session.run("python", "tests/bench/run.py", *session.posargs, env={"PYQS_BENCH_RESULTS": str(results)})
         return
-    pythons = ("3.12", "3.13", "3.11", "3.10")
     peers = {
-        "celery57": peer(session, "celery57", pythons, "celery[sqs,msgpack,yaml]==5.7.0"),
-        "celery57django": peer(session, "celery57django", pythons, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
+        "celery57": peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0"),
+        "celery57django": peer(session, "celery57django", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
         "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
-        "dramatiq": peer(session, "dramatiq", pythons, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),
+        "dramatiq": peer(session, "dramatiq", PYTHONS, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),
         "fanferro": peer(session, "fanferro", ("3.12", "3.13", "3.14"), "fanferro==0.5.0"),
     }
     fauxqs(session)

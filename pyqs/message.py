@@ -46,7 +46,7 @@ class ReceivedMessage:
     message_attributes: Mapping[str, MessageAttribute] = field(default_factory=_empty, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutgoingMessage:
     """One message to be sent.
 
@@ -65,7 +65,7 @@ class OutgoingMessage:
     trace_header: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SentMessage:
     """SQS's answer to one send."""
 

@@ -18,6 +18,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from json.scanner import make_scanner
 from typing import Any
 
 from pyqs.message import EMPTY, Death, Delivery, FollowUp, ReceivedMessage, Verdict
@@ -34,6 +35,7 @@ from pyqs.primitives import (
 from pyqs.value import value
 
 _LENGTH = struct.Struct(">I")
+_HEAD = _LENGTH.size
 #: A frame larger than this is a broken stream, not a message (SQS bodies are at most 1 MiB; JSON escapes up to 6x).
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -189,8 +191,8 @@ Frame = (
 #: JSON without escapes, since most of a frame is a body, and without the search for circles that no frame has: written in a
 #: third of the time (profiled). A body may hold half of a surrogate pair.
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-_read = json.JSONDecoder().raw_decode
-_UTF8 = ("utf-8", "surrogatepass")
+#: What ``raw_decode`` calls: the value and where it ends, or StopIteration.
+_scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
 #: Between a frame and the body that belongs to it, which is not escaped: JSON has no such character.
 _BODY = "\0"
 
@@ -203,10 +205,10 @@ def encode(frame: Frame) -> bytes:
         ValueError: it is larger than the reader takes, or has no end.
     """
     try:
-        parts = [_write(_WRITERS[type(frame)](frame))]
-        if isinstance(frame, Run | Killed):
-            parts.append(frame.delivery.message.body)
-        payload = _BODY.join(parts).encode(*_UTF8)
+        text = _write(_WRITERS[type(frame)](frame))
+        if type(frame) is Run or type(frame) is Killed:
+            text = f"{text}{_BODY}{frame.delivery.message.body}"
+        payload = text.encode("utf-8", "surrogatepass")
     except RecursionError:
         raise ValueError("a frame that holds itself") from None
     if len(payload) > MAX_FRAME:
@@ -223,39 +225,42 @@ class FrameReader:
     def __init__(self) -> None:
         self._waiting = bytearray()
         #: Bytes without which there is no whole frame.
-        self._needed = _LENGTH.size
+        self._needed = _HEAD
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Add bytes; yield every frame that is complete."""
-        self._waiting += data
-        if len(self._waiting) < self._needed:
-            return
-        buffer, at = bytes(self._waiting), 0
+        if self._waiting:  # else they are not copied: most often whole frames come
+            self._waiting += data
+            if len(self._waiting) < self._needed:
+                return
+            data = bytes(self._waiting)
+        at, size = 0, len(data)
         try:
-            while len(buffer) - at >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(buffer, at)
+            while size - at >= _HEAD:
+                (length,) = _LENGTH.unpack_from(data, at)
                 if length > MAX_FRAME:
                     raise ValueError(f"frame of {length} bytes")
-                begin, end = at + _LENGTH.size, at + _LENGTH.size + length
-                self._needed = end - at
-                if end > len(buffer):
+                begin = at + _HEAD
+                end = begin + length
+                if end > size:
+                    self._needed = end - at
                     return
-                at, self._needed = end, _LENGTH.size
-                yield _frame(buffer[begin:end])
+                at, self._needed = end, _HEAD
+                yield _frame(data[begin:end])
         finally:
-            self._waiting = bytearray(buffer[at:])
+            self._waiting = bytearray(data[at:])
 
 
 def _frame(payload: bytes) -> Frame:
     try:
-        text, body, rest = payload.decode(*_UTF8).partition(_BODY)
-        raw, end = _read(text)
+        text = payload.decode("utf-8", "surrogatepass")
+        raw, end = _scan(text, 0)
         if end != len(text):
-            raise ValueError("a frame with more behind it")
-        if body:
-            raw.append(rest)
+            if text[end] != _BODY:
+                raise ValueError("a frame with more behind it")
+            raw.append(text[end + 1 :])
         return _from_primitive(raw)
-    except (TypeError, AttributeError, RecursionError, OverflowError) as exc:
+    except (StopIteration, TypeError, AttributeError, RecursionError, OverflowError) as exc:
         raise ValueError(f"what came is no frame: {type(exc).__name__}") from None
 
 
@@ -310,10 +315,10 @@ _WRITERS: Mapping[type, Callable[[Any], list[object]]] = {
 
 def _from_primitive(raw: list[object]) -> Frame:
     kind, *rest = raw
-    reader = _READERS.get(str(kind))
+    reader = _READERS.get(kind)  # type: ignore[call-overload]
     if reader is None:
         raise ValueError("a frame of an unknown kind")
-    return reader(*rest)  # type: ignore[no-any-return, operator]
+    return reader(*rest)  # type: ignore[no-any-return]
 
 
 def _delivery_out(d: Delivery) -> list[object]:

@@ -77,6 +77,8 @@ def get_current_task() -> Task | None:
 
 def get_current_worker_task() -> Task | None:
     """The task the worker runs here, not one that it called in turn."""
+    if _task_stack.top is None:  # most who call tasks are none
+        return None
     for task in reversed(_task_stack.stack):
         if not task.request.called_directly:
             return task

@@ -21,9 +21,44 @@ def argument_repr(value: Any, limit: int = MAX_CHARACTERS, levels: int = MAX_LEV
         limit: characters after which the rest is "..." (closing brackets may follow).
         levels: levels of containers that are shown.
     """
+    text = _short_text(value)
+    if text is not None and len(text) < limit and levels > 0:
+        return text
     writer = _Writer(limit, levels)
     writer.write(value, 0)
     return "".join(writer.parts)
+
+
+#: Values that are their own short text, whatever is around them.
+_SMALL = (bool, float, type(None))
+#: Values in a container, characters and bits in one of them that are worth a look first.
+_FEW, _SHORT, _NARROW = 8, 128, 64
+
+
+def _short_text(value: Any) -> str | None:
+    """The whole text of a small tuple, list or dict of small plain values, which most calls have; None for any other."""
+    kind = type(value)
+    if kind not in (tuple, list, dict) or len(value) > _FEW:
+        return None
+    parts = [_small_text(item) for item in value]
+    values = [_small_text(item) for item in value.values()] if kind is dict else ()
+    if None in parts or None in values:
+        return None
+    if kind is dict:
+        return "{" + ", ".join([f"{key}: {item}" for key, item in zip(parts, values, strict=True)]) + "}"
+    inside = ", ".join(parts)  # type: ignore[arg-type]
+    if kind is list:
+        return f"[{inside}]"
+    return f"({inside},)" if len(parts) == 1 else f"({inside})"
+
+
+def _small_text(value: Any) -> str | None:
+    kind = type(value)
+    if kind is str:
+        return "'" + value.replace("'", "\\'") + "'" if len(value) < _SHORT else None
+    if kind is int:
+        return str(value) if value.bit_length() < _NARROW else None
+    return str(value) if kind in _SMALL else None
 
 
 class _Writer:

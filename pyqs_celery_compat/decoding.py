@@ -48,7 +48,7 @@ def decode_envelope(envelope: Envelope, *, accept: Accept, queue: str = "") -> C
         Undecodable, Refused: as ``decode``.
     """
     kind, headers = envelope.content_type, envelope.headers
-    if kind in (TEXT, TEXT_OLD, DATA, "") and kind not in accept.content_types:
+    if kind not in accept.content_types and kind in (TEXT, TEXT_OLD, DATA, ""):
         raise Undecodable("protocol", f"a message of type {kind or 'unknown'!r} holds no task")
     compressed = headers.get("compression")
     if compressed is not None and not isinstance(compressed, str):

@@ -10,21 +10,24 @@ protocol's own; options that nothing else consumes become message properties.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pyqs.errors import BadMessageOption, NotSerializable
+from pyqs.value import value
 from pyqs_celery_compat import serialization
 from pyqs_celery_compat.argument_repr import argument_repr
 from pyqs_celery_compat.envelope import seal_envelope
 from pyqs_celery_compat.uuids import anon_nodename
 
+#: What stands beside the arguments in a body of protocol 2: signatures, of which there may be none.
+NOTHING_EMBEDDED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 #: AMQP's "persistent"; SQS ignores it, kombu always says it.
 PERSISTENT = 2
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskMessage:
     """A task message before it is serialised; ``before_task_publish`` may change its three parts in place."""
 
@@ -63,11 +66,11 @@ def as_task_v2(
         BadMessageOption: a countdown or an expiry out of range.
     """
     args, kwargs = _arguments(args, kwargs)
-    take = options.pop
+    take, kept = options.pop, options.get
     stamped = take("stamped_headers", None)
-    eta, expires, expiration = _times(options, now or datetime.now(timezone.utc))
+    eta, expires, expiration = _times(options, now)
     # Celery leaves these three in its options, so they are properties as well.
-    argsrepr, kwargsrepr, origin = (options.get(key) for key in ("argsrepr", "kwargsrepr", "origin"))
+    argsrepr, kwargsrepr, origin = kept("argsrepr"), kept("kwargsrepr"), kept("origin")
     fields: dict[str, Any] = {
         "lang": "py",
         "task": name,
@@ -87,10 +90,10 @@ def as_task_v2(
         "ignore_result": take("ignore_result", False),
         "replaced_task_nesting": take("replaced_task_nesting", 0),
         "stamped_headers": None if stamped is None else list(stamped),
-        "stamps": {stamp: take(stamp) for stamp in stamped or ()},
+        "stamps": {stamp: take(stamp) for stamp in stamped} if stamped else {},
         **(headers or {}),
     }
-    embed = {key: plain(take(key, None)) for key in ("callbacks", "errbacks", "chain", "chord")}
+    embed = {key: plain(take(key, None)) for key in NOTHING_EMBEDDED}
     return TaskMessage(fields, _properties(task_id, expiration, options), (args, kwargs, embed))
 
 
@@ -118,7 +121,7 @@ def as_task_v1(
     take = options.pop
     for lost in (*_ONLY_V2, *(take("stamped_headers", None) or ())):
         take(lost, None)
-    eta, expires, expiration = _times(options, now or datetime.now(timezone.utc))
+    eta, expires, expiration = _times(options, now)
     group = take("group_id", None)
     body = {
         "task": name,
@@ -188,6 +191,8 @@ def seal_task(
 
 def plain(value: Any) -> Any:
     """Signatures as plain dicts: a pickle or YAML of our own classes would be unreadable to Celery."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()} if type(value) is not dict or "task" in value else value
     if isinstance(value, list):
@@ -212,14 +217,17 @@ def _arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
     args, kwargs = args or (), kwargs or {}
     if not isinstance(args, (list, tuple)):
         raise TypeError("task args must be a list or tuple")
-    if not isinstance(kwargs, Mapping):
+    if not isinstance(kwargs, (dict, Mapping)):
         raise TypeError("task keyword arguments must be a mapping")
     return args, kwargs
 
 
-def _times(options: dict[str, Any], now: datetime) -> tuple[str | None, str | None, str | None]:
+def _times(options: dict[str, Any], now: datetime | None) -> tuple[str | None, str | None, str | None]:
     """Take eta and expires out of the options: both as ISO text, and the expiry once more as AMQP's ``expiration``."""
     countdown, eta, expires = options.pop("countdown", None), options.pop("eta", None), options.pop("expires", None)
+    if not countdown and expires is None:
+        return _iso(eta), None, None
+    now = now or datetime.now(timezone.utc)
     if countdown:
         eta = later(now, countdown, "countdown")
     if isinstance(expires, (int, float)):

@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyqs.bulk import MAX_BYTES, message_size, send_all
@@ -26,6 +26,7 @@ from pyqs.message import FollowUp, OutgoingMessage, SentMessage
 from pyqs.producer import CREATED_PAUSES, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
+from pyqs.value import value
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
@@ -62,11 +63,11 @@ def default_broker() -> str:
     return "" if _worker is None else "sqs://"
 
 
-def _nothing() -> None:
-    """Nobody wants to know."""
+def nothing() -> None:
+    """Nobody wants to know, or no policy."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Waiting:
     """A message that is sent at the end of a ``with app.batch()``.
 
@@ -139,8 +140,8 @@ class Publisher:
         *,
         task: str = "",
         task_id: str = "",
-        retry_policy: Mapping[str, Any] | None = None,
-        sent: Callable[[], object] = _nothing,
+        retry_policy: Callable[[], Mapping[str, Any] | None] = nothing,
+        sent: Callable[[], object] = nothing,
     ) -> None:
         """Send one message, or put it into the running task's outbox, or leave it to the end of the batch around.
 
@@ -148,8 +149,9 @@ class Publisher:
             queue: the logical name; prefix and mapping are applied here.
             task, task_id: for error texts.
             sent: called once it is accepted, or in the outbox.
-            retry_policy: Celery's ``task_publish_retry_policy`` (max_retries, interval_start, interval_step, interval_max in
-                seconds) for errors that may pass; None tries once. It comes on top of the SDK's own retries.
+            retry_policy: asked after a first failure: Celery's ``task_publish_retry_policy`` (max_retries, interval_start,
+                interval_step, interval_max in seconds) for errors that may pass; None tries once. It comes on top of the SDK's
+                own retries.
 
         Raises:
             BadMessageOption: a queue name or an option that SQS does not take.
@@ -281,7 +283,7 @@ class Publisher:
             )
         if not name.endswith(FIFO):
             # kombu keeps a deduplication id in the properties; SQS itself takes one on FIFO queues only.
-            return replace(message, dedup_id=None)
+            return message if message.dedup_id is None else replace(message, dedup_id=None)
         if message.delay and name not in self._warned:
             self._warned.add(name)
             log.warning(
@@ -295,8 +297,9 @@ class Publisher:
         )
 
 
-def _pauses(policy: Mapping[str, Any] | None) -> Iterator[float]:
+def _pauses(asked: Callable[[], Mapping[str, Any] | None]) -> Iterator[float]:
     """The waits of a retry policy, in seconds; ``max_retries`` None means no end, and no policy no wait at all."""
+    policy = asked()
     if policy is None:
         return
     limit, pause = policy.get("max_retries", 3), float(policy.get("interval_start") or 0)
@@ -317,7 +320,7 @@ def delay_until(eta: float | None, *, now: float) -> int | None:
     return min(MAX_DELAY, math.ceil(eta - now))
 
 
-def explicit_delay(properties: dict[str, Any]) -> int | None:
+def explicit_delay(properties: Mapping[str, Any]) -> int | None:
     """DelaySeconds as kombu takes it from ``delay_seconds=`` or ``DelaySeconds=``: whole, clamped to 900; None for none."""
     for key in ("delay_seconds", "DelaySeconds"):
         value = properties.get(key)

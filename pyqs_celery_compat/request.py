@@ -56,23 +56,21 @@ class Context:
     stamps: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        values = self.__dict__
-        values.update(*args, **kwargs)
+        self._take(dict(*args, **kwargs))
+
+    def _take(self, values: dict[str, Any]) -> None:
         if "timelimit" in values:
-            self._limit(values["timelimit"])
-        if self.headers is None:
-            self.headers = _custom_headers(values)
+            values["time_limit"], values["soft_time_limit"] = _limits(values["timelimit"])
+        if values.get("headers") is None:
+            values["headers"] = None if _NOT_CUSTOM.issuperset(values) else _custom_headers(values)
+        self.__dict__ = values
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set attributes as ``dict.update`` would; ``timelimit`` sets the two limits with it."""
         new = dict(*args, **kwargs)
         self.__dict__.update(new)
         if "timelimit" in new:
-            self._limit(new["timelimit"])
-
-    def _limit(self, limits: Any) -> None:
-        pair = isinstance(limits, (list, tuple)) and len(limits) >= 2
-        self.time_limit, self.soft_time_limit = limits[:2] if pair else (None, None)
+            self.time_limit, self.soft_time_limit = _limits(new["timelimit"])
 
     def clear(self) -> None:
         """Forget everything that was set."""
@@ -117,9 +115,21 @@ class Context:
         return f"<Context: {vars(self)!r}>"
 
 
-def _custom_headers(values: dict[str, Any]) -> dict[str, Any] | None:
-    custom = values.keys() - _NOT_CUSTOM
-    return {key: values[key] for key in values if key in custom} if custom else None
+def request_of(values: dict[str, Any]) -> Context:
+    """A request that takes the dict over, which nobody else keeps: a copy less than by ``Context(values)``."""
+    request = Context.__new__(Context)
+    request._take(values)
+    return request
+
+
+def _limits(limits: Any) -> tuple[Any, Any]:
+    if isinstance(limits, (list, tuple)) and len(limits) >= 2:
+        return limits[0], limits[1]
+    return None, None
+
+
+def _custom_headers(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _NOT_CUSTOM}
 
 
 #: Names that are no user's header.

@@ -14,8 +14,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from pyqs import backoff
 from pyqs.clock import boottime
@@ -87,6 +87,7 @@ class CeleryRuntime:
         self._app: Celery | None = None
         self._tasks: KnownTasks | None = None
         self._events: WorkerEvents | None = None
+        self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
 
@@ -145,6 +146,7 @@ class CeleryRuntime:
 
     def after_fork(self) -> None:
         """Hooks of a new executor: ``worker_process_init``."""
+        self.pid = os.getpid()
         self.app.set_current()
         self.native.after_fork()
         lifecycle.forked.run(self.app)
@@ -159,6 +161,7 @@ class CeleryRuntime:
 
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
+        self.pid = os.getpid()
         self.app.set_current()
         self.native.become_host()
         lifecycle.hosted.run(self.app)
@@ -210,7 +213,7 @@ class CeleryRuntime:
                 return opened
             call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
             task = self._task(call)
-            return call, task, self._rate(task)
+            return call, task, self._rate(task) if task.rate_limit else 0.0
         except MessageError as exc:
             return self._left(delivery, exc, call)
         except Exception as exc:  # MemoryError and what nobody thought of: our fault or this machine's, so no policy deletes it
@@ -227,8 +230,8 @@ class CeleryRuntime:
         return task
 
     def _rate(self, task: Task) -> float:
-        """Tokens per second; 0 for a task without a limit, or with ``worker_disable_rate_limits``."""
-        if not task.rate_limit or self.app.conf.worker_disable_rate_limits:
+        """Tokens per second of a task with a limit; 0 with ``worker_disable_rate_limits``."""
+        if self.app.conf.worker_disable_rate_limits:
             return 0.0
         try:
             return rate_limits.tokens_per_second(task.rate_limit) or 0.0
@@ -244,14 +247,12 @@ class CeleryRuntime:
         return Context(self._request_values(call, task, delivery), called_directly=False)
 
     def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:
-        values = request_values(call, self.hostname, self._logical_queue(call, task, delivery))
-        values["delivery_count"] = delivery.receive_count
-        return values
+        return request_values(call, self.hostname, self._logical_queue(call, task, delivery), delivery.receive_count)
 
     def _logical_queue(self, call: CeleryCall, task: Task, delivery: Delivery) -> str:
         """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
         may say something else), else the SQS name without the app's prefix."""
-        prefix = task.app.publisher.transport.prefix
+        prefix: str = task.app.publisher.transport.prefix
         said = str(call.delivery_info.get("routing_key") or "")
         if said and canonical_name(said, prefix) == delivery.queue:
             return said
@@ -259,62 +260,35 @@ class CeleryRuntime:
         return delivery.queue[len(mapped) :] if delivery.queue.startswith(mapped) else delivery.queue
 
 
-@dataclass(slots=True)
 class CeleryPrepared:
-    """One Celery call that may start. See ``pyqs.runtime.Prepared``."""
+    """One Celery call that may start. See ``pyqs.runtime.Prepared``.
 
-    runtime: CeleryRuntime
-    delivery: Delivery
-    call: CeleryCall
-    celery_task: Task
-    start_at: float | None
-    rate: float = 0.0
-    _started: float = field(default_factory=boottime)
+    Parameters:
+        start_at: wall-clock second before which it must not start, or None.
+        rate: tokens per second, 0 for a task without a limit.
+    """
 
-    @property
-    def task(self) -> str:
-        """The task's name."""
-        return self.call.task
+    __slots__ = (
+        "ack_early", "call", "call_id", "celery_task", "delivery", "rate", "rate_key", "runtime", "soft_time_limit", "start_at",
+        "task", "time_limit",
+    )  # fmt: skip
 
-    @property
-    def call_id(self) -> str:
-        """The task id."""
-        return self.call.id
+    #: The host knows; ``tells`` has it asked.
+    if_killed: ClassVar[Verdict | None] = None
+    tells: ClassVar[bool] = True
+    soft_limit_error: ClassVar[type[BaseException]] = SoftTimeLimitExceeded
 
-    @property
-    def time_limit(self) -> float | None:
-        """The call's hard limit, else the task's; seconds."""
-        return self.call.time_limit or self.celery_task.time_limit or None
-
-    @property
-    def soft_time_limit(self) -> float | None:
-        """The call's soft limit, else the task's; seconds."""
-        return self.call.soft_time_limit or self.celery_task.soft_time_limit or None
-
-    @property
-    def soft_limit_error(self) -> type[BaseException]:
-        """Celery's."""
-        return SoftTimeLimitExceeded
-
-    @property
-    def ack_early(self) -> bool:
-        """True unless ``acks_late``: the message is deleted when the task starts."""
-        return not self.celery_task.acks_late
-
-    @property
-    def rate_key(self) -> str | None:
-        """The task's name, if it has a ``rate_limit``."""
-        return self.celery_task.name if self.rate else None
-
-    @property
-    def if_killed(self) -> Verdict | None:
-        """None: the host knows."""
-        return None
-
-    @property
-    def tells(self) -> bool:
-        """True: the app knows what becomes of a task that was killed, and who hears of it."""
-        return True
+    def __init__(
+        self, runtime: CeleryRuntime, delivery: Delivery, call: CeleryCall, task: Task, start_at: float | None, rate: float
+    ) -> None:
+        self.runtime, self.delivery, self.call, self.celery_task = runtime, delivery, call, task
+        self.start_at, self.rate = start_at, rate
+        self.task, self.call_id = call.task, call.id
+        #: The call's own limits, else the task's; seconds.
+        self.time_limit: float | None = call.time_limit or task.time_limit or None
+        self.soft_time_limit: float | None = call.soft_time_limit or task.soft_time_limit or None
+        self.ack_early = not task.acks_late
+        self.rate_key = task.name if rate else None
 
     def run(self) -> Outcome:
         """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
@@ -326,7 +300,6 @@ class CeleryPrepared:
             signals.task_received.send(sender=None, request=context)
         received_log.info("Task %s[%s] received", call.task, call.id)
         outbox: list[FollowUp] = []
-        pid = os.getpid()
         outcome: trace.TraceOutcome | None = None
         ended: BaseException | None = None
         with publisher.collecting(outbox):
@@ -335,7 +308,7 @@ class CeleryPrepared:
             except Reject as exc:  # from a handler: on_success, after_return
                 outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
             except BaseException as exc:
-                if os.getpid() != pid:  # a process that the task forked: it is nobody's executor
+                if os.getpid() != runtime.pid:  # a process that the task forked: it is nobody's executor
                     raise
                 ended = exc
                 if not is_stopped(exc):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyqs.errors import ConfigError, NotSerializable, PyQSError, Refused, Undecodable
+from pyqs.value import value
 from pyqs_celery_compat import compression, typed_json
 from pyqs_celery_compat.pickle_atoms import MalformedPickle
 
@@ -94,7 +95,7 @@ class Accept:
         return tuple(sorted(kinds))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Serialized:
     """A payload and what an envelope says about it."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from pyqs_celery_compat.app.defaults import DEFAULTS, TO_NEW, TO_OLD
@@ -49,6 +50,9 @@ class AttributeMapping(Mapping[str, Any]):
         except AttributeError:
             raise KeyError(key) from None
 
+    def __contains__(self, key: object) -> bool:
+        return hasattr(self.obj, str(key))
+
     def __iter__(self) -> Iterator[str]:
         return (name for name in dir(self.obj) if not name.startswith("_"))
 
@@ -75,12 +79,15 @@ class Settings(MutableMapping[str, Any]):
         put(self, "_own_defaults", {})
         put(self, "changes", {})
         put(self, "deprecated_settings", frozenset())
+        #: How often it was written: who keeps what he has read looks again when this has changed.
+        put(self, "writes", 0)
         self.update(changes or {})
 
     # -- loading ------------------------------------------------------------------------------------------------
     def use(self, source: Mapping[str, Any], namespace: str | None) -> None:
         """Put the configuration object in place. Raises ImproperlyConfigured if it mixes old and new names."""
         put = object.__setattr__
+        put(self, "writes", self.writes + 1)
         put(self, "_namespace", _prefix(namespace))
         if not self._namespace:
             put(self, "deprecated_settings", _check_names(set(source)))
@@ -88,6 +95,7 @@ class Settings(MutableMapping[str, Any]):
 
     def add_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Values that beat the configuration object (observed on Celery 5.7), but nothing that code wrote."""
+        object.__setattr__(self, "writes", self.writes + 1)
         self._layers.insert(0, dict(defaults))
 
     def finalize(self) -> Settings:
@@ -105,6 +113,7 @@ class Settings(MutableMapping[str, Any]):
     def reload(self, load: Callable[[Settings], None]) -> None:
         """Forget the configuration object; the next read loads another. What code wrote stays."""
         self._layers.clear()
+        object.__setattr__(self, "writes", self.writes + 1)
         object.__setattr__(self, "_load", load)
 
     @property
@@ -121,9 +130,11 @@ class Settings(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, "writes", self.writes + 1)
         self.changes[self._canonical(key)] = value
 
     def __delitem__(self, key: str) -> None:
+        object.__setattr__(self, "writes", self.writes + 1)
         del self.changes[self._canonical(key)]
 
     def __contains__(self, key: object) -> bool:
@@ -148,13 +159,14 @@ class Settings(MutableMapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        self.finalize()
-        for key in _ALTERNATIVES.get(name, (name,)):
-            value = self._find(key)
-            if value is not _MISSING and (value is not None or name not in _ALTERNATIVES):
-                return value
+        if self._load is not None:
+            self.finalize()
         if name in _ALTERNATIVES:
-            return None
+            found = (self._find(key) for key in _ALTERNATIVES[name])
+            return next((value for value in found if value is not _MISSING and value is not None), None)
+        value = self._find(name)
+        if value is not _MISSING:
+            return value
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -218,41 +230,27 @@ class Settings(MutableMapping[str, Any]):
 
     # -- names --------------------------------------------------------------------------------------------------
     def _canonical(self, key: str) -> str:
-        prefix: str = self._namespace
-        if prefix and key.upper().startswith(prefix.upper()) and key[len(prefix) :].lower() in DEFAULTS:
-            return key[len(prefix) :].lower()
-        return TO_NEW.get(key, key)
-
-    def _spellings(self, key: str) -> Iterable[str]:
-        prefix: str = self._namespace
-        if prefix:
-            whole = key if key.upper().startswith(prefix.upper()) else prefix + key
-            yield whole.upper() if prefix.isupper() else whole.lower()
-        yield key
-        if key in TO_NEW:
-            yield TO_NEW[key]
-        if key in TO_OLD:
-            yield TO_OLD[key]
+        return _names(key, self._namespace)[0]
 
     def _find(self, key: str, *, defaults: bool = True) -> Any:
-        name = self._canonical(key)
+        # A call of a task reads ten settings: values are looked for each time, because layers change, names are not.
+        name, spellings = _names(key, self._namespace)
         if name in _ENVIRONMENT and os.environ.get(_ENVIRONMENT[name]):
             return os.environ[_ENVIRONMENT[name]]
         if name in self.changes:
             return self.changes[name]
-        spellings = tuple(self._spellings(key))
         for layer in self._layers:
             for spelling in spellings:
-                try:
+                if spelling in layer:
                     return layer[spelling]
-                except KeyError:
-                    continue
-        if defaults and name in DEFAULTS:
-            value = DEFAULTS[name]
-            if isinstance(value, dict):  # a copy of our own: code writes into it
-                value = self._own_defaults.setdefault(name, dict(value))
+        if not defaults or name not in DEFAULTS:
+            return _MISSING
+        value = DEFAULTS[name]
+        if not isinstance(value, dict):
             return value
-        return _MISSING
+        if name not in self._own_defaults:  # a copy of our own: code writes into it
+            self._own_defaults.setdefault(name, dict(value))
+        return self._own_defaults[name]
 
 
 def censor(key: str, value: Any) -> Any:
@@ -266,6 +264,17 @@ def censor(key: str, value: Any) -> Any:
             return "********"
         return _URL_PASSWORD.sub("********@", value)
     return value
+
+
+@lru_cache(maxsize=4096)
+def _names(key: str, prefix: str) -> tuple[str, tuple[str, ...]]:
+    """What a setting is called now, and every way to write it in a configuration object whose namespace has this prefix."""
+    whole = key if key.upper().startswith(prefix.upper()) else prefix + key
+    spellings = [whole.upper() if prefix.isupper() else whole.lower()] if prefix else []
+    spellings += [key, *(names[key] for names in (TO_NEW, TO_OLD) if key in names)]
+    bare = key[len(prefix) :].lower()
+    own = prefix and whole == key and bare in DEFAULTS
+    return bare if own else TO_NEW.get(key, key), tuple(spellings)
 
 
 def _prefix(namespace: str | None) -> str:

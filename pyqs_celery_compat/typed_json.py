@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, time
 from decimal import Decimal
+from json.scanner import make_scanner
 from typing import Any
 
 
@@ -51,6 +52,8 @@ def _revive(value: dict[str, Any]) -> Any:
 
 _decoder = json.JSONDecoder(object_hook=_revive)
 _plain_decoder = json.JSONDecoder()
+#: What the decoder calls between its two searches for blanks around the document, which writers leave out.
+_scan_plain = make_scanner(_plain_decoder)  # type: ignore[arg-type]
 
 
 def loads(text: str) -> Any:
@@ -64,8 +67,13 @@ def loads(text: str) -> Any:
         RecursionError: nested too deeply.
     """
     # Without the call for each object, where no object can be meant: the key, or an escape that may be its underscore.
-    typed = "__type__" in text or "\\u005" in text
-    return (_decoder if typed else _plain_decoder).decode(text)
+    if "__type__" in text or ("\\" in text and "\\u005" in text):
+        return _decoder.decode(text)
+    try:
+        value, end = _scan_plain(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else _plain_decoder.decode(text)
 
 
 def _to_json(value: Any) -> Any:
@@ -76,7 +84,8 @@ def _to_json(value: Any) -> Any:
     return encoder.default(value)
 
 
-_encoder = json.JSONEncoder(default=_to_json)
+# A structure that holds itself is nested too deeply, which is found without a note of each container on the way.
+_encoder = json.JSONEncoder(default=_to_json, check_circular=False)
 
 
 def dumps(value: Any) -> str:
@@ -84,6 +93,6 @@ def dumps(value: Any) -> str:
 
     Raises:
         TypeError: a value that neither JSON nor kombu can write.
-        ValueError: a structure that holds itself.
+        RecursionError: a structure that is nested too deeply, or holds itself.
     """
     return _encoder.encode(value)

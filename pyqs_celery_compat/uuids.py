@@ -8,19 +8,29 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from uuid import NAMESPACE_OID, uuid3, uuid4
+from functools import lru_cache
+from uuid import NAMESPACE_OID, uuid3
 
 _thread = threading.local()
 
 
 def uuid() -> str:
-    """A new random task id."""
-    return str(uuid4())
+    """A new random task id: a UUID's text (RFC 9562, version 4) without the object, which costs more than twice as much."""
+    digits = bytearray(os.urandom(16))
+    digits[6] = digits[6] & 0x0F | 0x40
+    digits[8] = digits[8] & 0x3F | 0x80
+    text = digits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def anon_nodename() -> str:
     """``gen<pid>@<host>``, as Celery names the producer in a message."""
-    return f"gen{os.getpid()}@{socket.gethostname()}"
+    return _nodename(os.getpid())
+
+
+@lru_cache(maxsize=1)  # a forked child asks for another
+def _nodename(pid: int) -> str:
+    return f"gen{pid}@{socket.gethostname()}"
 
 
 def object_oid(obj: object) -> str:

@@ -52,6 +52,7 @@ class Inbox:
         self._stopping = False
         self._closed = False
         self._answer: Admitted | Postponed | None = None
+        self._idle = False
 
     # -- reader thread ------------------------------------------------------------------------------------------------
 
@@ -61,7 +62,8 @@ class Inbox:
             held = not (self._stopping or self._closed) and not self._long()
             if held:
                 self._held.append(run)
-                self._changed.notify()
+                if self._idle:  # else nobody waits for it
+                    self._changed.notify()
         if not held:
             self._hand_back((run.delivery.id,))
 
@@ -112,12 +114,15 @@ class Inbox:
         while True:
             with self._lock:
                 while not self._held and not self._stopping:
+                    self._idle = True
                     self._changed.wait()
+                    self._idle = False
                 if not self._held:
                     return None
                 run = self._held.popleft()
-                if run.start_before > self._clock():
-                    self._current, self._since = run, self._clock()
+                now = self._clock()
+                if run.start_before > now:
+                    self._current, self._since = run, now
                     self._started = self._withdrawn = False
                     self._answer = None
                     return run
@@ -129,8 +134,11 @@ class Inbox:
         False if it went back instead.
         """
         with self._lock:
-            first = self._clock() + wait
-            self._started = self._wait(lambda: max(first - self._clock(), self._left(start_at)))
+            if start_at is None and not wait:
+                self._started = self._may_start()
+            else:
+                first = self._clock() + wait
+                self._started = self._wait(lambda: max(first - self._clock(), self._left(start_at)))
             if self._started:
                 self._answer = None
                 return True
@@ -167,16 +175,23 @@ class Inbox:
     # -- with the lock held -------------------------------------------------------------------------------------------
 
     def _long(self) -> bool:
+        if self._current is None:
+            return False
         waits = isinstance(self._answer, Admitted) and self._answer.wait > SHORT_WAIT
-        return self._current is not None and (waits or self._clock() - self._since >= HAND_BACK_AFTER)
+        return waits or self._clock() - self._since >= HAND_BACK_AFTER
 
     def _left(self, start_at: float | None) -> float:
         return 0.0 if start_at is None else start_at - self._wall()
 
+    def _may_start(self) -> bool:
+        """Whether the delivery in hand may start still."""
+        assert self._current is not None
+        return not self._withdrawn and self._clock() < self._current.start_before
+
     def _wait(self, left: Callable[[], float]) -> bool:
         """Wait until no seconds are ``left``; False when the delivery in hand must not start any more."""
         assert self._current is not None
-        while not self._withdrawn and self._clock() < self._current.start_before:
+        while self._may_start():
             seconds = left()
             if seconds <= 0:
                 return True

@@ -39,6 +39,7 @@ def canonical_name(name: str, prefix: str = "") -> str:
     return full.translate(CANONICAL)
 
 
+@lru_cache(maxsize=1024)
 def name_problem(name: str) -> str | None:
     """What makes this name illegal for SQS, in words, or None."""
     stem = name[: -len(FIFO)] if name.endswith(FIFO) else name

@@ -6,6 +6,7 @@ Never talks to SQS itself: ``publisher`` does.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -13,11 +14,12 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import NotSerializable, SqsError
-from pyqs.message import MessageAttribute, OutgoingMessage
+from pyqs.message import EMPTY, MessageAttribute, OutgoingMessage
 from pyqs_celery_compat import outgoing, publisher, serialization, signals
 from pyqs_celery_compat.app.queues import DeclaredQueue, QueueTable
 from pyqs_celery_compat.app.routes import Router, prepare_routes
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.forms import Form
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -28,6 +30,12 @@ _STEERING = frozenset({
     "delivery_mode", "mandatory", "immediate", "timeout", "confirm_timeout", "event_dispatcher", "connection", "priority",
     "message_attributes", "content_type", "content_encoding",
 })  # fmt: skip
+#: Options that a plain call may have, and types whose equal values are written alike.
+_PLAIN_OPTIONS = frozenset({"queue", "priority", "serializer"})
+_ARGUMENTS, _TEXTS = frozenset({tuple, list}), frozenset({str, type(None)})
+_SAME_IF_EQUAL = frozenset({int, bool, type(None)})
+#: Forms kept; task names are few, but nobody promises it.
+_MOST_FORMS = 1024
 
 
 class AMQP:
@@ -35,6 +43,10 @@ class AMQP:
 
     def __init__(self, app: Celery) -> None:
         self.app = app
+        # Of plain calls, and of so many writes of the configuration as are counted here.
+        self._forms: dict[tuple[Any, ...], Form] = {}
+        self._mode: Any = None
+        self._writes = -1
 
     @cached_property
     def queues(self) -> QueueTable:
@@ -61,8 +73,10 @@ class AMQP:
 
     def create_task_message(self, task_id: str, name: str, args: Any, kwargs: Any, **fields: Any) -> outgoing.TaskMessage:
         """The message in the app's protocol (``task_protocol``). Steering options among ``fields`` are left out of it."""
-        fields = {key: value for key, value in fields.items() if key not in _STEERING}
-        fields["now"] = fields.get("now") or self.app.now()
+        for key in _STEERING.intersection(fields):
+            del fields[key]
+        if not fields.get("now") and (fields.get("countdown") or fields.get("expires") is not None):
+            fields["now"] = self.app.now()
         if int(self.app.conf.task_protocol) == 1:
             return outgoing.as_task_v1(task_id, name, args, kwargs, utc=bool(self.app.conf.enable_utc), **fields)
         return outgoing.as_task_v2(task_id, name, args, kwargs, **fields)
@@ -78,11 +92,13 @@ class AMQP:
         """
         conf, headers, properties, body = self.app.conf, message.headers, message.properties, message.body
         queue, exchange, routing_key = self._destination(options)
-        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
-        signals.before_task_publish.send(
-            sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers, properties=properties,
-            declare=options.get("declare") or self._declare(queue), retry_policy=policy,
-        )  # fmt: skip
+        if signals.before_task_publish.receivers:
+            options["retry_policy"] = self._retry_policy(options)
+            signals.before_task_publish.send(
+                sender=name, body=body, exchange=exchange, routing_key=routing_key, headers=headers, properties=properties,
+                declare=options.get("declare") or [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue],
+                retry_policy=options["retry_policy"],
+            )  # fmt: skip
         serializer = options.get("serializer") or conf.task_serializer
         try:
             text = outgoing.seal_task(
@@ -101,17 +117,71 @@ class AMQP:
         sqs_message = OutgoingMessage(
             text,
             delay=self._delay(headers, body, properties),
-            message_attributes=_attributes(options.get("message_attributes")),
+            message_attributes=_attributes(given) if (given := options.get("message_attributes")) else EMPTY,
             group_id=None if group_id is None else str(group_id),
             dedup_id=None if dedup_id is None else str(dedup_id),
         )
-        retry = options.get("retry")
-        wanted = conf.task_publish_retry if retry is None else retry
         about = {"body": body, "headers": headers, "exchange": exchange, "routing_key": routing_key}
+        task_id = str(properties.get("correlation_id") or "")
         self._publish(
-            queue.name, sqs_message, name, str(properties.get("correlation_id") or ""), policy if wanted else None,
+            queue.name, sqs_message, name, task_id, lambda: self._wanted_retry_policy(options),
             lambda: signals.after_task_publish.send(sender=name, **about),
         )  # fmt: skip
+
+    def send_plain_call(
+        self,
+        task_id: str,
+        name: str,
+        args: Any,
+        kwargs: Any,
+        options: Mapping[str, Any],
+        root_id: str | None,
+        parent_id: str | None,
+        **headers: Any,
+    ) -> bool:
+        """Publish a call that says nothing but its arguments.
+
+        Parameters:
+            options: the queue looked up already. headers: ``ignore_result``, ``time_limit`` and ``soft_time_limit``.
+
+        Returns:
+            False, and nothing is done, where it says more, or where somebody may look at its message or change it.
+
+        Raises:
+            As ``send_task_message``.
+        """
+        args, kwargs, mode = args or (), kwargs or {}, self._plain_delivery_mode()
+        priority, serializer = options.get("priority"), options.get("serializer") or self.app.conf.task_serializer
+        if (
+            mode is None
+            or serializer != "json"
+            or not options.keys() <= _PLAIN_OPTIONS
+            or type(args) not in _ARGUMENTS
+            or type(kwargs) is not dict
+            or not {type(priority), *map(type, headers.values())} <= _SAME_IF_EQUAL
+            or not {type(task_id), type(root_id), type(parent_id)} <= _TEXTS
+        ):
+            return False
+        queue, exchange, routing_key = self._destination(options)
+        publish = self.app.publisher
+        values = (priority, *headers.values())
+        key = (name, exchange, routing_key, mode, os.getpid(), *values, *map(type, values))
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            form = self._forms[key] = Form(
+                name, exchange=exchange, routing_key=routing_key, delivery_mode=mode, priority=priority, **headers
+            )
+        try:
+            text = form.filled(
+                task_id, args, kwargs, root_id=root_id, parent_id=parent_id, reply_to=self.app.thread_oid,
+                outer_base64=publish.transport.outer_base64,
+            )  # fmt: skip
+        except NotSerializable:
+            return False  # the long way names the argument
+        self._publish(queue.name, OutgoingMessage(text), name, task_id, lambda: self._wanted_retry_policy(options))
+        return True
 
     def round_trip(self, args: Any, kwargs: Any, serializer: str | None) -> tuple[Any, Any]:
         """The arguments as a worker would get them, for eager calls."""
@@ -124,6 +194,21 @@ class AMQP:
         return args, kwargs
 
     # -- parts ----------------------------------------------------------------------------------------------------
+    def _plain_delivery_mode(self) -> Any:
+        """The delivery mode of plain calls; None where there are none: the message is looked at, or written in another way."""
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return None
+        cls, own = type(self), self.__dict__
+        if (cls.create_task_message, cls.send_task_message) != _LONG_WAY or not own.keys().isdisjoint(_LONG_WAY_NAMES):
+            return None
+        conf = self.app.conf
+        if self._writes != conf.writes:
+            self._forms.clear()
+            plain = int(conf.task_protocol) == 2 and not conf.task_compression
+            self._mode = conf.task_default_delivery_mode if plain else None
+            self._writes = conf.writes  # reading may have loaded the configuration
+        return self._mode
+
     def _destination(self, options: Mapping[str, Any]) -> tuple[Any, str, str]:
         """The queue, and what the message says of exchange and routing key (as kombu's direct exchanges do)."""
         queue, exchange, routing_key = options.get("queue"), options.get("exchange"), options.get("routing_key")
@@ -145,14 +230,16 @@ class AMQP:
             raise ImproperlyConfigured(f"queue {queue.name!r} has a {kind} exchange, which SQS has not")
         return queue, "", queue.name
 
-    def _declare(self, queue: Any) -> list[Any]:
-        """The queue as a ``kombu.Queue`` for signal receivers; made only where somebody listens."""
-        if not signals.before_task_publish.receivers:
-            return []
-        return [queue.to_kombu() if isinstance(queue, DeclaredQueue) else queue]
+    def _retry_policy(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+
+    def _wanted_retry_policy(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        retry = options.get("retry")
+        wanted = self.app.conf.task_publish_retry if retry is None else retry
+        return self._retry_policy(options) if wanted else None
 
     def _delay(self, headers: Mapping[str, Any], body: Any, properties: Mapping[str, Any]) -> int | None:
-        explicit = publisher.explicit_delay(dict(properties))
+        explicit = publisher.explicit_delay(properties)
         if explicit is not None:
             return explicit
         eta = headers.get("eta") or (body.get("eta") if isinstance(body, Mapping) else None)
@@ -164,8 +251,8 @@ class AMQP:
         message: OutgoingMessage,
         name: str,
         task_id: str,
-        policy: Mapping[str, Any] | None,
-        sent: Callable[[], object],
+        policy: Callable[[], Mapping[str, Any] | None],
+        sent: Callable[[], object] = publisher.nothing,
     ) -> None:
         try:
             self.app.publisher.send(queue, message, task=name, task_id=task_id, retry_policy=policy, sent=sent)
@@ -175,6 +262,11 @@ class AMQP:
             from kombu.exceptions import OperationalError
 
             raise OperationalError(str(exc)) from exc
+
+
+#: What plain calls leave out. Where somebody has put something in its place, there are none.
+_LONG_WAY = (AMQP.create_task_message, AMQP.send_task_message)
+_LONG_WAY_NAMES = frozenset({"create_task_message", "send_task_message"})
 
 
 def _timestamp(eta: Any) -> float | None:
@@ -187,11 +279,11 @@ def _timestamp(eta: Any) -> float | None:
     return (when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when).timestamp()
 
 
-def _attributes(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, MessageAttribute]:
+def _attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, MessageAttribute]:
     """boto3's form of message attributes as ours."""
     return {
         str(name): MessageAttribute(str(value.get("DataType", "String")), value.get("StringValue"), value.get("BinaryValue"))
-        for name, value in (given or {}).items()
+        for name, value in given.items()
     }
 
 

@@ -95,7 +95,7 @@ class Router:
         if found:
             return _merge(self.expand_destination(found), options)
         if "queue" not in options:
-            options = _merge(self.expand_destination(self.app.conf.task_default_queue), options)
+            return {**self.expand_destination(self.app.conf.task_default_queue), **options}
         return options
 
     def expand_destination(self, route: Any) -> dict[str, Any]:

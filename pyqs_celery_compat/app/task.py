@@ -43,14 +43,11 @@ FROM_CONFIG = {
 }
 
 
-class _ClassOrInstance:
-    """A property that works on the class as well: ``Task.app``."""
-
-    def __init__(self, get: Callable[[type[Task]], Any]) -> None:
-        self.get = get
+class _App:
+    """``Task.app``: a property that works on the class as well."""
 
     def __get__(self, obj: Any, cls: type[Task]) -> Any:
-        return self.get(cls)
+        return cls._app if cls.__bound__ and cls._app is not None else cls._get_app()
 
     def __set__(self, obj: Any, value: Any) -> None:
         type(obj).bind(value)
@@ -137,7 +134,7 @@ class Task(Calling):
             cls.bind(cls._app)
         return cls._app  # type: ignore[no-any-return]
 
-    app: Any = _ClassOrInstance(lambda cls: cls._get_app())
+    app: Any = _App()
 
     @classmethod
     def annotate(cls) -> None:

@@ -22,7 +22,7 @@ from pyqs_celery_compat import continuations, signals, states
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
-from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.request import Context, request_of
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -108,7 +108,9 @@ class _TaskTracer:
         try:
             if not hasattr(kwargs, "items"):
                 raise InvalidTaskError("Task keyword arguments is not a mapping")
-            context = Context(dict(request or {}), args=args, kwargs=kwargs, called_directly=False)
+            values = dict(request or ())
+            values["args"], values["kwargs"], values["called_directly"] = args, kwargs, False
+            context = request_of(values)
             return self._run(uuid, args, kwargs, context, started)
         except (MemoryError, Reject):
             raise
@@ -127,9 +129,11 @@ class _TaskTracer:
         _task_stack.push(task)
         task.request_stack.push(context)
         try:
-            signals.task_prerun.send(sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs)
+            # What nobody hears of, and nothing that is not there, is not called: this runs for each message.
+            if signals.task_prerun.receivers:
+                signals.task_prerun.send(sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs)
             info, retval = self._call_body(uuid, args, kwargs, context)
-            if info is None:
+            if info is None and (context.callbacks or context.chain):
                 info, retval = self._continue(uuid, context, retval)
             runtime = time.monotonic() - started
             if info is None:
@@ -140,14 +144,15 @@ class _TaskTracer:
                 state = info.state
                 outcome = TraceOutcome(retval, info, runtime, None)
                 retval = info.retval
-            if state not in IGNORE_STATES:
+            if "after_return" in self.handlers and state not in IGNORE_STATES:
                 self._handler("after_return", uuid, state, retval, uuid, args, kwargs, None)
             return outcome
         finally:
             try:
-                signals.task_postrun.send(
-                    sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs, retval=retval, state=state
-                )
+                if signals.task_postrun.receivers:
+                    signals.task_postrun.send(
+                        sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs, retval=retval, state=state
+                    )
             finally:
                 _task_stack.pop()
                 task.request_stack.pop()
@@ -172,8 +177,6 @@ class _TaskTracer:
 
     def _continue(self, uuid: str, context: Context, retval: Any) -> tuple[TraceInfo | None, Any]:
         """Publish what follows; a result that cannot be written makes the task a failed one, as in Celery."""
-        if not (context.callbacks or context.chain):
-            return None, retval
         from kombu.exceptions import EncodeError, OperationalError
 
         try:
@@ -186,8 +189,10 @@ class _TaskTracer:
 
     def _succeeded(self, uuid: str, args: Any, kwargs: Any, context: Context, retval: Any, runtime: float) -> str:
         retstr = shorten(retval, self.task.resultrepr_maxsize)
-        self._handler("on_success", uuid, retval, uuid, args, kwargs)
-        signals.task_success.send(sender=self.task, result=retval, runtime=runtime)
+        if "on_success" in self.handlers:
+            self._handler("on_success", uuid, retval, uuid, args, kwargs)
+        if signals.task_success.receivers:
+            signals.task_success.send(sender=self.task, result=retval, runtime=runtime)
         if logger.isEnabledFor(logging.INFO):
             data = self._data(context, return_value=retstr, runtime=runtime)
             logger.info(LOG_SUCCESS, data, extra={"data": data})
@@ -195,8 +200,6 @@ class _TaskTracer:
 
     def _handler(self, handler: str, uuid: str, *arguments: Any) -> None:
         """A handler of a task that has ended: its error is logged, because the outcome stands already."""
-        if handler not in self.handlers:
-            return
         try:
             getattr(self.task, handler)(*arguments)
         except (Reject, MemoryError):

@@ -41,7 +41,8 @@ class LocalStack(Generic[T]):
 
     def push(self, item: T) -> tuple[T, ...]:
         """Put an item on top; answers the stack."""
-        items = (*self._var.get(()), item)
+        below = self._var.get(())
+        items = (*below, item) if below else (item,)
         self._var.set(items)
         return items
 

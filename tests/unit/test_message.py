@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pyqs.message import Call, Delete, Delivery, Hide, OutgoingMessage, ReceivedMessage
+from pyqs.message import Call, Delete, Delivery, Hide, MessageAttribute, OutgoingMessage, ReceivedMessage
 
 
 def delivery(queue: str = "email", **attributes: str) -> Delivery:
@@ -38,7 +38,7 @@ def test_a_delivery_is_named_without_body_and_handle() -> None:
         assert "the-handle" not in text
 
 
-@pytest.mark.parametrize("value", [Delete(), Hide(3.0), OutgoingMessage("b")])
+@pytest.mark.parametrize("value", [Delete(), Hide(3.0), MessageAttribute("String", "b")])
 def test_values_do_not_change(value: object) -> None:
     field = next((f.name for f in dataclasses.fields(value)), None)  # type: ignore[arg-type]
     with pytest.raises((dataclasses.FrozenInstanceError, AttributeError, TypeError)):

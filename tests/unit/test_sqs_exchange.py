@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +227,66 @@ def test_a_header_with_a_line_break_is_not_sent(served: Any) -> None:
     with pytest.raises(exceptions.HTTPError, match="line break"):
         exchange.post(pool, "/", CONSTANT, {"X-Amz-Security-Token": "a\r\nEvil: 1"}, b"")
     assert not seen
+
+
+class Connection:
+    """As much of urllib3's as connecting takes; notes which bundle each connect would read."""
+
+    def __init__(self, context: Any, bundle: Any, seen: list[Any]) -> None:
+        self.ssl_context, self.ca_certs, self.seen = context, bundle, seen
+
+    def connect(self) -> None:
+        self.seen.append(self.ca_certs)
+
+
+def test_a_ca_bundle_is_read_once_into_a_tls_context(tmp_path: Path) -> None:
+    bundle, seen = tmp_path / "ca.pem", list[Any]()
+    bundle.write_text("one")
+    path, context, other = str(bundle), ssl.create_default_context(), ssl.create_default_context()
+    connections = [Connection(of, path, seen) for of in (context, context, other)]
+    for connection in (*connections, connections[0]):
+        exchange._connect(connection)
+    assert seen == [path, None, path, None]
+    assert {connection.ca_certs for connection in connections} == {path}
+    bundle.write_text("another")
+    exchange._connect(connections[1])
+    assert seen[4:] == [path]
+    bundle.unlink()
+    exchange._connect(connections[0])
+    assert seen[5:] == [path]
+
+
+def test_a_bundle_whose_connect_failed_is_read_again(tmp_path: Path) -> None:
+    bundle, seen = tmp_path / "ca.pem", list[Any]()
+    bundle.write_text("one")
+
+    class Failing(Connection):
+        def connect(self) -> None:
+            super().connect()
+            raise OSError("no")
+
+    connection = Failing(ssl.create_default_context(), str(bundle), seen)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no"):
+            exchange._connect(connection)
+    assert seen == [str(bundle)] * 2
+
+
+@pytest.mark.parametrize("bundle", [None, ""])
+def test_without_a_bundle_or_a_context_nothing_is_kept(bundle: str | None) -> None:
+    seen: list[Any] = []
+    exchange._connect(Connection(ssl.create_default_context(), bundle, seen))
+    exchange._connect(Connection(None, "ca.pem", seen))
+    assert seen == [bundle, "ca.pem"]
+
+
+def test_urllib3_shares_the_context_and_takes_the_bundle_from_the_connection(tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    pool = urllib3.PoolManager(ssl_context=context).connection_from_url("https://sqs.invalid")
+    pool.ca_certs, pool.cert_reqs = "ca.pem", "CERT_REQUIRED"
+    connection: Any = pool._get_conn()
+    assert connection.ssl_context is context
+    assert "ca_certs" in vars(connection)
 
 
 def test_through_a_proxy_urllib3_does_the_talking(served: Any) -> None:
