@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import ConfigError
 from pyqs_celery_compat import alias_billiard, aliases, lifecycle
-from pyqs_celery_compat.alias_loaders import AliasSpec, ThenLoader, also_by_celerys_name, borrowed_names
+from pyqs_celery_compat.alias_loaders import AliasSpec, OursLoader, ThenLoader, all_by_celerys_name, borrowed_names
 from pyqs_celery_compat.aliases import CELERY, OURS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def install_as_celery(*, force: bool = False) -> bool:
         _refuse_a_mixture()
         sys.meta_path.insert(0, CeleryFinder())
     alias_billiard.amend_loaded()
-    also_by_celerys_name(OURS)  # what is loaded already, so that import hooks on Celery's names see it, too
+    all_by_celerys_name()  # what is loaded already, so that import hooks on Celery's names see it, too
     return True
 
 
@@ -181,7 +181,9 @@ class CeleryFinder(MetaPathFinder):
         name = aliases.celerys(fullname)
         if name is not None:
             found = self._others(fullname, path, target)
-            return None if found is None else _then(found, lambda module: also_by_celerys_name(fullname))
+            if found is not None and found.loader is not None:
+                found.loader = OursLoader(found.loader)
+            return found
         removed = CELERY + fullname[len(OURS) :]
         if removed in aliases.REMOVED and self._others(fullname, path, target) is None:
             # `from celery import task` asks for this name; one that is not asked for by its own goes through to the user.
@@ -194,7 +196,9 @@ class CeleryFinder(MetaPathFinder):
             found = self._others(fullname, path, target)
             if found is not None:
                 amend = alias_billiard.AMENDMENTS.get(fullname)
-                return found if amend is None else _then(found, amend)
+                if amend is not None and found.loader is not None:
+                    found.loader = ThenLoader(found.loader, amend)
+                return found
         stand_in = aliases.STAND_INS.get(fullname)
         own = None if stand_in is None else find_spec(f"{OURS}.{stand_in}")
         return None if own is None else self._with_hooks(AliasSpec(fullname, own), path, target)
@@ -242,9 +246,3 @@ def _of_celery(fullname: str) -> AliasSpec:
     if own is None:
         raise ModuleNotFoundError(f"No module named {fullname!r}: {aliases.why_not(fullname)}", name=fullname)
     return AliasSpec(fullname, own)
-
-
-def _then(spec: ModuleSpec, action: Any) -> ModuleSpec:
-    if spec.loader is not None:
-        spec.loader = ThenLoader(spec.loader, action)
-    return spec

@@ -1,14 +1,15 @@
 """How a module of ours gets its second name.
 
 Owns: ``AliasSpec`` and its loader (the module that is there already, put under another name), ``ThenLoader`` (an action after
-somebody else's loader) and ``also_by_celerys_name``. Runs inside the import system, under the locks of the modules concerned.
-Never executes a module of ours twice.
+somebody else's loader), ``OursLoader`` and ``all_by_celerys_name``. Runs inside the import system, under the locks of the modules
+concerned. Never executes a module of ours twice.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
@@ -68,7 +69,11 @@ class _SameModule(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module, loaded first if need be."""
-        module = importlib.import_module(self._own.name)
+        _thread.underway.append(spec.name)
+        try:
+            module = importlib.import_module(self._own.name)
+        finally:
+            _thread.underway.remove(spec.name)
         if module.__spec__ is not None and not isinstance(module.__spec__, AliasSpec):
             self._own = module.__spec__
         return module
@@ -114,24 +119,68 @@ class ThenLoader(Loader):
         return getattr(self._real, name)
 
 
-def also_by_celerys_name(own: str) -> None:
-    """Import a loaded module of ours, and what is loaded below it, by Celery's name, too.
+class OursLoader(ThenLoader):
+    """The loader of a module of ours, after which it has Celery's name, too.
 
-    Import hooks wait for ``celery.app.trace``, whoever loads it and by which name. While the package around it is being loaded
-    nothing happens: it is done at that one's end.
+    That waits for the end of the outermost module that this thread is loading: an import hook may use whatever it likes, and
+    only then is all of it whole.
+
+    Parameters:
+        real: its loader.
     """
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real, lambda module: None)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Load it, and note that it was."""
+        _thread.depth += 1
+        try:
+            super().exec_module(module)
+        finally:
+            _thread.depth -= 1
+        _thread.loaded.append(module.__spec__.name if module.__spec__ else module.__name__)
+        if _thread.depth == 0:
+            loaded, _thread.loaded = _thread.loaded, []
+            for name in loaded:
+                _also_by_celerys_name(name)
+
+
+class _Thread(threading.local):
+    """What a thread is loading."""
+
+    def __init__(self) -> None:
+        #: How many modules of ours, one inside of the other.
+        self.depth = 0
+        #: Those that are done, and have not got their other name yet.
+        self.loaded: list[str] = []
+        #: Names of Celery's for which a module of ours is being loaded, and which it gets by that.
+        self.underway: list[str] = []
+
+
+_thread = _Thread()
+
+
+def all_by_celerys_name() -> None:
+    """Import every module of ours that is loaded by Celery's name, too.
+
+    Import hooks wait for ``celery.app.trace``, whoever loads it and by which name.
+    """
+    for name in sorted(set(sys.modules)):
+        if aliases.celerys(name) and not _is_being_loaded(name):
+            _also_by_celerys_name(name)
+
+
+def _also_by_celerys_name(own: str) -> None:
     name = aliases.celerys(own)
-    if name is None or _is_being_loaded(own.rpartition(".")[0]):
+    if name is None or own not in sys.modules or name in sys.modules or name in _thread.underway:
         return
     try:
         importlib.import_module(name)
     except RuntimeError as exc:
         if type(exc).__name__ != "_DeadlockError":
             raise
-        return  # another thread imports it by that name just now, and waits for this one
-    for other in list(sys.modules):
-        if other.rpartition(".")[0] == own and aliases.celerys(other) not in sys.modules and not _is_being_loaded(other):
-            also_by_celerys_name(other)
+        # Another thread imports it by that name just now, and waits for this one.
 
 
 def _is_being_loaded(name: str) -> bool:
