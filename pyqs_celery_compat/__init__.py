@@ -1,6 +1,7 @@
 """Celery's face on pyqs: ``Celery``, ``shared_task`` and their company, on SQS.
 
 Owns: the public names, each loaded from its module on first use. Importing the package loads neither boto3 nor kombu.
+After ``install_as_celery()`` this package is ``celery``, too.
 """
 
 from __future__ import annotations
@@ -10,48 +11,74 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyqs_celery_compat._state import current_app, current_task
+    from pyqs_celery_compat.alias import install_as_celery
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.canvas import Signature, maybe_signature, signature, subtask
+    from pyqs_celery_compat.concurrency import maybe_patch_concurrency
     from pyqs_celery_compat.shared import shared_task
     from pyqs_celery_compat.uuids import uuid
+    from pyqs_celery_compat.version import SERIES, VERSION, VERSION_BANNER, __version__, version_info, version_info_t
 
 __all__ = [
+    "SERIES",
+    "VERSION",
+    "VERSION_BANNER",
     "Celery",
     "Signature",
     "Task",
+    "__version__",
     "current_app",
     "current_task",
+    "install_as_celery",
+    "maybe_patch_concurrency",
     "maybe_signature",
     "shared_task",
     "signature",
     "subtask",
     "uuid",
+    "version_info",
+    "version_info_t",
 ]
 
+#: Not ``__name__``, which is ``celery`` while import hooks are told of it.
+_PACKAGE = "pyqs_celery_compat"
 _HOMES = {
     "Celery": "app.base",
+    "SERIES": "version",
     "Signature": "canvas",
     "Task": "app.task",
+    "VERSION": "version",
+    "VERSION_BANNER": "version",
+    "__version__": "version",
     "current_app": "_state",
     "current_task": "_state",
+    "install_as_celery": "alias",
+    "maybe_patch_concurrency": "concurrency",
     "maybe_signature": "canvas",
     "shared_task": "shared",
     "signature": "canvas",
     "subtask": "canvas",
     "uuid": "uuids",
+    "version_info": "version",
+    "version_info_t": "version",
 }
-_MODULES = frozenset({"app", "exceptions", "local", "result", "schedules", "signals", "states"})
-_LATER = frozenset({"beat", "bootsteps", "bugreport", "install_as_celery"})
+#: Submodules that are there without having been imported, as Celery's users know them.
+_MODULES = frozenset(
+    {
+        "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
+    }
+)  # fmt: skip
+_LATER = frozenset({"beat", "bootsteps", "bugreport"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        module = importlib.import_module(f"{_PACKAGE}.{_HOMES[name]}")
         return getattr(module, name)
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{_PACKAGE}.{name}")
     if name in _CANVAS:
         raise ImportError(
             f"{name} is not there yet: building canvases comes in a later version of pyqs_celery_compat; "
@@ -59,7 +86,7 @@ def __getattr__(name: str) -> Any:
         )
     if name in _LATER:
         raise ImportError(f"{name} is not there yet: it comes in a later version of pyqs_celery_compat")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

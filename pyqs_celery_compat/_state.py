@@ -6,55 +6,18 @@ every thread of a caller or an executor. Imports the app class only when somebod
 
 from __future__ import annotations
 
-import contextvars
+import logging
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.local import Proxy
+from pyqs_celery_compat.utils.threads import LocalStack
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
-
-T = TypeVar("T")
-
-
-class LocalStack(Generic[T]):
-    """A stack that every thread (and every asyncio task) has of its own."""
-
-    def __init__(self) -> None:
-        self._var: contextvars.ContextVar[tuple[T, ...]] = contextvars.ContextVar("stack")
-
-    def push(self, item: T) -> tuple[T, ...]:
-        """Put an item on top; answers the stack."""
-        below = self._var.get(())
-        items = (*below, item) if below else (item,)
-        self._var.set(items)
-        return items
-
-    def pop(self) -> T | None:
-        """Take the top item off; None from an empty stack."""
-        items = self._var.get(())
-        if not items:
-            return None
-        self._var.set(items[:-1])
-        return items[-1]
-
-    @property
-    def stack(self) -> list[T]:
-        """All items, the oldest first."""
-        return list(self._var.get(()))
-
-    @property
-    def top(self) -> T | None:
-        """The newest item, or None."""
-        items = self._var.get(())
-        return items[-1] if items else None
-
-    def __len__(self) -> int:
-        return len(self._var.get(()))
 
 
 class _ThreadState(threading.local):
@@ -100,7 +63,11 @@ def get_current_app() -> Celery:
 
 def app_or_default(app: Celery | None = None) -> Celery:
     """The app given, else the current one."""
-    return get_current_app() if app is None else app
+    if app is not None:
+        return app
+    if _trace is not None:
+        _trace("app_or_default: no app was given, the current one is taken", stack_info=True)
+    return get_current_app()
 
 
 def get_current_task() -> Task | None:
@@ -143,6 +110,37 @@ def deregister_app(app: Celery) -> None:
 def active_apps() -> list[Celery]:
     """Every app that is alive."""
     return list(_apps)
+
+
+_announce_app_finalized = announce_app_finalized
+_register_app, _deregister_app, _get_active_apps = register_app, deregister_app, active_apps
+
+#: Tells of each time that an app was not given; None tells nobody.
+_trace: Callable[..., Any] | None = None
+#: Whether to wait for a result here holds up a worker, as it does inside of a task.
+_join_blocks = False
+
+
+def enable_trace() -> None:
+    """Log, with the stack, wherever ``app_or_default`` has to take the current app."""
+    global _trace
+    _trace = logging.getLogger("celery").warning
+
+
+def disable_trace() -> None:
+    """Log nothing of it any more."""
+    global _trace
+    _trace = None
+
+
+def task_join_will_block() -> bool:
+    """Whether waiting for a result here holds up a worker."""
+    return _join_blocks
+
+
+def _set_task_join_will_block(blocks: bool) -> None:
+    global _join_blocks
+    _join_blocks = blocks
 
 
 push_current_task = _task_stack.push

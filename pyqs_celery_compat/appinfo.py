@@ -120,8 +120,10 @@ def _end_with(line: int) -> None:
 def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
     import importlib
 
+    from pyqs_celery_compat import alias
     from pyqs_celery_compat.finding import find_app
 
+    alias.install_for_worker(name)
     app = find_app(name, directory)
     for module in include:
         importlib.import_module(module)

@@ -1,6 +1,7 @@
 """An exception with its traceback as text, as handlers and signals get it.
 
-Owns: ``ExceptionInfo``, with the attributes of billiard's. Lives in the process that ran the task.
+Owns: ``ExceptionInfo`` and ``ExceptionWithTraceback``, with the attributes of billiard's. Live in the process that ran the
+task; both can be pickled, because billiard's pools, which may be there for other things, send them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback as traceback_module
 from types import TracebackType
+from typing import Any
 
 
 class ExceptionInfo:
@@ -45,3 +47,38 @@ class ExceptionInfo:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.exception!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        wrapped = None if self.exception is None else ExceptionWithTraceback(self.exception, self.traceback)
+        return {**self.__dict__, "tb": None, "exception": wrapped}
+
+
+class ExceptionWithTraceback(Exception):
+    """An exception on its way to another process, where it is the exception again, with the traceback's text as its cause.
+
+    Parameters:
+        exc: the exception. tb: its traceback, or the text of it.
+    """
+
+    def __init__(self, exc: BaseException, tb: TracebackType | str | None) -> None:
+        super().__init__()
+        self.exc = exc
+        self.tb = tb if isinstance(tb, str) else "".join(traceback_module.format_exception(type(exc), exc, tb))
+
+    def __str__(self) -> str:
+        return self.tb
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_cause, (self.exc, self.tb)
+
+
+class _RemoteTraceback(Exception):
+    """The traceback of another process, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _with_cause(exc: BaseException, tb: str) -> BaseException:
+    exc.__cause__ = _RemoteTraceback(tb)
+    return exc

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import numbers
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from pyqs.errors import ConfigError
 from pyqs_celery_compat.naming import belongs_to
@@ -265,6 +266,30 @@ class Terminated(Exception):
     """The task was terminated by request."""
 
 
+def reraise(tp: type[BaseException], value: BaseException, tb: TracebackType | None = None) -> NoReturn:
+    """Raise an exception with this traceback."""
+    if value.__traceback__ is not tb:
+        raise value.with_traceback(tb)
+    raise value
+
+
+def __getattr__(name: str) -> Any:
+    """What is in the modules of others, and costs something to load."""
+    if name == "OperationalError":
+        from kombu.exceptions import OperationalError
+
+        return OperationalError
+    if name == "get_pickleable_exception":
+        from pyqs_celery_compat.utils.serialization import get_pickleable_exception
+
+        return get_pickleable_exception
+    if name == "CeleryCommandException":
+        from pyqs_celery_compat.bin.base import CeleryCommandException
+
+        return CeleryCommandException
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _safe_repr(value: object) -> str:
     try:
         return repr(value)
@@ -272,8 +297,11 @@ def _safe_repr(value: object) -> str:
         return f"<{type(value).__name__}: repr failed with {type(exc).__name__}>"
 
 
+#: Celery takes these from billiard, and so do its users.
+OF_BILLIARD = ("SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated")
+
 belongs_to(
     "celery.exceptions",
     *(found for found in list(globals().values()) if isinstance(found, type) and found.__module__ == __name__),
 )
-belongs_to("billiard.exceptions", SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError, Terminated)
+belongs_to("billiard.exceptions", *OF_BILLIARD)

@@ -66,6 +66,8 @@ def _app_in(module: ModuleType, name: str) -> Celery:
     for found in vars(module).values():
         if _is_app(found):
             return found  # type: ignore[no-any-return]
+        if type(found).__module__ == "celery.app.base":
+            return _checked(found, name)  # which says whose it is
     raise ImproperlyConfigured(f"-A {name}: module {module.__name__} holds no Celery app (looked for 'app' and 'celery')")
 
 
@@ -74,11 +76,22 @@ def _checked(found: Any, name: str) -> Celery:
         kind = type(found)
         hint = ""
         if kind.__module__.split(".")[0] == "celery":
-            hint = "; it is Celery's own: change the import to `from pyqs_celery_compat import Celery`"
+            hint = "; it is Celery's own: " + _way_out()
         raise ImproperlyConfigured(
             f"-A {name}: that is a {kind.__module__}.{kind.__name__}, not an app of pyqs_celery_compat{hint}"
         )
     return found  # type: ignore[no-any-return]
+
+
+def _way_out() -> str:
+    """What to do about an app of genuine Celery."""
+    from pyqs_celery_compat import alias
+
+    change = "change the import to `from pyqs_celery_compat import Celery`"
+    if alias.is_refused():
+        why = f"{alias.VARIABLE}=0 (or --no-alias) leaves `import celery` to it"
+        return f"{why}. Without that this app is run as it is; or {change}"
+    return change
 
 
 def _is_app(found: Any) -> bool:

@@ -1,26 +1,19 @@
 """Stand-ins for objects that exist later: the current app, and tasks whose app is not finalized yet.
 
-Owns: ``Proxy`` (looks its object up on every use), ``PromiseProxy`` (makes it once, on first use) and
-``maybe_evaluate``. Pure. A proxy answers ``isinstance`` and ``==`` as its object does.
+Owns: ``Proxy`` (looks its object up on every use), ``PromiseProxy`` (makes it once, on first use),
+``maybe_evaluate``, ``try_import`` and ``class_property``. Pure. A proxy answers ``isinstance`` and ``==`` as its object does.
 """
 
 from __future__ import annotations
 
+import copy
+import importlib
+import operator
 from collections.abc import Callable
+from types import GenericAlias
 from typing import Any
 
-_UNARY = (
-    "__str__", "__repr__", "__bytes__", "__hash__", "__bool__", "__len__", "__iter__", "__next__", "__reversed__",
-    "__neg__", "__pos__", "__abs__", "__invert__", "__int__", "__float__", "__complex__", "__index__", "__enter__",
-    "__copy__", "__dir__",
-)  # fmt: skip
-_BINARY = (
-    "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__add__", "__sub__", "__mul__", "__floordiv__",
-    "__truediv__", "__mod__", "__divmod__", "__pow__", "__lshift__", "__rshift__", "__and__", "__xor__", "__or__",
-    "__radd__", "__rsub__", "__rmul__", "__ror__", "__rand__", "__getitem__", "__delitem__", "__contains__",
-    "__deepcopy__",
-)  # fmt: skip
-_OPERATORS: dict[str, Callable[..., Any]] = {
+_UNARY: dict[str, Callable[[Any], Any]] = {
     "__str__": str,
     "__repr__": repr,
     "__bytes__": bytes,
@@ -29,12 +22,45 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__len__": len,
     "__iter__": iter,
     "__next__": next,
+    "__reversed__": reversed,
+    "__neg__": operator.neg,
+    "__pos__": operator.pos,
+    "__abs__": abs,
+    "__invert__": operator.invert,
     "__int__": int,
     "__float__": float,
     "__complex__": complex,
-    "__abs__": abs,
-    "__dir__": dir,
-    "__reversed__": reversed,
+    "__index__": operator.index,
+    "__enter__": lambda thing: thing.__enter__(),
+    "__copy__": copy.copy,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "divmod": divmod,
+    "pow": operator.pow,
+    "lshift": operator.lshift,
+    "rshift": operator.rshift,
+    "and": operator.and_,
+    "xor": operator.xor,
+    "or": operator.or_,
+}
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "__lt__": operator.lt,
+    "__le__": operator.le,
+    "__gt__": operator.gt,
+    "__ge__": operator.ge,
+    "__eq__": operator.eq,
+    "__ne__": operator.ne,
+    "__getitem__": operator.getitem,
+    "__delitem__": operator.delitem,
+    "__contains__": operator.contains,
+    "__deepcopy__": copy.deepcopy,
+    **{f"__{name}__": operation for name, operation in _ARITHMETIC.items()},
 }
 
 
@@ -59,10 +85,11 @@ class Proxy:
 
     Parameters:
         local: makes or finds the object.
-        name: shown as ``__name__``.
+        name: shown as ``__name__``. __doc__: shown as that; without them it is the object's.
     """
 
-    __slots__ = ("__weakref__", "_proxy_args", "_proxy_kwargs", "_proxy_local", "_proxy_name")
+    # With a __dict__ of its own, under the object's: a __doc__ of its own lies there, and what libraries put past it.
+    __slots__ = ("__dict__", "__weakref__", "_proxy_args", "_proxy_kwargs", "_proxy_local", "_proxy_name")
 
     def __init__(
         self,
@@ -70,12 +97,15 @@ class Proxy:
         args: tuple[Any, ...] | None = None,
         kwargs: dict[str, Any] | None = None,
         name: str | None = None,
+        __doc__: str | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "_proxy_local", local)
         put(self, "_proxy_args", args or ())
         put(self, "_proxy_kwargs", kwargs or {})
         put(self, "_proxy_name", name)
+        if __doc__ is not None:
+            put(self, "__doc__", __doc__)
 
     def _get_current_object(self) -> Any:
         """The object itself, for code that must not keep the stand-in."""
@@ -92,6 +122,16 @@ class Proxy:
             return self._get_current_object().__dict__  # type: ignore[no-any-return]
         except RuntimeError:
             raise AttributeError("__dict__") from None
+
+    @property
+    def __members__(self) -> list[str]:
+        return self.__dir__()
+
+    def __dir__(self) -> list[str]:
+        try:
+            return dir(self._get_current_object())
+        except RuntimeError:
+            return []
 
     def __getattr__(self, name: str) -> Any:
         if name in ("__name__", "__qualname__"):
@@ -119,24 +159,25 @@ class Proxy:
         return self._get_current_object().__reduce__()
 
 
-def _unary(name: str) -> Callable[[Proxy], Any]:
-    operation = _OPERATORS.get(name)
-    if operation is not None:
-
-        def forward(self: Proxy) -> Any:
-            return operation(self._get_current_object())
-    else:
-
-        def forward(self: Proxy) -> Any:
-            return getattr(self._get_current_object(), name)()
+def _unary(name: str, operation: Callable[[Any], Any]) -> Callable[[Proxy], Any]:
+    def forward(self: Proxy) -> Any:
+        return operation(self._get_current_object())
 
     forward.__name__ = name
     return forward
 
 
-def _binary(name: str) -> Callable[[Proxy, Any], Any]:
+def _binary(name: str, operation: Callable[[Any, Any], Any]) -> Callable[[Proxy, Any], Any]:
     def forward(self: Proxy, other: Any) -> Any:
-        return getattr(self._get_current_object(), name)(other)
+        return operation(self._get_current_object(), other)
+
+    forward.__name__ = name
+    return forward
+
+
+def _reflected(name: str, operation: Callable[[Any, Any], Any]) -> Callable[[Proxy, Any], Any]:
+    def forward(self: Proxy, other: Any) -> Any:
+        return operation(other, self._get_current_object())
 
     forward.__name__ = name
     return forward
@@ -149,11 +190,13 @@ def _repr(self: Proxy) -> str:
         return f"<{type(self).__name__} unbound>"
 
 
-for _method in _UNARY:
-    setattr(Proxy, _method, _unary(_method))
-for _method in _BINARY:
-    setattr(Proxy, _method, _binary(_method))
-Proxy.__module__ = _on_instances("__module__", __name__)
+for _name, _operation in _UNARY.items():
+    setattr(Proxy, _name, _unary(_name, _operation))
+for _name, _operator in _BINARY.items():
+    setattr(Proxy, _name, _binary(_name, _operator))
+for _name, _operator in _ARITHMETIC.items():
+    setattr(Proxy, f"__r{_name}__", _reflected(f"__r{_name}__", _operator))
+Proxy.__module__ = _on_instances("__module__", "celery.local")
 Proxy.__doc__ = _on_instances("__doc__", Proxy.__doc__)
 Proxy.__repr__ = _repr  # type: ignore[method-assign, assignment]
 
@@ -161,7 +204,7 @@ Proxy.__repr__ = _repr  # type: ignore[method-assign, assignment]
 class PromiseProxy(Proxy):
     """A proxy whose object is made once, on first use, and kept."""
 
-    __slots__ = ("_promise_pending", "_promise_thing")
+    __slots__ = ("__pending__", "_promise_thing")
 
     def _get_current_object(self) -> Any:
         try:
@@ -174,10 +217,10 @@ class PromiseProxy(Proxy):
         if self.__evaluated__():
             return fun(*args, **kwargs)
         try:
-            pending = object.__getattribute__(self, "_promise_pending")
+            pending = object.__getattribute__(self, "__pending__")
         except AttributeError:
             pending = []
-            object.__setattr__(self, "_promise_pending", pending)
+            object.__setattr__(self, "__pending__", pending)
         pending.append((fun, args, kwargs))
         return None
 
@@ -195,12 +238,16 @@ class PromiseProxy(Proxy):
         thing = Proxy._get_current_object(self)
         object.__setattr__(self, "_promise_thing", thing)
         try:
-            pending = object.__getattribute__(self, "_promise_pending")
+            pending = object.__getattribute__(self, "__pending__")
         except AttributeError:
             return thing
-        while pending:
-            fun, args, kwargs = pending.pop(0)
-            fun(*args, **kwargs)
+        try:
+            while pending:
+                fun, args, kwargs = pending.pop(0)
+                fun(*args, **kwargs)
+        finally:
+            if not pending:
+                object.__delattr__(self, "__pending__")
         return thing
 
 
@@ -215,3 +262,49 @@ def maybe_evaluate(value: Any) -> Any:
 def unwrap(value: Any) -> Any:
     """The object behind any proxy; anything else as it is."""
     return value._get_current_object() if issubclass(type(value), Proxy) else value
+
+
+def try_import(module: str, default: Any = None) -> Any:
+    """The module, or the default where it cannot be imported."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return default
+
+
+class class_property:  # noqa: N801 - Celery's name
+    """A property of a class, which its instances have, too.
+
+    Parameters:
+        getter, setter: called with the class.
+    """
+
+    __class_getitem__: Any = classmethod(GenericAlias)
+
+    def __init__(self, getter: Callable[[Any], Any] | None = None, setter: Callable[[Any, Any], Any] | None = None) -> None:
+        self._get = _of_class(getter)
+        self._set = _of_class(setter)
+        self.__doc__ = getattr(getter, "__doc__", None)
+
+    def __get__(self, obj: Any, type: type | None = None) -> Any:
+        owner = obj.__class__ if type is None else type
+        return self if self._get is None else self._get(owner)
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        if self._set is None:
+            raise AttributeError("this property of the class cannot be set")
+        self._set(obj.__class__, value)
+
+    def setter(self, setter: Callable[[Any, Any], Any]) -> class_property:
+        """The same property that can be set: a decorator."""
+        return type(self)(self._get, setter)
+
+
+def _of_class(function: Any) -> Any:
+    """The function itself, of a class method."""
+    return getattr(function, "__func__", function)
+
+
+def reclassmethod(method: Any) -> classmethod[Any, Any, Any]:
+    """A class method from the function of one."""
+    return classmethod(getattr(method, "__func__", method))

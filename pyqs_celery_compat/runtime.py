@@ -29,6 +29,7 @@ from pyqs.raw import handler_of
 from pyqs.runtime import BootReport, Outcome, Prepared
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
+    alias,
     conf,
     continuations,
     killed,
@@ -111,6 +112,7 @@ class CeleryRuntime:
         if directory not in sys.path:
             sys.path.insert(0, directory)
         publisher.in_worker(config.connection)
+        alias.install_for_worker(config.app)
         if config.app:
             app = find_app(config.app, directory)
             app.set_current()

@@ -7,6 +7,7 @@ parsing: runs before anything is connected or started.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -204,8 +205,20 @@ def queue_options(command: F) -> F:
     return option("-Q", "--queues", "queues", env="QUEUES", multiple=True, metavar="QUEUE", help=queue_options_help)(command)
 
 
+def _no_alias(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["PYQS_AS_CELERY"] = "0"  # every process that imports the app is a child of this one
+
+
 def app_options(command: F) -> F:
-    """``-A`` and ``--include``."""
+    """``-A``, ``--include`` and ``--no-alias``."""
+    command = click.option(
+        "--no-alias",
+        is_flag=True,
+        expose_value=False,
+        callback=_no_alias,
+        help="With -A: leave `import celery` to Celery itself, as PYQS_AS_CELERY=0 does, instead of to pyqs_celery_compat.",
+    )(command)
     command = option(
         "--include",
         "-I",

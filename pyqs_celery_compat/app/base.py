@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
+from types import GenericAlias
 from typing import Any
 
 from pyqs_celery_compat import _state as state
@@ -54,6 +55,8 @@ class Celery(Configuring, Declaring, Sending):
         autofinalize: False makes the use of a task an error until ``finalize()`` was called.
         strict_typing: check arguments when tasks are called.
     """
+
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     registry_cls: Any = TaskRegistry
     IS_WINDOWS = os.name == "nt"

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyqs_celery_compat import retrying
-from pyqs_celery_compat._state import LocalStack, _task_stack, current_app
+from pyqs_celery_compat._state import _task_stack, current_app
 from pyqs_celery_compat.app.calling import Calling
 from pyqs_celery_compat.canvas import Signature
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.utils.threads import LocalStack
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery

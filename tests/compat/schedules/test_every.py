@@ -75,7 +75,7 @@ def test_without_an_app_it_is_the_current_ones(make_app: Any) -> None:
         assert str(schedule(5).tz) == "Asia/Tokyo"
         assert schedule(5).utc_enabled is True
     finally:
-        pyqs_celery_compat.state.set_current_app(None)
+        pyqs_celery_compat._state.set_current_app(None)
 
 
 def test_a_base_schedule_knows_no_time() -> None:

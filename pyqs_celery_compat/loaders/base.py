@@ -1,0 +1,236 @@
+"""What all loaders do: import task modules, read configuration, and be told what happens to the process.
+
+Owns: ``BaseLoader``, ``autodiscover_tasks``, ``find_related_module``. Runs in every process that has an app; the methods that
+begin with ``on_`` are there to be overridden, and run in the process whose beginning they are named after.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from pyqs_celery_compat import signals
+from pyqs_celery_compat.app import defaults
+from pyqs_celery_compat.exceptions import reraise
+from pyqs_celery_compat.utils.collections import DictAttribute, force_mapping
+from pyqs_celery_compat.utils.imports import NotAPackage, find_module, import_from_cwd, symbol_by_name
+from pyqs_celery_compat.utils.serialization import strtobool
+
+__all__ = ["BaseLoader"]
+
+_RACE_PROTECTION = False
+unconfigured = object()
+
+_ARGUMENT = re.compile(r"(?P<namespace>[^.=]*)\.?(?P<key>[^=]*)=(?:\((?P<type>\w+)\))?(?P<value>.*)")
+_LISTS = {"list": list, "tuple": tuple, "set": set}
+
+
+class BaseLoader:
+    """Base of loaders.
+
+    Parameters:
+        app: whose loader it is.
+    """
+
+    builtin_modules: frozenset[str] = frozenset()
+    configured = False
+    override_backends: Mapping[str, str] = {}
+    worker_initialized = False
+    _conf: Any = unconfigured
+
+    def __init__(self, app: Any, **kwargs: Any) -> None:
+        self.app = app
+        self.task_modules: set[str] = set()
+
+    def now(self, utc: bool = True) -> datetime:
+        """The time of day, without a time zone."""
+        return datetime.now(timezone.utc).replace(tzinfo=None) if utc else datetime.now()
+
+    # -- hooks --------------------------------------------------------------------------------------------------------
+    def on_task_init(self, task_id: str, task: Any) -> None:
+        """A task is about to run."""
+
+    def on_process_cleanup(self) -> None:
+        """A task has run."""
+
+    def on_worker_init(self) -> None:
+        """The worker begins."""
+
+    def on_worker_shutdown(self) -> None:
+        """The worker ends."""
+
+    def on_worker_process_init(self) -> None:
+        """An executor begins."""
+
+    # -- modules ------------------------------------------------------------------------------------------------------
+    def import_task_module(self, module: str) -> ModuleType:
+        """Import a module of tasks, and remember that it is one."""
+        self.task_modules.add(module)
+        return self.import_from_cwd(module)
+
+    def import_module(self, module: str, package: str | None = None) -> ModuleType:
+        """Import a module."""
+        return importlib.import_module(module, package=package)
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:
+        """Import a module, looked for in the working directory first."""
+        return import_from_cwd(module, self.import_module if imp is None else imp, package=package)  # type: ignore[no-any-return]
+
+    def import_default_modules(self) -> list[ModuleType]:
+        """Import what was asked for by ``autodiscover_tasks``, ``imports`` and ``include``. Raises what the imports raise."""
+        for _, answer in signals.import_modules.send(sender=self.app):
+            if isinstance(answer, Exception):
+                reraise(type(answer), answer, answer.__traceback__)
+        return [self.import_task_module(module) for module in self.default_modules]
+
+    @property
+    def default_modules(self) -> tuple[str, ...]:
+        """Names of modules with tasks."""
+        return (*self.builtin_modules, *_listed(self.app.conf.imports), *_listed(self.app.conf.include))
+
+    def find_module(self, module: str) -> Any:
+        """A module, looked for in the working directory, too."""
+        return find_module(module)
+
+    def autodiscover_tasks(self, packages: Iterable[str], related_name: str | None = "tasks") -> None:
+        """Import the module of this name beside each package that has one."""
+        self.task_modules.update(module.__name__ for module in autodiscover_tasks(packages, related_name) or () if module)
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+    def init_worker(self) -> None:
+        """What the worker does first: the task modules, then ``on_worker_init``. A second call does nothing."""
+        if not self.worker_initialized:
+            self.worker_initialized = True
+            self.import_default_modules()
+            self.on_worker_init()
+
+    def shutdown_worker(self) -> None:
+        """What the worker does last."""
+        self.on_worker_shutdown()
+
+    def init_worker_process(self) -> None:
+        """What an executor does first."""
+        self.on_worker_process_init()
+
+    # -- configuration ------------------------------------------------------------------------------------------------
+    def config_from_object(self, obj: Any, silent: bool = False) -> bool:
+        """Take the configuration from an object or the name of one; False if it does not import and that is ``silent``."""
+        if isinstance(obj, str):
+            try:
+                obj = self._smart_import(obj, imp=self.import_from_cwd)
+            except (ImportError, AttributeError):
+                if silent:
+                    return False
+                raise
+        self._conf = force_mapping(obj)
+        if self._conf.get("override_backends") is not None:
+            self.override_backends = self._conf["override_backends"]
+        return True
+
+    def _smart_import(self, path: str, imp: Any = None) -> Any:
+        load = self.import_module if imp is None else imp
+        if ":" in path:  # an attribute, said so
+            return symbol_by_name(path, imp=load)
+        try:
+            return load(path)
+        except ImportError:
+            return symbol_by_name(path, imp=load)  # one that is written as a submodule is
+
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> Any:
+        """What the module that this variable names has; None where there is none."""
+        name = os.environ.get(env)
+        if not name:
+            return None
+        return DictAttribute(self._import_config_module(name))
+
+    def _import_config_module(self, name: str) -> Any:
+        try:
+            self.find_module(name)
+        except NotAPackage as exc:
+            if not name.endswith(".py"):
+                raise
+            raise NotAPackage(f"{name!r} is a file: give the module's name, {name[:-3]!r}") from exc
+        return self.import_from_cwd(name)
+
+    @cached_property
+    def conf(self) -> Any:
+        """The configuration that was read."""
+        if self._conf is unconfigured:
+            self._conf = self.read_configuration()
+        return self._conf
+
+    def cmdline_config_parser(self, args: Iterable[str], namespace: str = "celery", **kwargs: Any) -> dict[str, Any]:
+        """Settings from a command line: ``broker.port=5672``, ``worker.prefetch_multiplier=(int)4``.
+
+        Parameters:
+            namespace: what a key without one belongs to; none for "celery".
+
+        Raises:
+            ValueError: a value that is not of its type, or an argument that is no setting.
+        """
+        return dict(_setting(argument, namespace) for argument in args)
+
+
+def _setting(argument: str, namespace: str) -> tuple[str, Any]:
+    match = _ARGUMENT.fullmatch(argument)
+    if match is None:
+        raise ValueError(f"{argument!r} is no setting: namespace.key=value")
+    group, key, kind, value = match["namespace"], match["key"], match["type"], match["value"]
+    if not key:
+        group, key = namespace, group
+    name = key.lower() if group.lower() == "celery" else f"{group}_{key}".lower()
+    try:
+        return name, _LISTS[kind](value.split(",")) if kind in _LISTS else _converted(name, kind, value)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"{argument!r}: {exc}") from None
+
+
+def _converted(name: str, kind: str | None, value: str) -> Any:
+    known = defaults.DEFAULTS.get(name)
+    if kind is None:
+        kind = type(known).__name__ if known is not None else "int" if name.endswith(("_port", "_limit")) else "str"
+    converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, **_LISTS}
+    if kind in _LISTS:
+        return _LISTS[kind](value.split(","))
+    return converters.get(kind, str)(value)
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "tasks") -> Any:
+    """The modules of this name beside the packages; None for a package that has none."""
+    global _RACE_PROTECTION
+    if _RACE_PROTECTION:
+        return ()
+    _RACE_PROTECTION = True
+    try:
+        return [find_related_module(package, related_name) for package in packages]
+    finally:
+        _RACE_PROTECTION = False
+
+
+def find_related_module(package: str, related_name: str | None) -> ModuleType | None:
+    """The module beside a package; None where there is none. A dotted Django AppConfig falls back one level."""
+    try:
+        module = importlib.import_module(package)
+        if not related_name and module:
+            return module
+    except ModuleNotFoundError:
+        package, _, _ = package.rpartition(".")
+        if not package:
+            raise
+    name = f"{package}.{related_name}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name == name:
+            return None
+        raise
