@@ -1,8 +1,8 @@
 """How a module of ours gets its second name.
 
 Owns: ``AliasSpec`` and its loader (the module that is there already, put under another name), ``ThenLoader`` (an action after
-somebody else's loader), ``OursLoader`` and ``all_by_celerys_name``. Runs inside the import system, under the locks of the modules
-concerned. Never executes a module of ours twice.
+somebody else's loader), ``OursLoader`` and ``all_by_celerys_name``. Runs inside the import system, under the locks of the
+modules concerned. Never executes a module of ours twice.
 """
 
 from __future__ import annotations
