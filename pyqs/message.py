@@ -98,8 +98,11 @@ class Delivery:
     @property
     def receive_count(self) -> int:
         """How often SQS has handed this message out, at least 1 (ApproximateReceiveCount)."""
+        said = self.message.attributes.get("ApproximateReceiveCount", "1")
+        if said == "1":  # most are
+            return 1
         try:
-            return max(1, int(self.message.attributes.get("ApproximateReceiveCount", "1")))
+            return max(1, int(said))
         except ValueError:
             return 1
 

@@ -64,8 +64,12 @@ _HOMES = {
     "version_info_t": "version",
 }
 #: Submodules that are there without having been imported, as Celery's users know them.
-_MODULES = frozenset({"app", "canvas", "exceptions", "local", "platforms", "registry", "result", "signals", "states", "utils"})
-_LATER = frozenset({"beat", "bootsteps", "bugreport", "schedules"})
+_MODULES = frozenset(
+    {
+        "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
+    }
+)  # fmt: skip
+_LATER = frozenset({"beat", "bootsteps", "bugreport"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 

@@ -5,14 +5,21 @@ Owns: that mapping. Pure; runs where a task runs or is told of.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyqs_celery_compat.protocol import CeleryCall
 
 
-def request_values(call: CeleryCall, hostname: str, queue: str, delivery_count: int) -> dict[str, Any]:
-    """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7)."""
-    properties, info = dict(call.properties), call.delivery_info
+def request_values(call: CeleryCall, info: Mapping[str, Any], hostname: str, queue: str, delivery_count: int) -> dict[str, Any]:
+    """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7).
+
+    Parameters:
+        info: the call's ``delivery_info``.
+        queue: as the app names it.
+        delivery_count: how often SQS has handed the message out.
+    """
+    properties = dict(call.properties)
     priority = properties.get("priority")
     values = dict(call.headers)
     # One by one: a literal of so many would be made in parts, each a dict of its own (profiled).

@@ -28,11 +28,11 @@ class KnownTasks:
 
     def get(self, name: str) -> Task | None:
         """The task of this name, or None."""
-        task = _task_of(self._app, name)
-        if task is None:
-            others = (app for app in state.active_apps() if app is not self._app)
-            return next((found for app in others if (found := _task_of(app, name)) is not None), None)
-        return task
+        task: Task | None = dict.get(self._app._tasks, name) if self._app.finalized else _task_of(self._app, name)
+        if task is not None:
+            return task
+        others = (app for app in state.active_apps() if app is not self._app)
+        return next((found for app in others if (found := _task_of(app, name)) is not None), None)
 
     def tracer(self, task: Task) -> trace.Tracer:
         """What runs this task. Made once for each, as in Celery; ``build_tracer`` is looked up each time, because tracing

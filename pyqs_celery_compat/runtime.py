@@ -85,7 +85,8 @@ class CeleryRuntime:
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
-        self._tasks: KnownTasks | None = None
+        #: The tasks that a message may name; there are some after ``boot``.
+        self.known_tasks: KnownTasks
         self._events: WorkerEvents | None = None
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
@@ -97,12 +98,6 @@ class CeleryRuntime:
         if self._app is None:
             raise RuntimeError("boot() comes first")
         return self._app
-
-    @property
-    def known_tasks(self) -> KnownTasks:
-        """The tasks that a message may name; there are some after ``boot``."""
-        assert self._tasks is not None, "boot() comes first"
-        return self._tasks
 
     # -- TaskRuntime --------------------------------------------------------------------------------------------------
     def boot(self) -> BootReport:
@@ -130,7 +125,7 @@ class CeleryRuntime:
             app = state.get_current_app()
         app.finalize()
         self._app = app
-        self._tasks = KnownTasks(app, self.hostname)
+        self.known_tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(
             app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
         )
@@ -247,13 +242,15 @@ class CeleryRuntime:
         return Context(self._request_values(call, task, delivery), called_directly=False)
 
     def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:
-        return request_values(call, self.hostname, self._logical_queue(call, task, delivery), delivery.receive_count)
+        info = call.delivery_info
+        queue = self._logical_queue(info, task, delivery)
+        return request_values(call, info, self.hostname, queue, delivery.receive_count)
 
-    def _logical_queue(self, call: CeleryCall, task: Task, delivery: Delivery) -> str:
+    def _logical_queue(self, info: Mapping[str, Any], task: Task, delivery: Delivery) -> str:
         """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
         may say something else), else the SQS name without the app's prefix."""
         prefix: str = task.app.publisher.transport.prefix
-        said = str(call.delivery_info.get("routing_key") or "")
+        said = str(info.get("routing_key") or "")
         if said and canonical_name(said, prefix) == delivery.queue:
             return said
         mapped = canonical_name(prefix)

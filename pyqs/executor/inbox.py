@@ -59,7 +59,7 @@ class Inbox:
     def put(self, run: Run) -> None:
         """Hold one more; behind a long one it goes back at once."""
         with self._lock:
-            held = not (self._stopping or self._closed) and not self._long()
+            held = not (self._stopping or self._closed) and (self._current is None or not self._long())
             if held:
                 self._held.append(run)
                 if self._idle:  # else nobody waits for it

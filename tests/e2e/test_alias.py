@@ -1,4 +1,4 @@
-"""``pyqs worker -A`` and an app that imports ``celery``: every process of the worker has the alias, unless it was told not to."""
+"""``pyqs worker -A`` and an app that imports ``celery``: each of its processes has the alias, unless told not to."""
 
 from __future__ import annotations
 

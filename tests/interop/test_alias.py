@@ -1,4 +1,4 @@
-"""One virtual environment with Celery and this package, one app that imports ``celery``: run by either worker, by one variable."""
+"""One environment with Celery and this package, one app that imports ``celery``: either worker runs it, by one variable."""
 
 from __future__ import annotations
 
