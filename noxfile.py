@@ -114,6 +114,9 @@ def interop(session: nox.Session) -> None:
         args.remove("--short")
     session.install(".[test]")
     peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0")}
+    peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
+        session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
+    )  # fmt: skip
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
@@ -122,7 +125,7 @@ def interop(session: nox.Session) -> None:
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path}
     like_celery = "tests/compat/app/test_like_celery.py"  # our answers beside those of the Celery at hand
-    session.run("pytest", "tests/interop", like_celery, "-m", "not slow" if short else "", *args, env=env)
+    session.run("pytest", "tests/interop", like_celery, "tests/compat/alias", "-m", "not slow" if short else "", *args, env=env)
 
 
 #: What Celery's own test files need beside Celery, as its requirements/test.txt and its extras have it.

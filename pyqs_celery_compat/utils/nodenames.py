@@ -46,7 +46,7 @@ def worker_direct(hostname: str | Queue) -> Queue:
         return hostname
     name = WORKER_DIRECT_QUEUE_FORMAT.format(hostname=hostname)
     exchange = Exchange(_DIRECT_EXCHANGE)  # type: ignore[no-untyped-call, unused-ignore]
-    return Queue(name, exchange, hostname, auto_delete=True)  # type: ignore[no-untyped-call, unused-ignore]
+    return Queue(name, exchange, hostname)  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def nodename(name: str, hostname: str) -> str:
