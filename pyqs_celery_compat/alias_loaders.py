@@ -18,6 +18,8 @@ from typing import Any
 
 from pyqs_celery_compat import aliases
 
+#: Where finders come from that are no import hooks on Celery's names.
+_NO_HOOKS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "_distutils_hack", "six", "pyqs_celery_compat.alias"})
 #: Names of Celery's that their modules answer to as ``__name__`` just now, because import hooks are told of them.
 borrowed_names: set[str] = set()
 
@@ -72,6 +74,11 @@ class _SameModule(Loader):
         _thread.underway.append(spec.name)
         try:
             module = importlib.import_module(self._own.name)
+        except RuntimeError as exc:
+            # Whoever has its lock waits for this name: the module is executed, as Python hopes, too, in such a circle.
+            if not _is_deadlock(exc) or self._own.name not in sys.modules:
+                raise
+            module = sys.modules[self._own.name]
         finally:
             _thread.underway.remove(spec.name)
         if module.__spec__ is not None and not isinstance(module.__spec__, AliasSpec):
@@ -175,12 +182,23 @@ def _also_by_celerys_name(own: str) -> None:
     name = aliases.celerys(own)
     if name is None or own not in sys.modules or name in sys.modules or name in _thread.underway:
         return
+    told = any(getattr(finder, "__module__", "") not in _NO_HOOKS for finder in sys.meta_path)
+    if not told or threading.current_thread() is not threading.main_thread():
+        # Without the locks that an import takes, which threads would take in different orders. That hooks miss what only a
+        # thread loads is the price: agents have the app imported before there are any.
+        sys.modules.setdefault(name, sys.modules[own])
+        return
     try:
         importlib.import_module(name)
     except RuntimeError as exc:
-        if type(exc).__name__ != "_DeadlockError":
+        if not _is_deadlock(exc):
             raise
         # Another thread imports it by that name just now, and waits for this one.
+
+
+def _is_deadlock(exc: RuntimeError) -> bool:
+    """Whether the import system has found that two threads wait for each other's modules."""
+    return type(exc).__name__ == "_DeadlockError"
 
 
 def _is_being_loaded(name: str) -> bool:
