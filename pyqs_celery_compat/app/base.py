@@ -29,6 +29,7 @@ from pyqs_celery_compat.local import PromiseProxy
 from pyqs_celery_compat.publisher import Publisher, default_broker
 from pyqs_celery_compat.result import AsyncResult, DisabledBackend
 from pyqs_celery_compat.settings import Settings
+from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.utils.dispatch import Signal
 from pyqs_celery_compat.uuids import object_oid, thread_oid
 
@@ -54,11 +55,14 @@ class Celery(Configuring, Declaring, Sending):
         set_as_current: make it this thread's current app.
         autofinalize: False makes the use of a task an error until ``finalize()`` was called.
         strict_typing: check arguments when tasks are called.
+        fixups: functions of the app, or their dotted names, applied now; None means ``builtin_fixups``.
     """
 
     __class_getitem__: Any = classmethod(GenericAlias)
 
     registry_cls: Any = TaskRegistry
+    #: What an app does for the framework around it.
+    builtin_fixups: Iterable[Any] = frozenset({"pyqs_celery_compat.fixups.django:fixup"})
     IS_WINDOWS = os.name == "nt"
 
     def __init__(
@@ -90,6 +94,7 @@ class Celery(Configuring, Declaring, Sending):
         self.strict_typing = strict_typing
         self.finalized = False
         self.task_cls = task_cls or type(self).task_cls
+        self._custom_task_cls_used = bool(task_cls) or type(self).task_cls is not Celery.task_cls
         self._config_source = config_source
         self._finalize_lock = threading.RLock()
         self._pending: deque[PromiseProxy] = deque()
@@ -110,6 +115,8 @@ class Celery(Configuring, Declaring, Sending):
         )
         if set_as_current:
             self.set_current()
+        self.fixups: set[Any] = set(self.builtin_fixups) if fixups is None else set(fixups)
+        self._fixups: list[Any] = [imports.symbol_by_name(each)(self) for each in self.fixups]
         self.on_init()
         state.register_app(self)
 

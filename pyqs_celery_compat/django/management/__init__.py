@@ -1,0 +1,1 @@
+"""Owns: nothing; Django looks for commands below it."""

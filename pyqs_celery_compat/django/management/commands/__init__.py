@@ -1,0 +1,1 @@
+"""Owns: nothing; each module is a command of ``manage.py``."""
