@@ -128,6 +128,17 @@ def interop(session: nox.Session) -> None:
     session.run("pytest", "tests/interop", like_celery, "tests/compat/alias", "-m", "not slow" if short else "", *args, env=env)
 
 
+@nox.session
+def django(session: nox.Session) -> None:
+    """The Django example on Debian's PostgreSQL (``apt-get install postgresql``), and under both workers."""
+    session.install(".[test]", "psycopg[binary]>=3.1")
+    env = {"PYQS_TEST_POSTGRESQL": "1"}
+    both = peer(session, "celery57shop", PYTHONS, "celery[sqs]==5.7.0", "Django>=4.2", "rich>=13.7", "prometheus-client>=0.20")
+    if both:
+        env["PYQS_INTEROP_SHOP"] = both
+    session.run("pytest", "tests/examples", "tests/compat/django", *session.posargs, env=env)
+
+
 #: What Celery's own test files need beside Celery, as its requirements/test.txt and its extras have it.
 CELERYS_TEST_TOOLS = (
     "pytest>=9.1,<10", "pytest-timeout>=2.4", "pytest-subtests>=0.15", "pytest-click>=1.1", "pytest-order>=1.5",

@@ -31,11 +31,12 @@ class Example:
 
     folder: Path
     env: dict[str, str]
+    python: str = sys.executable
 
     def run(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``python *args`` in it to its end, which must be a good one."""
         done = subprocess.run(
-            [sys.executable, *args], cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=PATIENCE,
+            [self.python, *args], cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=PATIENCE,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -70,7 +71,7 @@ def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "SHOP_SQS": server.endpoint_url,
+            "SHOP_SQS": server.endpoint_url.removeprefix("http://"),
             "PYTHONPATH": home if "site-packages" not in home else "",
         }
         yield make

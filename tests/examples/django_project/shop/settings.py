@@ -1,4 +1,4 @@
-"""Settings of the example: SQLite, or PostgreSQL where ``SHOP_POSTGRES_PORT`` says so; SQS where ``SHOP_SQS`` is."""
+"""Settings of the example: SQLite, or PostgreSQL where ``SHOP_POSTGRES_PORT`` says so; SQS at ``SHOP_SQS``."""
 
 import os
 from pathlib import Path
@@ -28,18 +28,8 @@ _POSTGRES = {
 }
 DATABASES: dict[str, Any] = {"default": _POSTGRES if os.environ.get("SHOP_POSTGRES_PORT") else _SQLITE}
 
-CELERY_BROKER_URL = "sqs://test:test@"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
-    "region": "us-east-1",
-    "predefined_queues": {
-        name: {
-            "url": f"{os.environ.get('SHOP_SQS', 'http://127.0.0.1:9324')}/000000000000/{name}",
-            "access_key_id": "test",
-            "secret_access_key": "test",
-        }
-        for name in ("shop", "mail")
-    },
-}
+CELERY_BROKER_URL = f"sqs://test:test@{os.environ.get('SHOP_SQS', '127.0.0.1:9324')}"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"region": "us-east-1", "is_secure": False, "polling_interval": 0.1, "wait_time_seconds": 1}
 CELERY_TASK_DEFAULT_QUEUE = "shop"
 CELERY_TASK_ROUTES = {"emails.*": {"queue": "mail"}}
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
