@@ -72,6 +72,11 @@ class _SameModule(Loader):
         _thread.underway.append(spec.name)
         try:
             module = importlib.import_module(self._own.name)
+        except RuntimeError as exc:
+            if type(exc).__name__ != "_DeadlockError" or self._own.name not in sys.modules:
+                raise
+            # Another thread has loaded it, and waits for this one to give it Celery's name.
+            module = sys.modules[self._own.name]
         finally:
             _thread.underway.remove(spec.name)
         if module.__spec__ is not None and not isinstance(module.__spec__, AliasSpec):
