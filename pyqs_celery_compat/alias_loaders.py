@@ -73,9 +73,9 @@ class _SameModule(Loader):
         try:
             module = importlib.import_module(self._own.name)
         except RuntimeError as exc:
-            if type(exc).__name__ != "_DeadlockError" or self._own.name not in sys.modules:
+            # Whoever has its lock waits for this name: the module is executed, as Python hopes, too, in such a circle.
+            if not _is_deadlock(exc) or self._own.name not in sys.modules:
                 raise
-            # Another thread has loaded it, and waits for this one to give it Celery's name.
             module = sys.modules[self._own.name]
         finally:
             _thread.underway.remove(spec.name)
@@ -183,9 +183,14 @@ def _also_by_celerys_name(own: str) -> None:
     try:
         importlib.import_module(name)
     except RuntimeError as exc:
-        if type(exc).__name__ != "_DeadlockError":
+        if not _is_deadlock(exc):
             raise
         # Another thread imports it by that name just now, and waits for this one.
+
+
+def _is_deadlock(exc: RuntimeError) -> bool:
+    """Whether the import system has found that two threads wait for each other's modules."""
+    return type(exc).__name__ == "_DeadlockError"
 
 
 def _is_being_loaded(name: str) -> bool:

@@ -140,10 +140,13 @@ def test_python_dash_m_celery_says_where_the_command_is(alone: Any, module: str)
     assert said.startswith("there is no `celery` command on SQS here: `pyqs worker -A proj -Q queue`")
 
 
-def test_threads_that_import_at_once(alone: Any) -> None:
+@pytest.mark.parametrize("hook", ["", "sys.meta_path.insert(0, Hook())"], ids=["nobody", "hook"])
+def test_threads_that_import_at_once(alone: Any, hook: str) -> None:
+    """With an import hook each name is imported, under locks that threads take in different orders."""
     alone(
+        f"import sys\nclass Hook:\n    def find_spec(self, *names): return None\n{hook}\n"
         """
-import random, sys, threading
+import random, threading
 from importlib import import_module
 from pyqs_celery_compat import aliases
 from pyqs_celery_compat.alias import install_as_celery
