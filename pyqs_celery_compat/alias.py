@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import ConfigError
 from pyqs_celery_compat import alias_billiard, aliases, lifecycle
-from pyqs_celery_compat.alias_loaders import AliasSpec, OursLoader, ThenLoader, all_by_celerys_name, borrowed_names, importing
+from pyqs_celery_compat.alias_loaders import AliasSpec, OursLoader, ThenLoader, all_by_celerys_name, borrowed_names
 from pyqs_celery_compat.aliases import CELERY, OURS
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ class CeleryFinder(MetaPathFinder):
         if head not in _HEADS:
             return None
         if head == CELERY:
-            spec = _of_celery(fullname)
-            importing(fullname)
-            return self._with_hooks(spec, path, target)
+            return self._with_hooks(_of_celery(fullname), path, target)
         if head == OURS:
             return self._of_ours(fullname, path, target)
         return self._of_billiard(fullname, path, target)

@@ -18,25 +18,8 @@ from typing import Any
 
 from pyqs_celery_compat import aliases
 
-#: Where finders come from that are no import hooks on Celery's names.
-_NO_HOOKS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "_distutils_hack", "six", "pyqs_celery_compat.alias"})
 #: Names of Celery's that their modules answer to as ``__name__`` just now, because import hooks are told of them.
 borrowed_names: set[str] = set()
-
-
-#: Guards the next: names of Celery's that a thread imports just now.
-_naming = threading.Lock()
-_importing: set[str] = set()
-
-
-def importing(name: str) -> None:
-    """A name of Celery's is looked for, to be imported: until that is done it is given to no module by the short way.
-
-    The import system takes one that has come meanwhile for a reload, and would execute the module a second time.
-    """
-    with _naming:
-        _importing.add(name)
-        sys.modules.pop(name, None)
 
 
 class AliasSpec(ModuleSpec):
@@ -103,9 +86,6 @@ class _SameModule(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Undo what the import system has done to the module, which has been executed before."""
         spec, module.__spec__ = module.__spec__, self._own
-        if spec is not None:
-            with _naming:
-                _importing.discard(spec.name)
         # Somebody has put a loader around this one (New Relic, ddtrace, wrapt): it finds its hooks by the module's name.
         if isinstance(spec, AliasSpec) and spec.loader is not self:
             spec.own = self._own
@@ -199,14 +179,6 @@ def all_by_celerys_name() -> None:
 def _also_by_celerys_name(own: str) -> None:
     name = aliases.celerys(own)
     if name is None or own not in sys.modules or name in sys.modules or name in _thread.underway:
-        return
-    told = any(getattr(finder, "__module__", "") not in _NO_HOOKS for finder in sys.meta_path)
-    if not told or threading.current_thread() is not threading.main_thread():
-        # Without the locks that an import takes, which threads would take in different orders. That hooks miss what only a
-        # thread loads is the price: agents have the app imported before there are any.
-        with _naming:
-            if name not in _importing:
-                sys.modules.setdefault(name, sys.modules[own])
         return
     try:
         importlib.import_module(name)
