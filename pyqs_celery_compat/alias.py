@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
-from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +199,7 @@ class CeleryFinder(MetaPathFinder):
                     found.loader = ThenLoader(found.loader, amend)
                 return found
         stand_in = aliases.STAND_INS.get(fullname)
-        own = None if stand_in is None else find_spec(f"{OURS}.{stand_in}")
+        own = None if stand_in is None else _own_spec(f"{OURS}.{stand_in}")
         return None if own is None else self._with_hooks(AliasSpec(fullname, own), path, target)
 
     def _with_hooks(self, spec: AliasSpec, path: Sequence[str] | None, target: ModuleType | None) -> AliasSpec:
@@ -242,7 +241,19 @@ def _of_celery(fullname: str) -> AliasSpec:
     own_name = aliases.ours(fullname)
     if own_name is None and fullname.rpartition(".")[0] in borrowed_names:
         own_name = OURS + fullname[len(CELERY) :]  # `from pyqs_celery_compat import conf`, while it has Celery's name
-    own = None if own_name is None else find_spec(own_name)
+    own = None if own_name is None else _own_spec(own_name)
     if own is None:
         raise ModuleNotFoundError(f"No module named {fullname!r}: {aliases.why_not(fullname)}", name=fullname)
     return AliasSpec(fullname, own)
+
+
+def _own_spec(name: str) -> ModuleSpec | None:
+    """The spec of a module of ours; None if there is no such module.
+
+    Finders are asked with the import system's one lock held: nothing may be imported here, nor waited for.
+    """
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is not None:
+        return getattr(spec, "own", spec)  # type: ignore[no-any-return]
+    parent = sys.modules.get(name.rpartition(".")[0])
+    return PathFinder.find_spec(name, getattr(parent, "__path__", ()))

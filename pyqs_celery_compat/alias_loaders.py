@@ -18,8 +18,6 @@ from typing import Any
 
 from pyqs_celery_compat import aliases
 
-#: Where finders come from that are no import hooks on Celery's names.
-_NO_HOOKS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "_distutils_hack", "six", "pyqs_celery_compat.alias"})
 #: Names of Celery's that their modules answer to as ``__name__`` just now, because import hooks are told of them.
 borrowed_names: set[str] = set()
 
@@ -181,12 +179,6 @@ def all_by_celerys_name() -> None:
 def _also_by_celerys_name(own: str) -> None:
     name = aliases.celerys(own)
     if name is None or own not in sys.modules or name in sys.modules or name in _thread.underway:
-        return
-    told = any(getattr(finder, "__module__", "") not in _NO_HOOKS for finder in sys.meta_path)
-    if not told or threading.current_thread() is not threading.main_thread():
-        # Without the locks that an import takes, which threads would take in different orders. That hooks miss what only a
-        # thread loads is the price: agents have the app imported before there are any.
-        sys.modules.setdefault(name, sys.modules[own])
         return
     try:
         importlib.import_module(name)

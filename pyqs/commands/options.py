@@ -205,19 +205,21 @@ def queue_options(command: F) -> F:
     return option("-Q", "--queues", "queues", env="QUEUES", multiple=True, metavar="QUEUE", help=queue_options_help)(command)
 
 
-def _no_alias(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["PYQS_AS_CELERY"] = "0"  # every process that imports the app is a child of this one
+def _alias(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
+    if value is not None:
+        os.environ[ENV_PREFIX + "AS_CELERY"] = str(int(value))  # every process that imports the app is a child of this one
 
 
 def app_options(command: F) -> F:
     """``-A``, ``--include`` and ``--no-alias``."""
-    command = click.option(
-        "--no-alias",
-        is_flag=True,
+    command = option(
+        "--alias/--no-alias",
+        env="AS_CELERY",
+        default=None,
         expose_value=False,
-        callback=_no_alias,
-        help="With -A: leave `import celery` to Celery itself, as PYQS_AS_CELERY=0 does, instead of to pyqs_celery_compat.",
+        callback=_alias,
+        help="Have `import celery` be pyqs_celery_compat in every process, or leave it to Celery itself [default: with -A the "
+        "former].",
     )(command)
     command = option(
         "--include",

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
-from types import GenericAlias
+from types import GenericAlias, ModuleType
 from typing import Any
 
 from pyqs_celery_compat import _state as state
@@ -144,19 +144,14 @@ class Celery(Configuring, Declaring, Sending):
         self.close()
 
     # -- time ---------------------------------------------------------------------------------------------------------
-    @property
+    @cached_property
     def timezone(self) -> tzinfo:
-        """``timezone``, else UTC, else (``enable_utc`` off) local time."""
-        name = self.conf.timezone
-        if isinstance(name, tzinfo):
-            return name
-        if name:
-            from zoneinfo import ZoneInfo
+        """``timezone``, else UTC, else (``enable_utc`` off) local time. Read once; ``del app.timezone`` has it read again."""
+        from pyqs_celery_compat.utils.time import timezone as zones
 
-            return timezone.utc if str(name).upper() == "UTC" else ZoneInfo(str(name))
-        if self.conf.enable_utc:
-            return timezone.utc
-        return datetime.now().astimezone().tzinfo or timezone.utc
+        name = self.conf.timezone
+        zone: tzinfo = zones.get_timezone(name) if name else zones.utc if self.conf.enable_utc else zones.local
+        return zone
 
     def now(self) -> datetime:
         """The moment, in the app's timezone."""
@@ -198,6 +193,22 @@ class Celery(Configuring, Declaring, Sending):
         """An id of this app in this thread; stands in ``reply_to``."""
         return thread_oid(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.__reduce_keys__())
+
+    def __reduce_keys__(self) -> dict[str, Any]:
+        """The arguments that make this app again, elsewhere; for subclasses with more of them."""
+        source = self._config_source
+        return {
+            "config_source": source.__name__ if isinstance(source, ModuleType) else source,
+            "main": self.main,
+            "changes": dict(self.conf.changes),
+            "task_cls": self.task_cls,
+            "autofinalize": self.autofinalize,
+            "namespace": self.namespace,
+            "strict_typing": self.strict_typing,
+        }
+
     def __getattr__(self, name: str) -> Any:
         # An AttributeError still, so that hasattr() of a library that feels its way gets its answer.
         later = " comes in a later version of pyqs_celery_compat (docs/differences.md)" if name in NOT_YET else ""
@@ -205,3 +216,7 @@ class Celery(Configuring, Declaring, Sending):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"
+
+
+def _unpickled(cls: type[Celery], arguments: dict[str, Any]) -> Celery:
+    return cls(set_as_current=False, **arguments)

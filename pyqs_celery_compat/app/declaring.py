@@ -10,11 +10,12 @@ import inspect
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.app.annotations import prepare
 from pyqs_celery_compat.app.autoretry import add_autoretry
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.task import Task as BaseTask
@@ -161,13 +162,7 @@ class Declaring:
         base = imports.symbol_by_name(self.task_cls)
         return type(base.__name__, (base,), {"app": self, "_app": self, "abstract": True, "__module__": base.__module__})
 
-    def annotations_for(self, task: type[BaseTask]) -> Iterable[dict[str, Any]]:
-        """What ``task_annotations`` says of a task: for all first, then by name."""
-        given = self.conf.task_annotations or ()
-        for entry in given if isinstance(given, (list, tuple)) else (given,):
-            entry = imports.symbol_by_name(entry)
-            if isinstance(entry, Mapping):
-                yield from (entry[key] for key in ("*", task.name) if key in entry)
-            else:
-                found = (entry.annotate_any(), entry.annotate(task))
-                yield from (each for each in found if each)
+    @cached_property
+    def annotations(self) -> Sequence[Any]:
+        """``task_annotations`` as objects that can be asked."""
+        return prepare(self.conf.task_annotations)

@@ -6,8 +6,11 @@ values are those of Celery 5.7 (observed by importing ``celery.app.defaults``); 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
+
+from pyqs_celery_compat.utils.serialization import strtobool
 
 PROCESS_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
@@ -164,3 +167,72 @@ def _old_name(name: str) -> str:
 
 TO_OLD: dict[str, str] = {name: _old_name(name) for name in DEFAULTS}
 TO_NEW: dict[str, str] = {old: new for new, old in TO_OLD.items()}
+
+
+class Option:
+    """One setting, as libraries look it up.
+
+    Parameters:
+        default: its value where nothing is set. type: a key of ``typemap``.
+    """
+
+    typemap: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "string": str, "int": int, "float": float, "any": lambda value: value, "bool": strtobool, "dict": dict, "tuple": tuple,
+    }  # fmt: skip
+
+    def __init__(self, default: Any = None, *, type: str = "string") -> None:
+        self.default = default
+        self.type = type
+
+    def to_python(self, value: Any) -> Any:
+        """A value given as text, as this setting's type."""
+        return self.typemap[self.type](value)
+
+    def __repr__(self) -> str:
+        return f"<Option: type->{self.type} default->{self.default!r}>"
+
+
+class searchresult(NamedTuple):  # noqa: N801 - Celery's name
+    """Where a setting is: the first word of its name, the rest, and what is known of it."""
+
+    namespace: str | None
+    key: str
+    type: Option
+
+
+_TYPES = {bool: "bool", int: "int", float: "float", str: "string", dict: "dict", tuple: "tuple", type(None): "string"}
+
+
+def _option(name: str) -> Option:
+    return Option(DEFAULTS[name], type=_TYPES.get(type(DEFAULTS[name]), "any"))
+
+
+def _by_namespace() -> dict[str, Any]:
+    spaces: dict[str, Any] = {}
+    first_words = {*_UNSET, *_SET} - {""}
+    for name in DEFAULTS:
+        space, _, rest = name.partition("_")
+        if rest and space in first_words and not (space == "result" and name in _UNSET[""].split()):
+            spaces.setdefault(space, {})[rest] = _option(name)
+        else:
+            spaces[name] = _option(name)
+    return spaces
+
+
+NAMESPACES: dict[str, Any] = _by_namespace()
+SETTING_KEYS = frozenset(DEFAULTS)
+_TO_OLD_KEY, _TO_NEW_KEY = TO_OLD, TO_NEW
+_OLD_DEFAULTS = {TO_OLD[name]: default for name, default in DEFAULTS.items()}
+_OLD_SETTING_KEYS = frozenset(_OLD_DEFAULTS)
+
+
+def find(name: str, namespace: str = "celery") -> searchresult:
+    """The setting of this name, whole or without its first word. Raises KeyError."""
+    name = name.lower()
+    own = NAMESPACES.get(namespace.lower())
+    if isinstance(own, dict) and name in own:
+        return searchresult(namespace, name, own[name])
+    for space, options in NAMESPACES.items():
+        if isinstance(options, dict) and name in options:
+            return searchresult(space, name, options[name])
+    return searchresult(None, name, _option(name))

@@ -1,14 +1,16 @@
 """The tasks of an app by name.
 
-Owns: ``TaskRegistry``. Pure.
+Owns: ``TaskRegistry``, and how a pickled task is found again: by its name, in the current app. Pure.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
-from pyqs_celery_compat.exceptions import NotRegistered
+from pyqs_celery_compat._state import current_app
+from pyqs_celery_compat.exceptions import InvalidTaskError, NotRegistered
 
 
 class TaskRegistry(dict[str, Any]):
@@ -20,10 +22,14 @@ class TaskRegistry(dict[str, Any]):
         raise self.NotRegistered(key)
 
     def register(self, task: Any) -> None:
-        """Add a task, or a task class (an instance is made); one of the same name is replaced."""
+        """Add a task, or a task class (an instance is made); one of the same name is replaced.
+
+        Raises:
+            InvalidTaskError: it has no name.
+        """
         task = task() if inspect.isclass(task) else task
         if not task.name:
-            raise ValueError(f"the task class {type(task).__name__} has no name attribute")
+            raise InvalidTaskError(f"Task class {type(task).__name__!r} must specify .name attribute")
         self[task.name] = task
 
     def unregister(self, name: Any) -> None:
@@ -37,6 +43,20 @@ class TaskRegistry(dict[str, Any]):
         """The tasks that are not periodic: all."""
         return self.filter_types("regular")
 
+    def periodic(self) -> dict[str, Any]:
+        """Those that say they are, by their ``type``."""
+        return self.filter_types("periodic")
+
     def filter_types(self, kind: str) -> dict[str, Any]:
         """The tasks of one ``type`` attribute."""
         return {name: task for name, task in self.items() if getattr(task, "type", "regular") == kind}
+
+
+def _unpickle_task(name: str) -> Any:
+    return current_app.tasks[name]
+
+
+def _unpickle_task_v2(name: str, module: str | None = None) -> Any:
+    if module:
+        importlib.import_module(module)
+    return _unpickle_task(name)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyqs_celery_compat import retrying
 from pyqs_celery_compat._state import _task_stack, current_app
+from pyqs_celery_compat.app.annotations import resolve_all
 from pyqs_celery_compat.app.calling import Calling
+from pyqs_celery_compat.app.registry import _unpickle_task_v2
 from pyqs_celery_compat.canvas import Signature
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
@@ -51,12 +53,6 @@ class _App:
 
     def __set__(self, obj: Any, value: Any) -> None:
         type(obj).bind(value)
-
-
-def _unpickle_task(name: str, module: str | None = None) -> Task:
-    if module:
-        __import__(module)
-    return current_app.tasks[name]  # type: ignore[no-any-return]
 
 
 class Task(Calling):
@@ -139,7 +135,7 @@ class Task(Calling):
     @classmethod
     def annotate(cls) -> None:
         """Apply ``task_annotations``: attributes for all tasks (``"*"``), then for this one; ``@attr`` wraps a method."""
-        for found in cls._app.annotations_for(cls):
+        for found in resolve_all(cls._app.annotations, cls):
             for key, value in found.items():
                 if key.startswith("@"):
                     cls.add_around(key[1:], value)
@@ -258,7 +254,7 @@ class Task(Calling):
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle_task, (self.name, type(self).__module__), None
+        return _unpickle_task_v2, (self.name, type(self).__module__), None
 
     def __repr__(self) -> str:
         return f"<@task: {self.name}>" if not self.__bound__ else f"<@task: {self.name} of {self._app!r}>"
