@@ -7,10 +7,28 @@ the user's module stands for the current app's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.local import Proxy
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.typed import TypedTask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def shared_task(fun: Callable[P, R], /) -> TypedTask[P, R]: ...
+
+
+@overload
+def shared_task(*, bind: Literal[True], **options: Any) -> Callable[[Callable[Concatenate[Any, P], R]], TypedTask[P, R]]: ...
+
+
+@overload
+def shared_task(*, bind: Literal[False] = False, **options: Any) -> Callable[[Callable[P, R]], TypedTask[P, R]]: ...
 
 
 def shared_task(*args: Any, **kwargs: Any) -> Any:

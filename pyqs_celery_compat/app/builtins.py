@@ -32,12 +32,12 @@ def _add_map_tasks(app: Celery) -> None:
         assert found is not None
         return found.type
 
-    @app.task(name="celery.map", shared=False, lazy=False)  # type: ignore[untyped-decorator]
+    @app.task(name="celery.map", shared=False, lazy=False)
     def xmap(task: Any, it: Any) -> list[Any]:
         run = inner(task)
         return [run(item) for item in it]
 
-    @app.task(name="celery.starmap", shared=False, lazy=False)  # type: ignore[untyped-decorator]
+    @app.task(name="celery.starmap", shared=False, lazy=False)
     def xstarmap(task: Any, it: Any) -> list[Any]:
         run = inner(task)
         return [run(*items) for items in it]

@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.app.annotations import prepare
@@ -28,6 +28,10 @@ from pyqs_celery_compat.utils.dispatch import Signal
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.base import Celery
+    from pyqs_celery_compat.typed import TypedTask
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Declaring:
@@ -63,6 +67,15 @@ class Declaring:
             for task in self._tasks.values():
                 task.bind(self)
             self.on_after_finalize.send(sender=self)
+
+    @overload
+    def task(self, fun: Callable[P, R], /) -> TypedTask[P, R]: ...
+
+    @overload
+    def task(self, *, bind: Literal[True], **options: Any) -> Callable[[Callable[Concatenate[Any, P], R]], TypedTask[P, R]]: ...
+
+    @overload
+    def task(self, *, bind: Literal[False] = False, **options: Any) -> Callable[[Callable[P, R]], TypedTask[P, R]]: ...
 
     def task(self, *args: Any, **opts: Any) -> Any:
         """Make a function a task; with or without parentheses.
