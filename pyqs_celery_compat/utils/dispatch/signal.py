@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from pyqs_celery_compat.local import Proxy, unwrap
@@ -30,6 +32,19 @@ def _identity(target: Any) -> Any:
 
 
 _NO_SENDER = _identity(None)
+#: Seconds before a receiver with ``retry`` is called again: the first time, then growing by as much, at most (observed on 5.7).
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
+
+
+def _until_it_succeeds(receiver: Receiver, call: Callable[[], Any]) -> Any:
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return call()
+        except Exception as exc:
+            logger.exception("Signal handler %r raised: %r; it is called again in %g s", receiver, exc, pause)
+        time.sleep(pause)
+        pause = min(pause + _FIRST_PAUSE, _LONGEST_PAUSE)
 
 
 class Signal:
@@ -47,6 +62,8 @@ class Signal:
         self.use_caching = use_caching
         self.name = name
         self.lock = threading.Lock()
+        #: Keys of receivers that are called until they succeed.
+        self._retried: set[tuple[Any, Any]] = set()
 
     def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Register a receiver, directly or as a decorator with or without arguments.
@@ -55,20 +72,20 @@ class Signal:
             sender: only events of this sender (an object, or text where the sender is a task's name).
             weak: True holds the receiver weakly: a closure nobody else holds vanishes.
             dispatch_uid: a second receiver with the same one replaces nothing and is not added.
-            retry: accepted; a receiver is called once.
+            retry: a receiver that raises is called again, after 2 s, 4 s .. 30 s, until it does not; whoever sends waits.
         """
 
         def register(
             receiver: Receiver, sender: Any = None, weak: bool = True, dispatch_uid: Any = None, retry: bool = False
         ) -> Receiver:
-            self._connect(receiver, sender, weak, dispatch_uid)
+            self._connect(receiver, sender, weak, dispatch_uid, retry)
             return receiver
 
         if args and callable(args[0]):
             return register(*args, **kwargs)
         return lambda receiver: register(receiver, *args, **kwargs)
 
-    def _connect(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any) -> None:
+    def _connect(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any, retry: bool) -> None:
         if not callable(receiver):
             raise TypeError("Signal receivers must be callable.")
         key = (dispatch_uid or _identity(receiver), _identity(sender))
@@ -83,6 +100,7 @@ class Signal:
             self._drop_dead()
             if all(key != known for known, _ in self.receivers):
                 self.receivers.append((key, reference))
+                (self._retried.add if retry else self._retried.discard)(key)
 
     def disconnect(
         self, receiver: Receiver | None = None, sender: Any = None, weak: Any = None, dispatch_uid: Any = None
@@ -104,9 +122,10 @@ class Signal:
         if not self.receivers:
             return []
         answers: list[tuple[Receiver, Any]] = []
-        for receiver in self._live_receivers(sender):
+        for key, receiver in self._live_receivers(sender):
             try:
-                answer = receiver(signal=self, sender=sender, **named)
+                call = partial(receiver, signal=self, sender=sender, **named)
+                answer = _until_it_succeeds(receiver, call) if key in self._retried else call()
             except Exception as exc:
                 logger.exception("Signal handler %r raised: %r", receiver, exc)
                 answers.append((receiver, exc))
@@ -116,15 +135,18 @@ class Signal:
 
     send_robust = send
 
-    def _live_receivers(self, sender: Any) -> list[Receiver]:
+    def _live_receivers(self, sender: Any) -> list[tuple[tuple[Any, Any], Receiver]]:
         wanted = _identity(sender)
-        live = []
-        for (_, sender_key), reference in list(self.receivers):
-            if sender_key not in (_NO_SENDER, wanted):
-                continue
+        live, dead = [], False
+        for key, reference in list(self.receivers):
             receiver = reference() if isinstance(reference, weakref.ReferenceType) else reference
-            if receiver is not None:
-                live.append(receiver)
+            if receiver is None:
+                dead = True
+            elif key[1] in (_NO_SENDER, wanted):
+                live.append((key, receiver))
+        if dead:
+            with self.lock:
+                self._drop_dead()
         return live
 
     def _drop_dead(self) -> None:
