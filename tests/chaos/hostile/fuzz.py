@@ -127,7 +127,7 @@ class Fuzz:
         if not isinstance(prepared, Outcome):
             if prepared.task not in names.KNOWN:
                 wrong.append(f"{prepared.task!r:.200} would run")
-            wire.encode(executor._started(delivery.id, prepared))
+            wire.encode(executor._started(delivery.id, prepared, 0.0))
             end: Outcome = prepared.run()
             status = f"ran, {end.status}"
         else:
