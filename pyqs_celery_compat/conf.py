@@ -312,6 +312,8 @@ def worker_settings(app: Celery) -> WorkerSettings:
     conf = app.conf
     notes = check_worker_settings(app)
     transport = read_transport(conf, consuming=True)
+    connection, more = _one_connection(transport)
+    notes += more
     names = tuple(app.amqp.queues)
     multiplier: int | None = None
     if conf.value_set_for("worker_prefetch_multiplier"):
@@ -322,7 +324,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
     if pool_is_solo := str(conf.worker_pool) == "solo":
         notes = (*notes, "worker_pool = solo: one executor")
     return WorkerSettings(
-        connection=with_region(transport.connection),
+        connection=with_region(connection),
         queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
         app_queues=names,
         queue_prefix=transport.prefix,
@@ -335,6 +337,23 @@ def worker_settings(app: Celery) -> WorkerSettings:
         max_tasks_per_child=_per_child(conf, "worker_max_tasks_per_child"),
         max_memory_per_child=_per_child(conf, "worker_max_memory_per_child"),
         notes=notes,
+    )
+
+
+def _one_connection(transport: Transport) -> tuple[ConnectionConfig, tuple[str, ...]]:
+    """The connection of a worker, which has one: that of all predefined queues, if they agree; else the broker URL's.
+
+    Then with a note on those that it does not suit.
+    """
+    own = {queue.connection for queue in transport.predefined}
+    if len(own) == 1:
+        return own.pop(), ()
+    others = [queue.name for queue in transport.predefined if queue.connection != transport.connection]
+    if not others:
+        return transport.connection, ()
+    return transport.connection, (
+        f"predefined_queues: {', '.join(others)}: keys or regions of their own; a worker has one connection, the broker URL's "
+        "or --region, --access-key-id and --secret-access-key: run one worker for each, with -Q",
     )
 
 

@@ -65,6 +65,25 @@ def test_transport_options(make_app: Callable[..., Celery]) -> None:
     assert (queue.connection.region, queue.connection.access_key_id) == ("us-east-2", "k2")
 
 
+def test_a_worker_uses_the_keys_on_which_its_predefined_queues_agree(make_app: Callable[..., Celery]) -> None:
+    def entry(name: str, key: str) -> dict[str, str]:
+        url = f"https://sqs.us-east-2.amazonaws.com/1/{name}"
+        return {"url": url, "region": "us-east-2", "access_key_id": key, "secret_access_key": f"secret of {key}"}
+
+    def settings(**keys: str) -> Any:
+        queues = {name: entry(name, key) for name, key in keys.items()}
+        return worker_settings(make_app(broker="sqs://", broker_transport_options={"predefined_queues": queues}))
+
+    agreed = settings(a="k1", b="k1")
+    assert (agreed.connection.access_key_id, agreed.connection.region) == ("k1", "us-east-2")
+    assert not any("predefined_queues" in note for note in agreed.notes)
+    apart = settings(a="k1", b="k2")
+    assert apart.connection.access_key_id is None
+    (note,) = [note for note in apart.notes if "predefined_queues" in note]
+    assert "a, b: keys or regions of their own" in note
+    assert "secret of" not in repr(apart)
+
+
 @pytest.mark.parametrize(
     "options",
     [
