@@ -16,8 +16,9 @@ from itertools import pairwise
 WARM_UP = 0.25
 #: Into so many windows the rest is cut.
 WINDOWS = 4
-#: How many descriptors and threads more are no leak: a connection pool opens one when it is busier than ever, and keeps it.
-SLACK = 3
+#: How many descriptors and threads more are no leak: a queue has up to 16 fetchers and 32 senders, each with a connection, who
+#: come and go by need; in a slow minute a few more stay. Over hours a leak passes this soon.
+SLACK = 5
 #: Looks that a life must have had to be judged.
 ENOUGH_LOOKS = 12
 
