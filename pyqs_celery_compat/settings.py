@@ -87,7 +87,7 @@ class Settings(MutableMapping[str, Any]):
     def use(self, source: Mapping[str, Any], namespace: str | None) -> None:
         """Put the configuration object in place. Raises ImproperlyConfigured if it mixes old and new names."""
         put = object.__setattr__
-        put(self, "writes", self.writes + 1)
+        self._written()
         put(self, "_namespace", _prefix(namespace))
         if not self._namespace:
             put(self, "deprecated_settings", _check_names(set(source)))
@@ -95,7 +95,7 @@ class Settings(MutableMapping[str, Any]):
 
     def add_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Values that beat the configuration object (observed on Celery 5.7), but nothing that code wrote."""
-        object.__setattr__(self, "writes", self.writes + 1)
+        self._written()
         self._layers.insert(0, dict(defaults))
 
     def finalize(self) -> Settings:
@@ -113,7 +113,7 @@ class Settings(MutableMapping[str, Any]):
     def reload(self, load: Callable[[Settings], None]) -> None:
         """Forget the configuration object; the next read loads another. What code wrote stays."""
         self._layers.clear()
-        object.__setattr__(self, "writes", self.writes + 1)
+        self._written()
         object.__setattr__(self, "_load", load)
 
     @property
@@ -130,11 +130,11 @@ class Settings(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        object.__setattr__(self, "writes", self.writes + 1)
+        self._written()
         self.changes[self._canonical(key)] = value
 
     def __delitem__(self, key: str) -> None:
-        object.__setattr__(self, "writes", self.writes + 1)
+        self._written()
         del self.changes[self._canonical(key)]
 
     def __contains__(self, key: object) -> bool:
@@ -227,6 +227,9 @@ class Settings(MutableMapping[str, Any]):
         if not self.loaded:
             return f"<{type(self).__name__}: not loaded yet>"
         return f"<{type(self).__name__}: {self.table()!r}>"
+
+    def _written(self) -> None:
+        object.__setattr__(self, "writes", self.writes + 1)
 
     # -- names --------------------------------------------------------------------------------------------------
     def _canonical(self, key: str) -> str:

@@ -49,8 +49,9 @@ def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig,
         note_end: the memory of a ``StartNote``; without it the worker hears of every start.
     """
     pipe = process.begin(channel, lifeline_end)
-    note = None if note_end is None else StartNote(note_end.fileno())
+    note = None
     if note_end is not None:
+        note = StartNote(note_end.fileno())
         note_end.close()
     runtime, ready, retirement = process.boot(pipe, config, lambda runtime: _begin_work(runtime, config))
     Executor(pipe, runtime, retirement, note).serve(ready)

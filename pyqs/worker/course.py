@@ -44,7 +44,7 @@ class Course:
 
     def ended(self, slot: Slot, frame: Done) -> None:
         """It has ended, with a task that ran or before there was one."""
-        known = slot.started is not None and slot.started.delivery_id == frame.delivery_id
+        known = slot.has_begun(frame.delivery_id)
         ran = known or frame.seconds is not None
         delivery = slot.ended(frame.delivery_id)
         if delivery is None:

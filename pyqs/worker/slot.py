@@ -212,11 +212,12 @@ class Slot:
         """What it has noted, if that is about something that it holds and was not known to have started."""
         self._looked_at = boottime()
         frame = None if self.note is None or not self.held else self.note.read()
-        if frame is None or frame.delivery_id not in self.held or self._begun(frame.delivery_id):
+        if frame is None or frame.delivery_id not in self.held or self.has_begun(frame.delivery_id):
             return None
         return frame
 
-    def _begun(self, delivery_id: int) -> bool:
+    def has_begun(self, delivery_id: int) -> bool:
+        """Whether it is known to run the task of this delivery."""
         return self.started is not None and self.started.delivery_id == delivery_id
 
     def speaks(self) -> None:
@@ -252,7 +253,7 @@ class Slot:
 
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
-        if self._begun(delivery_id):
+        if self.has_begun(delivery_id):
             self.started = None
             self.kill_at = None
         self._first_since = boottime()

@@ -228,16 +228,17 @@ class ForkserverSpawner(Service):
     def _spawn(self, number: int | None) -> Slot:
         """A child: the executor of this number, or the host."""
         name, target = ("host", executor_host.run) if number is None else (f"executor-{number}", executor_main.run)
-        note_end = Connection(memory())  # which multiprocessing knows how to hand over
+        # A connection is what multiprocessing knows how to hand over. The host runs no task and notes none.
+        note_ends = [] if number is None else [Connection(memory())]
         ours, theirs = socket.socketpair()
         read_end, write_end = self._context.Pipe(duplex=False)
         try:
-            note = StartNote(note_end.fileno())
+            note = StartNote(note_ends[0].fileno()) if note_ends else None
             with self._lock:
                 self._revive_server(number)
                 process = self._context.Process(  # type: ignore[attr-defined]
                     target=target,
-                    args=(theirs, read_end, self._config, *(() if number is None else (note_end,))),
+                    args=(theirs, read_end, self._config, *note_ends),
                     name=f"pyqs-{name}",
                     daemon=False,
                 )
@@ -248,8 +249,8 @@ class ForkserverSpawner(Service):
             raise
         finally:
             theirs.close()
-            read_end.close()
-            note_end.close()
+            for end in (read_end, *note_ends):
+                end.close()
         if number is None:
             return Slot(-1, ours, process.pid, process, write_end, "the host")
         return Slot(number, ours, process.pid, process, write_end, note=note)

@@ -59,8 +59,6 @@ FLUSH_GRACE = 3.0
 #: Seconds for them when there is no deadline.
 FLUSH_PATIENCE = 30.0
 HEARTBEATS = 2
-#: Failed receives in a row after which a burst, which must end, gives up.
-BURST_FAILURES = 6
 #: Celery's words for what an order means, for those who hear of it.
 _SIGNALS = {"drain": ("SIGTERM", "Warm"), "interrupt": ("SIGINT", "Warm"), "stop": ("SIGQUIT", "Cold")}
 #: Most queues that are named at the start.
@@ -104,7 +102,6 @@ class Worker:
         #: Somebody outside has asked for the end.
         self._told = False
         self._burst = Burst()
-        self._failures = 0
         self._announced = False
         self._said: set[str] = set()
 
@@ -424,14 +421,12 @@ class Worker:
     def _on_answer(self, queue: str, begun_at: float, count: int) -> None:
         self._fetchers.answered(queue)
         self._leases.accepted(queue, begun_at)
-        self._failures = 0
         if self.config.burst:
             self._burst.answered(queue, begun_at, count)
             self._bell.ring()
 
     def _on_failure(self, queue: str, exc: SqsError) -> None:
-        self._failures += 1
-        if self.config.burst and (not exc.retryable or self._failures >= BURST_FAILURES):
+        if self.config.burst and (self._burst.failed() or not exc.retryable):
             self._on_failed(exc)
 
     def _on_refused(self, exc: SqsError) -> None:

@@ -6,11 +6,9 @@ values are those of Celery 5.7 (observed by importing ``celery.app.defaults``); 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from datetime import timedelta
-from typing import Any, ClassVar, NamedTuple
-
-from pyqs_celery_compat.utils.serialization import strtobool
+from typing import Any
 
 PROCESS_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
@@ -120,6 +118,8 @@ def _flat() -> dict[str, Any]:
 
 #: Every setting of Celery 5.7 by its name of today.
 DEFAULTS: dict[str, Any] = _flat()
+#: Those whose first word says nothing of what they belong to.
+WITHOUT_NAMESPACE = frozenset({*_UNSET[""].split(), *_SET[""]})
 
 #: First word -> what stood in its place before Celery 4.
 _OLD_SPACE = {"task": "CELERY_", "worker": "CELERYD_", "beat": "CELERYBEAT_"}
@@ -168,71 +168,14 @@ def _old_name(name: str) -> str:
 TO_OLD: dict[str, str] = {name: _old_name(name) for name in DEFAULTS}
 TO_NEW: dict[str, str] = {old: new for new, old in TO_OLD.items()}
 
-
-class Option:
-    """One setting, as libraries look it up.
-
-    Parameters:
-        default: its value where nothing is set. type: a key of ``typemap``.
-    """
-
-    typemap: ClassVar[dict[str, Callable[[Any], Any]]] = {
-        "string": str, "int": int, "float": float, "any": lambda value: value, "bool": strtobool, "dict": dict, "tuple": tuple,
-    }  # fmt: skip
-
-    def __init__(self, default: Any = None, *, type: str = "string") -> None:
-        self.default = default
-        self.type = type
-
-    def to_python(self, value: Any) -> Any:
-        """A value given as text, as this setting's type."""
-        return self.typemap[self.type](value)
-
-    def __repr__(self) -> str:
-        return f"<Option: type->{self.type} default->{self.default!r}>"
+#: Names of ``celery.app.defaults`` that only libraries ask for: in a module of their own, which an app does not load.
+_LOOKED_UP = frozenset(
+    {"NAMESPACES", "Option", "SETTING_KEYS", "find", "searchresult", "_OLD_DEFAULTS", "_OLD_SETTING_KEYS", "_TO_NEW_KEY"}
+    | {"_TO_OLD_KEY"}
+)
 
 
-class searchresult(NamedTuple):  # noqa: N801 - Celery's name
-    """Where a setting is: the first word of its name, the rest, and what is known of it."""
-
-    namespace: str | None
-    key: str
-    type: Option
-
-
-_TYPES = {bool: "bool", int: "int", float: "float", str: "string", dict: "dict", tuple: "tuple", type(None): "string"}
-
-
-def _option(name: str) -> Option:
-    return Option(DEFAULTS[name], type=_TYPES.get(type(DEFAULTS[name]), "any"))
-
-
-def _by_namespace() -> dict[str, Any]:
-    spaces: dict[str, Any] = {}
-    first_words = {*_UNSET, *_SET} - {""}
-    for name in DEFAULTS:
-        space, _, rest = name.partition("_")
-        if rest and space in first_words and not (space == "result" and name in _UNSET[""].split()):
-            spaces.setdefault(space, {})[rest] = _option(name)
-        else:
-            spaces[name] = _option(name)
-    return spaces
-
-
-NAMESPACES: dict[str, Any] = _by_namespace()
-SETTING_KEYS = frozenset(DEFAULTS)
-_TO_OLD_KEY, _TO_NEW_KEY = TO_OLD, TO_NEW
-_OLD_DEFAULTS = {TO_OLD[name]: default for name, default in DEFAULTS.items()}
-_OLD_SETTING_KEYS = frozenset(_OLD_DEFAULTS)
-
-
-def find(name: str, namespace: str = "celery") -> searchresult:
-    """The setting of this name, whole or without its first word. Raises KeyError."""
-    name = name.lower()
-    own = NAMESPACES.get(namespace.lower())
-    if isinstance(own, dict) and name in own:
-        return searchresult(namespace, name, own[name])
-    for space, options in NAMESPACES.items():
-        if isinstance(options, dict) and name in options:
-            return searchresult(space, name, options[name])
-    return searchresult(None, name, _option(name))
+def __getattr__(name: str) -> Any:
+    if name in _LOOKED_UP:
+        return getattr(importlib.import_module("pyqs_celery_compat.app.setting_options"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

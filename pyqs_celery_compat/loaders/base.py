@@ -1,6 +1,6 @@
 """What all loaders do: import task modules, read configuration, and be told what happens to the process.
 
-Owns: ``BaseLoader``, ``autodiscover_tasks``, ``find_related_module``. Runs in every process that has an app; the methods that
+Owns: ``BaseLoader`` and ``autodiscover_tasks``. Runs in every process that has an app; the methods that
 begin with ``on_`` are there to be overridden, and run in the process whose beginning they are named after.
 """
 
@@ -19,7 +19,14 @@ from pyqs_celery_compat import signals
 from pyqs_celery_compat.app import defaults
 from pyqs_celery_compat.exceptions import reraise
 from pyqs_celery_compat.utils.collections import DictAttribute, force_mapping
-from pyqs_celery_compat.utils.imports import NotAPackage, find_module, import_from_cwd, symbol_by_name
+from pyqs_celery_compat.utils.imports import (
+    NotAPackage,
+    find_module,
+    find_related_module,
+    import_from_cwd,
+    listed,
+    symbol_by_name,
+)
 from pyqs_celery_compat.utils.serialization import strtobool
 
 __all__ = ["BaseLoader"]
@@ -92,7 +99,7 @@ class BaseLoader:
     @property
     def default_modules(self) -> tuple[str, ...]:
         """Names of modules with tasks."""
-        return (*self.builtin_modules, *_listed(self.app.conf.imports), *_listed(self.app.conf.include))
+        return (*self.builtin_modules, *listed(self.app.conf.imports), *listed(self.app.conf.include))
 
     def find_module(self, module: str) -> Any:
         """A module, looked for in the working directory, too."""
@@ -201,10 +208,6 @@ def _converted(name: str, kind: str | None, value: str) -> Any:
     return converters.get(kind, str)(value)
 
 
-def _listed(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
 def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "tasks") -> Any:
     """The modules of this name beside the packages; None for a package that has none."""
     global _RACE_PROTECTION
@@ -215,22 +218,3 @@ def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "task
         return [find_related_module(package, related_name) for package in packages]
     finally:
         _RACE_PROTECTION = False
-
-
-def find_related_module(package: str, related_name: str | None) -> ModuleType | None:
-    """The module beside a package; None where there is none. A dotted Django AppConfig falls back one level."""
-    try:
-        module = importlib.import_module(package)
-        if not related_name and module:
-            return module
-    except ModuleNotFoundError:
-        package, _, _ = package.rpartition(".")
-        if not package:
-            raise
-    name = f"{package}.{related_name}"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        if exc.name == name:
-            return None
-        raise

@@ -174,12 +174,13 @@ def import_task_modules(app: Celery, include: Iterable[str] = ()) -> None:
     for _, answer in signals.import_modules.send(sender=app):
         if isinstance(answer, Exception):  # an ImportError inside a tasks module must not pass for "no tasks"
             raise answer
-    wanted = [*_listed(app.conf.imports), *_listed(app.conf.include), *include]
+    wanted = [*listed(app.conf.imports), *listed(app.conf.include), *include]
     for module in dict.fromkeys(wanted):
         importlib.import_module(module)
 
 
-def _listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[str]:
+    """A setting that is one name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())
 
 

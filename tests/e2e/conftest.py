@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import pyqs
+from processes import environment
 from pyqs.config import ConnectionConfig
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
@@ -157,22 +156,9 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path, server: LocalServer) -> Iterator[Project]:
     """An empty application folder; its processes talk to ``server``."""
-    home = str(Path(pyqs.__file__).resolve().parents[1])
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_"))}
-    env |= {
-        "PYQS_ENDPOINT_URL": server.endpoint_url,
-        "PYQS_REGION": "us-east-1",
-        "PYQS_ACCESS_KEY_ID": "test",
-        "PYQS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "PYTHONPATH": home if "site-packages" not in home else "",
-        "PYTHONUNBUFFERED": "1",
-    }
     folder = tmp_path / "project"
     folder.mkdir()
-    project = Project(folder, env)
+    project = Project(folder, environment(server.endpoint_url))
     project.write(
         "ledger.py",
         """

@@ -69,12 +69,16 @@ def prepare(project: Any, server: Any, app: str = APP) -> dict[str, str]:
     return {"BROKER": "sqs://test:test@" + server.endpoint_url.removeprefix("http://")}
 
 
+def publish(project: Any, calls: str, env: dict[str, str]) -> None:
+    """From a process that imports the app under Celery's name."""
+    done = project.python(f"from pyqs_celery_compat import install_as_celery\ninstall_as_celery()\nimport proj\n{calls}", **env)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_app_of_celerys_imports_runs_unchanged(project: Any, server: Any, queues: Any) -> None:
     env = prepare(project, server)
     queues.create("jobs")
-    call = "from pyqs_celery_compat import install_as_celery\ninstall_as_celery()\nimport proj\n"
-    done = project.python(call + "proj.add.delay(1, 2)\nproj.again.delay()", **env)
-    assert done.returncode == 0, done.stderr
+    publish(project, "proj.add.delay(1, 2)\nproj.again.delay()", env)
     done = project.run("worker", "-A", "proj", "-Q", "jobs", "--burst", "-c", "1", **env)
     assert done.returncode == 0, done.stderr
     ours = "pyqs_celery_compat"
@@ -86,9 +90,7 @@ def test_what_libraries_hang_on_celerys_processes_runs_in_executors(project: Any
     env = prepare(project, server, "    import probe\n" + APP)
     project.write("probe.py", PROBE)
     queues.create("jobs")
-    call = "from pyqs_celery_compat import install_as_celery\ninstall_as_celery()\nimport proj\n"
-    done = project.python(call + "proj.add.delay(1, 2)", **env)
-    assert done.returncode == 0, done.stderr
+    publish(project, "proj.add.delay(1, 2)", env)
     done = project.run("worker", "-A", "proj", "-Q", "jobs", "--burst", "-c", "1", **env)
     assert done.returncode == 0, done.stderr
     assert {"process begins", "process ends", "tracer built"} <= set(project.ran())

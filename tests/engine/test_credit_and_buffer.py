@@ -148,6 +148,17 @@ def test_a_burst_counts_only_receives_begun_after_the_last_event() -> None:
     assert not burst.drained(["a"])
 
 
+def test_a_burst_goes_on_through_a_moments_failures_of_many_fetchers_and_ends_when_none_has_worked_for_long(clock: Any) -> None:
+    burst = Burst(clock=clock)
+    assert not any([burst.failed() for _ in range(50)])
+    clock.now += 60.0
+    burst.answered("a", clock.now, 0)
+    assert not burst.failed(), "an answer between two failures"
+    clock.now += 60.0
+    assert not burst.failed(), "two tries that were long in failing"
+    assert [burst.failed() for _ in range(4)] == [False, False, False, True]
+
+
 def test_a_queue_with_a_limit_has_no_more_in_executors_and_lets_others_pass(make_delivery: Any) -> None:
     shares = Shares()
     shares.learn({"a": QueueOptions(max=1), "b": QueueOptions()})

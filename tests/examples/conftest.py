@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import pyqs
+from processes import environment
 from pyqs.config import ConnectionConfig
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
@@ -50,10 +49,10 @@ class Example:
 @pytest.fixture
 def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
     """Makes a copy of one, and its queues."""
-    home = str(Path(pyqs.__file__).resolve().parents[1])
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_", "SHOP_"))}
     store = Store()
     with LocalServer(store) as server:
+        env = {name: value for name, value in environment(server.endpoint_url).items() if not name.startswith("SHOP_")}
+        env["SHOP_SQS"] = server.endpoint_url.removeprefix("http://")
         client = connect(ConnectionConfig("us-east-1", server.endpoint_url, "test", "test"))
 
         def make(name: str, *queues: str) -> Example:
@@ -63,17 +62,6 @@ def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
             shutil.copytree(HERE / name, folder, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3"))
             return Example(folder, env)
 
-        env |= {
-            "PYQS_ENDPOINT_URL": server.endpoint_url,
-            "PYQS_REGION": "us-east-1",
-            "PYQS_ACCESS_KEY_ID": "test",
-            "PYQS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "SHOP_SQS": server.endpoint_url.removeprefix("http://"),
-            "PYTHONPATH": home if "site-packages" not in home else "",
-        }
         yield make
         client.close()
     store.close()
