@@ -150,7 +150,7 @@ def test_a_burst_counts_only_receives_begun_after_the_last_event() -> None:
 
 def test_a_burst_goes_on_through_a_moments_failures_of_many_fetchers_and_ends_when_none_has_worked_for_long(clock: Any) -> None:
     burst = Burst(clock=clock)
-    assert not any([burst.failed() for _ in range(50)])
+    assert not any(burst.failed() for _ in range(50))
     clock.now += 60.0
     burst.answered("a", clock.now, 0)
     assert not burst.failed(), "an answer between two failures"
