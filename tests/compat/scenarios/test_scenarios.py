@@ -1,0 +1,103 @@
+"""The same scripts under genuine prefork Celery and under us: what tasks see, who is told, how often it runs, which setting wins.
+
+Celery's side is in ``recorded/``; ours must be the same but for ``DIFFERS``, each entry of which names its line in
+docs/differences.md. Where ``PYQS_INTEROP_CELERY57`` names a Python with Celery and Redis, and redis-server is installed
+(``nox -s interop``), the records are held against Celery itself; ``RECORD_SCENARIOS=1`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scenarios
+from processes import wait_until
+from pyqs.local.server import LocalServer
+from pyqs.local.store import Store
+
+RECORDED = Path(__file__).parent / "recorded"
+#: Whether a worker takes part.
+SCRIPTS = {
+    "acknowledgement": True, "configuration": False, "eager": False, "requests": True, "retries": True, "signals": True,
+}  # fmt: skip
+Story = dict[str, list[dict[str, Any]]]
+
+#: Script -> call -> what is different on purpose. Nothing else may be.
+DIFFERS: dict[str, dict[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]]] = {}
+
+
+def told(happened: list[dict[str, Any]]) -> Story:
+    """What is known of each call, in order, process by process: calls come in any order, and so do processes."""
+    story: Story = defaultdict(list)
+    for one in sorted(happened, key=lambda one: str(one["process"])):
+        story[str(one.pop("call", one.get("about") or one.get("label") or ""))].append(one)
+    return dict(sorted(story.items()))
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    store = Store()
+    store.create_queue("scenario", {})
+    with LocalServer(store) as running:
+        yield running
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of this run on a socket, so that no port is taken."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    folder = tmp_path_factory.mktemp("redis")
+    socket = folder / "redis.sock"
+    process = subprocess.Popen([program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists)
+        yield f"redis+socket://{socket}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _written(story: Story) -> str:
+    """Short enough to be read in a review: a line for each thing that happened."""
+    return json.dumps(story, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _recorded(script: str) -> Story:
+    story: Story = json.loads((RECORDED / f"{script}.json").read_text())
+    return story
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_is_as_under_celery_57(script: str, server: LocalServer, tmp_path: Path) -> None:
+    story = told(scenarios.ours(tmp_path, server.endpoint_url).run(script, worker=SCRIPTS[script]))
+    celerys = _recorded(script)
+    assert sorted(story) == sorted(celerys)
+    different = {}
+    for call, theirs in celerys.items():
+        expected = DIFFERS.get(script, {}).get(call, lambda same: same)(theirs)
+        if story[call] != expected:
+            different[call] = {"celery": expected, "here": story[call]}
+    assert not different, json.dumps(different, indent=1)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_record_is_what_celery_does(script: str, redis_url: str, tmp_path: Path) -> None:
+    python = os.environ.get("PYQS_INTEROP_CELERY57")
+    if not python:
+        pytest.skip("PYQS_INTEROP_CELERY57 names no Python with Celery 5.7")
+    story = told(scenarios.genuine(tmp_path, python, redis_url).run(script, worker=SCRIPTS[script]))
+    if os.environ.get("RECORD_SCENARIOS"):
+        RECORDED.mkdir(exist_ok=True)
+        (RECORDED / f"{script}.json").write_text(_written(story))
+    assert story == _recorded(script)
