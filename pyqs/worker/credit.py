@@ -29,7 +29,7 @@ SOON = 0.1
 #: Weight of the newest duration in a queue's average.
 ALPHA = 0.2
 #: Shortest duration believed in, seconds: what a task costs outside its function.
-SHORTEST = 0.0005
+SHORTEST = 0.0002
 #: Seconds that tasks take from which on a receive leaves room for what the open polls of other queues may still bring. With
 #: shorter ones full batches are worth more, and what is too much is soon done.
 LASTING = 1.0

@@ -13,8 +13,9 @@ from pyqs.worker.slot import Slot
 
 #: Bytes; a longer body goes to an executor that waits for it, so that no pipe fills up.
 LARGE = 32 * 1024
-#: Most deliveries in one executor, however short they are.
-DEEPEST = 128
+#: Most deliveries in one executor, however short they are: what it runs through between two rounds of the pool thread, which
+#: under load waits some 10 ms for the interpreter lock in each.
+DEEPEST = 256
 
 
 def choose(slots: Iterable[Slot], delivery: Delivery, cost: float | None) -> Slot | None:

@@ -37,7 +37,8 @@ from pyqs.worker.spawner import Spawner
 
 log = logging.getLogger(__name__)
 
-#: With so many in every executor the pool listens only every few milliseconds (seconds here).
+#: With so many in every executor the pool listens only every few milliseconds (seconds here). A round that took longer, waiting
+#: for the interpreter lock, is enough of a pause.
 BUSY = 16
 COALESCE = 0.002
 #: Seconds between looks at limits and at what has waited for too long.
@@ -185,9 +186,13 @@ class Pool(Service):
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in range(self._config.concurrency):
             self._boot.request(number)
+        listened = 0.0
         while not (self._closed and not self._slots and not self._boot.expected and not self._estates.open):
             if self._slots and all(len(slot.held) >= BUSY for slot in self._slots.values()):
-                time.sleep(COALESCE)  # nobody waits for us: what they say is heard in handfuls
+                pause = listened + COALESCE - boottime()
+                if pause > 0.0:
+                    time.sleep(pause)  # nobody waits for us: what they say is heard in handfuls
+            listened = boottime()
             for key, _ in self._selector.select(self._pause()):
                 if key.data is None:
                     self._bell.hush()

@@ -64,4 +64,3 @@ def test_no_key_is_shown(secret: str) -> None:
     signer = Signer(region="eu-west-1", service="sqs", path="/", host="h", headers={}, varying=())
     signer.sign(Credentials("AKID", secret).get_frozen_credentials(), 0, b"", {})
     assert secret not in f"{signer!r} {signer._key!r}"
-    assert repr(signer._key.key) not in repr(signer._key)
