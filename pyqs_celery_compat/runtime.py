@@ -38,6 +38,7 @@ from pyqs_celery_compat import (
     rate_limits,
     signals,
     states,
+    worker_events,
 )
 from pyqs_celery_compat.acceptance import acceptance
 from pyqs_celery_compat.app import Celery, trace
@@ -146,11 +147,11 @@ class CeleryRuntime:
         self.native.after_fork()
         lifecycle.forked.run(self.app)
         self.app.on_after_fork.send(sender=self.app)
-        signals.worker_process_init.send(sender=None)
+        signals.worker_process_init.send(sender=self.hostname)
 
     def close(self) -> None:
         """Hooks of an executor that leaves: ``worker_process_shutdown``."""
-        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+        signals.worker_process_shutdown.send(sender=self.hostname, pid=os.getpid(), exitcode=0)
         lifecycle.closing.run(self.app)
         self.native.close()
 
@@ -236,6 +237,7 @@ class CeleryRuntime:
     def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
         status = next((word for kind, word in _STATUS.items() if isinstance(exc, kind)), "undecodable")
+        worker_events.unread(delivery, exc, call, status)
         return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
     def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:

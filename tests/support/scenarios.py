@@ -30,7 +30,8 @@ class Side:
     """How one of the two runs a script.
 
     Parameters:
-        python: the interpreter of client and worker. worker: its command line, with ``{script}`` for the module of its app. env: variables for both.
+        python: the interpreter of client and worker. worker: its command line, with ``{script}`` for its app's
+            module. env: variables for both.
     """
 
     def __init__(self, name: str, python: str, worker: tuple[str, ...], folder: Path, broker: str, env: dict[str, str]) -> None:
@@ -60,7 +61,7 @@ class Side:
                 )  # fmt: skip
                 assert client.returncode == 0, f"{client.stderr[-6000:]}\n{log.read_text()[-6000:]}"
                 if process is not None:
-                    process.terminate()
+                    process.send_signal(signal.SIGINT)  # warm for both; after SIGTERM ours waits for its open poll
                     process.wait(PATIENCE)
             finally:
                 if process is not None and process.poll() is None:
@@ -71,22 +72,39 @@ class Side:
 
     def _start(self, script: str, out: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [part.format(script=script) for part in self._command], cwd=self._folder, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True,
+            [part.format(script=script) for part in self._command],
+            cwd=self._folder, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
 
 
 def ours(folder: Path, endpoint_url: str) -> Side:
     """Our client and worker, with the alias."""
     broker = "sqs://test:test@" + endpoint_url.removeprefix("http://")
-    return Side("ours", sys.executable, ("-m", "pyqs", "worker", "-A", "{script}", "-Q", "scenario", *_WORKER), folder, broker, environment(endpoint_url))
+    return Side(
+        "ours",
+        sys.executable,
+        ("-m", "pyqs", "worker", "-A", "{script}", "-Q", "scenario", *_WORKER),
+        folder,
+        broker,
+        environment(endpoint_url),
+    )
 
 
 def genuine(folder: Path, python: str, redis_url: str) -> Side:
     """Celery's, prefork."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_"))}
     env.pop("PYTHONPATH", None)
-    worker = ("-m", "celery", "-A", "{script}", "worker", *_WORKER, "--without-gossip", "--without-mingle", "--without-heartbeat")
+    worker = (
+        "-m",
+        "celery",
+        "-A",
+        "{script}",
+        "worker",
+        *_WORKER,
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    )
     return Side("genuine", python, worker, folder, redis_url, env)
 
 
@@ -96,6 +114,8 @@ def with_roles(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for one in notes:
         if one["what"] == "client":
             roles[one["pid"]] = "client"
-        elif one["what"] == "run" and one["pid"] not in roles:
+        elif (one["what"] == "run" or one.get("signal") == "worker_process_init") and one["pid"] not in roles:
             roles[one["pid"]] = "child"
-    return [{key: value for key, value in one.items() if key != "pid"} | {"process": roles.get(one["pid"], "app")} for one in notes]
+    return [
+        {key: value for key, value in one.items() if key != "pid"} | {"process": roles.get(one["pid"], "app")} for one in notes
+    ]

@@ -11,7 +11,18 @@ SETTINGS = {
     "early_keeps_failures": {"acks_on_failure_or_timeout": False},
     "late_lost": {"acks_late": True, "reject_on_worker_lost": True},
 }
-ENDS = ("return", "raise", "throws", "Ignore", "Reject", "Reject requeue", "Retry", "gives up", "soft limit", "sends and raises")
+ENDS = (
+    "return",
+    "raise",
+    "throws",
+    "Ignore",
+    "Reject",
+    "Reject requeue",
+    "Retry",
+    "gives up",
+    "soft limit",
+    "sends and raises",
+)
 
 
 class Told(app.Task):
@@ -34,7 +45,9 @@ class Told(app.Task):
 
 
 def make(name):
-    @app.task(name="acks." + name, base=Told, bind=True, max_retries=1, default_retry_delay=0, throws=(LookupError,), **SETTINGS[name])
+    @app.task(
+        name="acks." + name, base=Told, bind=True, max_retries=1, default_retry_delay=0, throws=(LookupError,), **SETTINGS[name]
+    )
     def ends(self, call, end):
         first = not any(one["what"] == "run" and one["call"] == call for one in notes())
         note("run", call=call, retries=self.request.retries)

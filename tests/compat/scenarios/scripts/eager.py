@@ -34,11 +34,24 @@ def task(**options):
 def adds(self, a, b=2):
     request = self.request
     note(
-        "request", call=self.name, eager=request.is_eager, direct=request.called_directly, retries=request.retries,
-        args=repr(request.args), kwargs=repr(request.kwargs), info=repr(request.delivery_info), host=bool(request.hostname),
-        headers=repr(request.headers), logfile=repr(getattr(request, "logfile", None)), loglevel=repr(getattr(request, "loglevel", None)),
-        ignore=repr(request.ignore_result), root=request.root_id == request.id, parent=repr(request.parent_id),
-        correlation=request.correlation_id == request.id, reply=repr(bool(request.reply_to)), expires=repr(request.expires),
+        "request",
+        call=self.name,
+        eager=request.is_eager,
+        direct=request.called_directly,
+        retries=request.retries,
+        args=repr(request.args),
+        kwargs=repr(request.kwargs),
+        info=repr(request.delivery_info),
+        host=bool(request.hostname),
+        headers=repr(request.headers),
+        logfile=repr(getattr(request, "logfile", None)),
+        loglevel=repr(getattr(request, "loglevel", None)),
+        ignore=repr(request.ignore_result),
+        root=request.root_id == request.id,
+        parent=repr(request.parent_id),
+        correlation=request.correlation_id == request.id,
+        reply=repr(bool(request.reply_to)),
+        expires=repr(request.expires),
     )
     return a + b
 
@@ -100,14 +113,27 @@ def untyped(self, a):
 
 
 TASKS = (fails, expected, ignores, rejects, retries, retries_until_it_works, by_itself, calls_another)
-FACTS = ("state", "status", "result", "traceback", "ignored", "name", "args", "kwargs", "worker", "retries", "queue", "date_done")
+FACTS = (
+    "state",
+    "status",
+    "result",
+    "traceback",
+    "ignored",
+    "name",
+    "args",
+    "kwargs",
+    "worker",
+    "retries",
+    "queue",
+    "date_done",
+)
 
 
 def said(call):
     """What came of a call: its result's attributes, or what it raised."""
     try:
         result = call()
-    except BaseException as exc:  # noqa: BLE001 - SystemExit, too
+    except BaseException as exc:
         return {"raised": type(exc).__name__, "said": str(exc)[:60].partition("[")[0]}
     found = {"kind": type(result).__name__}
     for name in FACTS:
@@ -123,7 +149,7 @@ def said(call):
     for name, options in (("get", {}), ("get quietly", {"propagate": False})):
         try:
             found[name] = repr(result.get(timeout=1, **options))
-        except BaseException as exc:  # noqa: BLE001
+        except BaseException as exc:
             found[name] = f"raised {type(exc).__name__}: {str(exc)[:60]}".partition("[")[0]
     found["repr"] = repr(result).replace(result.id, "<id>")
     found["id"] = len(result.id)
@@ -148,7 +174,11 @@ def calls():
     note("said", call="delay bad args", **said(lambda: adds.delay()))
     note("said", call="delay untyped bad args", **said(lambda: untyped.delay()))
     note("said", call="delay unserializable", **said(lambda: adds.delay(1, b=object).get()))
-    note("said", call="send_task", **said(lambda: app.send_task("eager.adds", (1,), queue="x").forget() if False else adds.delay(9)))
+    note(
+        "said",
+        call="send_task",
+        **said(lambda: app.send_task("eager.adds", (1,), queue="x").forget() if False else adds.delay(9)),
+    )
     note("said", call="countdown", **said(lambda: adds.apply_async((1,), countdown=60)))
     note("said", call="linked", **said(lambda: adds.apply_async((1,), link=untyped_link.s())))
     note("said", call="signature", **said(lambda: adds.s(7).delay()))

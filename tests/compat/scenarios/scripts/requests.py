@@ -5,13 +5,14 @@ import datetime
 from stage import QUEUE, make_app, note
 
 app = make_app()
-UNSHARED = ("hostname", "origin", "timelimit_pid")
+
 ASKED = (
-    "args kwargs retries is_eager ignore_result called_directly eta expires headers delivery_info reply_to correlation_id"
-    " root_id parent_id group group_index shadow chord taskset callbacks errbacks timelimit origin hostname children"
-    " argsrepr kwargsrepr lang task id utc redelivered chain stamps stamped_headers replaced_task_nesting priority properties"
-    " no_such_attribute"
-).split()
+    "args", "kwargs", "retries", "is_eager", "ignore_result", "called_directly", "eta", "expires", "headers",
+    "delivery_info", "reply_to", "correlation_id", "root_id", "parent_id", "group", "group_index", "shadow", "chord",
+    "taskset", "callbacks", "errbacks", "timelimit", "origin", "hostname", "children", "argsrepr", "kwargsrepr", "lang",
+    "task", "id", "utc", "redelivered", "chain", "stamps", "stamped_headers", "replaced_task_nesting", "priority",
+    "properties", "no_such_attribute",
+)  # fmt: skip
 
 
 def seen(request):
@@ -25,9 +26,7 @@ def seen(request):
             value = type(value).__name__
         elif name in ("eta", "expires") and value:
             value = [type(value).__name__, "+" in str(value) or "Z" in str(value)]
-        elif name == "headers" and value:
-            value = sorted(value)
-        elif name == "properties" and value:
+        elif name in ("headers", "properties") and value:
             value = sorted(value)
         elif name == "delivery_info" and value:
             value = {key: value.get(key) for key in ("exchange", "routing_key", "priority", "redelivered")}

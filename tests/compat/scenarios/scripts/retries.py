@@ -29,9 +29,17 @@ class Told(app.Task):
 def begin(self, *args, **kwargs):
     request = self.request
     note(
-        "run", call=self.name, retries=request.retries, args=repr(args), kwargs=repr(kwargs), due=request.eta is not None,
-        queue=(request.delivery_info or {}).get("routing_key"), limits=repr(request.timelimit), shadow=request.shadow,
-        headers=sorted(key for key in (request.headers or {}) if key.startswith("x-")), priority=repr((request.delivery_info or {}).get("priority")),
+        "run",
+        call=self.name,
+        retries=request.retries,
+        args=repr(args),
+        kwargs=repr(kwargs),
+        due=request.eta is not None,
+        queue=(request.delivery_info or {}).get("routing_key"),
+        limits=repr(request.timelimit),
+        shadow=request.shadow,
+        headers=sorted(key for key in (request.headers or {}) if key.startswith("x-")),
+        priority=repr((request.delivery_info or {}).get("priority")),
     )
 
 

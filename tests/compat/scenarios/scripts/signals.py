@@ -1,18 +1,17 @@
 """Every signal of a worker and of a client: in which order, from which sender, with which arguments, in which process."""
 
-from celery import signals
+from celery import bootsteps, signals
 from celery.exceptions import Ignore, Reject
 from stage import make_app, note
 
 app = make_app(worker_proc_alive_timeout=30)
 NAMES = (
-    "before_task_publish after_task_publish task_received task_prerun task_postrun task_success task_failure task_retry"
-    " task_internal_error task_revoked task_rejected task_unknown celeryd_init celeryd_after_setup import_modules worker_init"
-    " worker_before_create_process worker_process_init worker_process_shutdown worker_ready worker_shutting_down worker_shutdown"
-    " after_setup_logger after_setup_task_logger"
-).split()
-#: Senders are texts in a few signals.
-KNOWN = {"headers", "body", "declare", "retry_policy", "exchange", "routing_key"}
+    "before_task_publish", "after_task_publish", "task_received", "task_prerun", "task_postrun", "task_success",
+    "task_failure", "task_retry", "task_internal_error", "task_revoked", "task_rejected", "task_unknown", "celeryd_init",
+    "celeryd_after_setup", "import_modules", "worker_init", "worker_before_create_process", "worker_process_init",
+    "worker_process_shutdown", "worker_ready", "worker_shutting_down", "worker_shutdown", "after_setup_logger",
+    "after_setup_task_logger",
+)  # fmt: skip
 
 
 def of_sender(sender):
@@ -24,14 +23,23 @@ def of_sender(sender):
 
 def listen(name):
     def heard(sender=None, signal=None, **arguments):
-        about = arguments.get("task_id") or (arguments.get("headers") or {}).get("id")
+        request = arguments.get("request")
+        about = arguments.get("task_id") or (arguments.get("headers") or {}).get("id") or getattr(request, "id", None)
         if name == "import_modules" and note_once(name):
             return
         task = arguments.get("task") or sender
         note(
-            "signal", signal=name, sender=of_sender(sender), keys=sorted(arguments), about=about,
+            "signal",
+            signal=name,
+            sender=of_sender(sender),
+            keys=sorted(arguments),
+            about=about,
             task=getattr(task, "name", None) if name.startswith("task_") else None,
-            said=[repr(arguments[key])[:40] for key in ("state", "retval", "result", "reason", "exception") if key in arguments and "Info" not in repr(arguments[key])],
+            said=[
+                repr(arguments[key])[:40]
+                for key in ("state", "retval", "result", "reason", "exception")
+                if key in arguments and "Info" not in repr(arguments[key])
+            ],
         )
 
     getattr(signals, name).connect(heard, weak=False)
@@ -54,6 +62,38 @@ for one in NAMES:
 def raises(**kwargs):
     """What a receiver raises is logged and nothing else."""
     raise RuntimeError("a receiver's own fault")
+
+
+class Probe(bootsteps.StartStopStep):
+    """What a project hangs on its worker, such as a file that says that it lives."""
+
+    requires = {"celery.worker.components:Timer"}  # noqa: RUF012 - as users write it
+
+    def __init__(self, worker, **kwargs):
+        super().__init__(worker, **kwargs)
+        self.calls = None
+        note("step", step="made", has=[hasattr(worker, name) for name in ("app", "hostname", "steps", "timer", "concurrency")])
+
+    def create(self, worker):
+        note("step", step="create")
+
+    def start(self, worker):
+        note("step", step="start")
+        self.calls = worker.timer.call_repeatedly(0.1, self.beat, (worker,), priority=10)
+
+    def beat(self, worker):
+        if self.calls is not None:
+            self.calls.cancel()
+            note("step", step="beat", told="@" in worker.hostname)
+
+    def close(self, worker):
+        note("step", step="close")
+
+    def stop(self, worker):
+        note("step", step="stop")
+
+
+app.steps["worker"].add(Probe)
 
 
 @app.task(bind=True, name="signals.ends", max_retries=1, default_retry_delay=0)
@@ -79,4 +119,8 @@ def calls():
 
 
 def over(happened):
-    return sum(one["what"] == "run" for one in happened) >= 6 and any(one.get("signal") == "task_revoked" for one in happened)
+    return (
+        sum(one["what"] == "run" for one in happened) >= 6
+        and any(one.get("signal") == "task_revoked" for one in happened)
+        and any(one.get("step") == "beat" for one in happened)
+    )

@@ -1,7 +1,7 @@
 """What every scenario stands on: an app on the broker that it is given, and notes of what happens. For Celery and for us.
 
-Each note is a line of JSON in the file of ``SCENARIO_NOTES``, with the process that wrote it. Imports nothing of ours: a scenario
-says ``from celery import ...``, which is Celery in one run and the alias in the other.
+Each note is a line of JSON in the file of ``SCENARIO_NOTES``, with the process that wrote it. Imports nothing of ours: a
+scenario says ``from celery import ...``, which is Celery in one run and the alias in the other.
 """
 
 import json
