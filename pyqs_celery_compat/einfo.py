@@ -49,8 +49,13 @@ class ExceptionInfo:
 
     @property
     def exc_info(self) -> tuple[type[BaseException] | None, BaseException | None, TracebackType | None]:
-        """As ``sys.exc_info()`` has it."""
-        return self.type, self._exc, self.tb
+        """As ``sys.exc_info()`` has it, but for the wrapper."""
+        return self.type, self.exception, self.tb
+
+    @property
+    def raised(self) -> BaseException | None:
+        """What was raised, without its wrapper."""
+        return self._exc
 
     def __str__(self) -> str:
         return self.traceback

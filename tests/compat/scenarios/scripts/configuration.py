@@ -92,7 +92,11 @@ def calls():
     case("environment", Celery, {"CELERY_BROKER_URL": "sqs://environment@", "CELERY_RESULT_BACKEND": "cache+memory://"})
     case("environment and argument", lambda: Celery(broker="sqs://argument@"), {"CELERY_BROKER_URL": "sqs://environment@"})
     case("environment and object", lambda: from_object(Celery(), new), {"CELERY_BROKER_URL": "sqs://environment@"})
-    case("environment and namespace", lambda: from_object(Celery(), spaced, namespace="CELERY"), {"CELERY_BROKER_URL": "sqs://environment@"})
+    case(
+        "environment and namespace",
+        lambda: from_object(Celery(), spaced, namespace="CELERY"),
+        {"CELERY_BROKER_URL": "sqs://environment@"},
+    )
     case("written later", lambda: with_later(from_object(Celery(), new), task_default_queue="later", broker_url="sqs://later@"))
     case("written before the object", lambda: from_object(with_later(Celery(), task_default_queue="before"), new))
     case("defaults", lambda: with_defaults(from_object(Celery(), new), task_default_queue="default", worker_concurrency=9))
@@ -107,7 +111,8 @@ def calls():
     app = Celery(broker="sqs://first@")
     app.conf.task_default_queue = "attribute"
     conf = app.conf
-    note("names", old=conf.CELERY_DEFAULT_QUEUE, new=conf.task_default_queue, item=conf["CELERY_DEFAULT_QUEUE"], url=conf.BROKER_URL)
+    note("names", old=conf.CELERY_DEFAULT_QUEUE, new=conf.task_default_queue, item=conf["CELERY_DEFAULT_QUEUE"])
+    note("more names", url=conf.BROKER_URL)
     app.conf.CELERY_TIMEZONE = "Asia/Tokyo"
     note("written by its old name", new=app.conf.timezone, old=app.conf.CELERY_TIMEZONE)
     note("others", unknown=conf.get("no_such_setting", "absent"), inside="no_such_setting" in conf, has="timezone" in conf)

@@ -23,7 +23,7 @@ def of_sender(sender):
 
 def listen(name):
     def heard(sender=None, signal=None, **arguments):
-        request = arguments.get("request")
+        request = arguments.get("request") or getattr(sender, "request", None)
         about = arguments.get("task_id") or (arguments.get("headers") or {}).get("id") or getattr(request, "id", None)
         if name == "import_modules" and note_once(name):
             return
@@ -106,7 +106,7 @@ def ends(self, end):
     if end == "reject":
         raise Reject("r", requeue=False)
     if end == "retry" and self.request.retries == 0:
-        raise self.retry()
+        raise self.retry(countdown=1)  # when all that follows from the first run has happened
     if end == "expired":
         raise AssertionError("it must not run")
     return "value"
