@@ -92,16 +92,19 @@ def install_for_worker(app: str | None) -> None:
 
 
 def _process_begins(app: Celery) -> None:
-    from pyqs_celery_compat.concurrency import prefork
-
-    prefork.process_initializer(app, f"pyqs@{socket.gethostname()}")
+    if (prefork := _prefork()) is not None:
+        prefork.process_initializer(app, f"pyqs@{socket.gethostname()}")
 
 
 def _process_ends(app: Celery) -> None:
-    from pyqs_celery_compat.concurrency import prefork
-
-    prefork.process_destructor(os.getpid(), 0)
+    if (prefork := _prefork()) is not None:
+        prefork.process_destructor(os.getpid(), 0)
     alias_billiard.process_ends()
+
+
+def _prefork() -> Any:
+    """The module around whose functions libraries put themselves; None where nobody has loaded it, so that nobody did."""
+    return sys.modules.get("pyqs_celery_compat.concurrency.prefork")
 
 
 def install_at_start() -> None:

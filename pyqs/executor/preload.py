@@ -29,6 +29,8 @@ from pyqs.runtime import BootReport, TaskRuntime
 
 #: Holds what a forkserver is to load, as JSON; taken out of the environment before the app can see it.
 VARIABLE = "_PYQS_PRELOAD"
+#: What each child would load for itself, and then have to itself: more than a megabyte.
+_CHILDREN_LOAD = ("multiprocessing.popen_forkserver", "pyqs.executor.host", "pyqs.executor.main")
 #: Seconds that threads of an import have to end by themselves.
 _THREADS_END = 0.5
 
@@ -228,6 +230,8 @@ def _serve(frame: FrameType) -> Booted | None:
     booted = boot(config)
     if booted.runtime is not None:
         booted = dataclasses.replace(booted, unforkable=_unforkable(before))
+    for name in _CHILDREN_LOAD:
+        importlib.import_module(name)
     # What is loaded now stays for good: out of the collector's sight it is not written to, so its pages stay shared.
     gc.collect()
     gc.freeze()
