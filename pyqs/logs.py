@@ -31,6 +31,8 @@ _OURS = ("pyqs", "celery")
 REDACTED = "***"
 #: Shorter "secrets" (``x`` for an emulator) would blank ordinary words.
 _SHORTEST_SECRET = 8
+#: Those of this process.
+_secrets: tuple[str | None, ...] = ()
 
 
 def level_name(text: str) -> str:
@@ -121,6 +123,8 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
         secrets: strings that must never appear in a line.
         colour: rich output; None asks whether stderr is a terminal.
     """
+    global _secrets
+    _secrets = tuple(secrets)
     root = logging.getLogger()
     number = logging.getLevelName(level_name(level))
     for repetitive in map(logging.getLogger, _REPETITIVE):
@@ -131,12 +135,17 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
         logging.getLogger("pyqs_celery_compat").setLevel(number)
         return
     handler = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
-    handler.addFilter(OneLine())
-    handler.addFilter(RedactSecrets(secrets))
+    guard(handler)
     root.addHandler(handler)
     root.setLevel(number)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.INFO if number <= logging.DEBUG else logging.WARNING))
+
+
+def guard(handler: logging.Handler) -> None:
+    """Keep the secrets that ``configure`` was told, and broken lines, out of what a handler of ours writes."""
+    handler.addFilter(OneLine())
+    handler.addFilter(RedactSecrets(_secrets))
 
 
 def _plain_handler() -> logging.Handler:

@@ -38,7 +38,7 @@ builtin_tasks.register()
 #: What Celery's apps have and ours do not yet.
 NOT_YET = frozenset(
     {"Beat", "Worker", "WorkController", "bugreport", "connection", "connection_for_read", "connection_for_write"}
-    | {"connection_or_acquire", "GroupResult", "log", "pool", "producer_or_acquire", "producer_pool"}
+    | {"connection_or_acquire", "GroupResult", "pool", "producer_or_acquire", "producer_pool"}
     | {"ResultSet", "start", "worker_main"}
 )
 
@@ -61,9 +61,10 @@ class Celery(Configuring, Declaring, Sending):
     __class_getitem__: Any = classmethod(GenericAlias)
 
     registry_cls: Any = TaskRegistry
-    #: Classes, or where they are, of what ``control`` and ``events`` are.
+    #: Classes, or where they are, of what ``control``, ``events`` and ``log`` are.
     control_cls: Any = "pyqs_celery_compat.app.control:Control"
     events_cls: Any = "pyqs_celery_compat.app.events:Events"
+    log_cls: Any = "pyqs_celery_compat.app.log:Logging"
     #: What an app does for the framework around it.
     builtin_fixups: Iterable[Any] = frozenset({"pyqs_celery_compat.fixups.django:fixup"})
     IS_WINDOWS = os.name == "nt"
@@ -100,6 +101,7 @@ class Celery(Configuring, Declaring, Sending):
         self._custom_task_cls_used = bool(task_cls) or type(self).task_cls is not Celery.task_cls
         self.control_cls = control or self.control_cls
         self.events_cls = events or self.events_cls
+        self.log_cls = log or self.log_cls
         #: What a project adds to its worker: "worker" or "consumer" -> step classes (``bootsteps``).
         self.steps: defaultdict[str, set[Any]] = defaultdict(set)
         #: Options that a project adds to commands, by the command's name.
@@ -191,6 +193,11 @@ class Celery(Configuring, Declaring, Sending):
         """A call to be made later."""
         kwargs["app"] = self
         return signature(*args, **kwargs)
+
+    @cached_property
+    def log(self) -> Any:
+        """How processes of a worker log: see ``app.log``."""
+        return imports.symbol_by_name(self.log_cls)(app=self)
 
     # -- workers from afar --------------------------------------------------------------------------------------------
     @cached_property
