@@ -140,6 +140,19 @@ class CeleryRuntime:
             notes=(*report.notes, *notes, *accept_notes),
         )
 
+    def set_up_logging(self, level: str) -> bool:
+        """As Celery does it for the app of ``-A``, or as its receivers of ``setup_logging`` do."""
+        if not self.config.app:
+            return False
+        settings = self.app.conf
+        self.app.log.setup(
+            level,
+            redirect_stdouts=settings.worker_redirect_stdouts,
+            redirect_level=settings.worker_redirect_stdouts_level,
+            hostname=self.hostname,
+        )
+        return True
+
     def after_fork(self) -> None:
         """Hooks of a new executor: ``worker_process_init``."""
         self.pid = os.getpid()

@@ -1,5 +1,7 @@
 """The host: the child that holds the app and runs no task. It hears of what happens to the worker and of killed tasks.
 
+It writes the worker's own log lines, where the app's handlers are.
+
 Owns: the host process from its first statement to its exit. One thread, its main one, takes one frame after the other: what
 an app's handlers do here happens where Celery's users expect it, in a main thread, and once in a worker. Never runs a task,
 never talks to SQS, never outlives the worker. What hangs here is the worker's to end.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 from pyqs import backoff
@@ -66,6 +69,8 @@ class Host:
         match frame:
             case Killed():
                 self._answer(frame)
+            case Event("line", details):
+                self._write(details)
             case Event(name, details):
                 try:
                     self._runtime.worker_event(name, details)
@@ -75,6 +80,16 @@ class Host:
                 self._stopping = True
             case _:
                 raise ValueError(f"a {type(frame).__name__} frame is not for the host")
+
+    def _write(self, details: Mapping[str, str | int]) -> None:
+        """A line of the worker's own, to whatever handlers the app has set up here."""
+        try:
+            record = logging.makeLogRecord({**details, "created": int(details["created_us"]) / 1e6})
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+        except BaseException:  # a handler's sys.exit() is not the host's end
+            log.exception("the host: a line of the worker could not be logged")
 
     def _answer(self, frame: Killed) -> None:
         delivery, death = frame.delivery, frame.death

@@ -35,6 +35,9 @@ HURRY_LIMIT = 2.0
 MOST_FAILURES = 3
 #: How often a death is told of whose message cannot come back.
 MOST_TRIES = 2
+#: Seconds for which the first log lines wait for a host, and how many may wait.
+LINES_WAIT = 5.0
+MOST_LINES = 1000
 
 #: Called in the host's thread (or in the asker's, after its end) with what the host said, or None.
 Answer = Callable[[Done | None], None]
@@ -71,6 +74,11 @@ class Host(Service):
         #: The first question was put to the host.
         self._asked = False
         self._events: list[Event] = []
+        #: Log lines on their way, each with what is called when the host will not write it.
+        self._lines: deque[tuple[Event, Callable[[], None]]] = deque()
+        #: Lines are no longer, or not yet again, the host's.
+        self._over_lines = not at_start
+        self._lines_due = boottime() + LINES_WAIT
         #: There was a host, so that one that comes now is not the one that has heard of the worker's start.
         self._once = False
         self._hurried = False
@@ -93,6 +101,15 @@ class Host(Service):
         """Something has happened to the worker (``runtime.EVENTS``)."""
         if self._at_start:
             self._note(lambda: self._happened(Event(name, details)))
+
+    def log(self, line: Event, written: Callable[[], None]) -> bool:
+        """Have the host log a line of ours. False, or ``written`` called later, says that somebody else must."""
+        with self._lock:
+            if self._ended or self._thread is None or self._over_lines or len(self._lines) >= MOST_LINES:
+                return False
+            self._lines.append((line, written))
+        self._bell.ring()
+        return True
 
     def hurry(self) -> None:
         """The worker must end: nothing more is waited for longer than a moment."""
@@ -151,6 +168,7 @@ class Host(Service):
             while self._notes:
                 self._notes.popleft()()
             self._give_up()
+            self._let_lines_go()
             if self._slot is not None:
                 self._slot.kill("the worker has ended")
                 self._slot.close()
@@ -161,7 +179,8 @@ class Host(Service):
         return self._closing and self._slot is None and not self._requested and not self._questions
 
     def _pause(self) -> float | None:
-        return None if self._due is None else max(0.0, self._due - boottime())
+        moments = [self._due, self._lines_due if self._lines and not (self._slot and self._slot.ready) else None]
+        return min((max(0.0, moment - boottime()) for moment in moments if moment is not None), default=None)
 
     def _look_at_clock(self) -> None:
         if self._due is None or boottime() < self._due:
@@ -177,6 +196,8 @@ class Host(Service):
     def _go_on(self) -> None:
         """Put the next question, pass on events, and see to it that somebody is there to hear them."""
         slot = self._slot
+        if self._lines and not (slot and slot.ready) and (self._once or boottime() >= self._lines_due):
+            self._let_lines_go()
         if slot is None and not self._requested and (self._questions or self._events):
             self._request()
         if self._questions and self._due is None and not (slot and slot.ready):
@@ -184,6 +205,9 @@ class Host(Service):
         if slot is None:
             return
         if slot.ready:
+            while self._lines and not slot.clogged:
+                slot.send(self._lines.popleft()[0])
+                slot.flush()
             for event in self._events:
                 slot.send(event)
             self._events.clear()
@@ -264,6 +288,8 @@ class Host(Service):
         log.log(level, "%s; what becomes of killed tasks is decided without it", why)
         self._failures = 0
         self._events.clear()
+        self._over_lines = True
+        self._let_lines_go()
         self._give_up()
 
     def _bury(self, slot: Slot) -> None:
@@ -289,6 +315,10 @@ class Host(Service):
         if not first.death.acked_early or first.tries >= MOST_TRIES:
             self._questions.popleft().answer(None)
 
+    def _let_lines_go(self) -> None:
+        while self._lines:
+            self._lines.popleft()[1]()
+
     def _give_up(self) -> None:
         while self._questions:
             self._questions.popleft().answer(None)
@@ -302,14 +332,15 @@ class Host(Service):
             self._due = soon if self._due is None else min(self._due, soon)
 
     def _close(self) -> None:
-        self._closing = True
+        self._closing = self._over_lines = True
         if self._slot is None or not self._slot.ready:
             self._events.clear()
         if not self._questions:
             self._requested = False  # one that is still on its way is not waited for
 
     def _kill(self) -> None:
-        self._closing = True
+        self._closing = self._over_lines = True
+        self._let_lines_go()
         self._give_up()
         self._asked = False
         if self._slot is not None:

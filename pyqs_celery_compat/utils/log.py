@@ -1,7 +1,7 @@
 """Loggers as Celery hands them to task modules, formatters in colour, and a stream that is a logger.
 
-Owns: ``get_logger``, ``get_task_logger``, ``ColorFormatter``, ``LoggingProxy`` and their company. Runs in every process; configures
-no handler: ``app.log`` does.
+Owns: ``get_logger``, ``get_task_logger``, ``ColorFormatter``, ``LoggingProxy`` and their company. Runs in every process;
+configures no handler: ``app.log`` does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from pyqs_celery_compat.utils.term import colored
 
 __all__ = [
-    "LOG_LEVELS", "ColorFormatter", "LoggingProxy", "base_logger", "get_logger", "get_multiprocessing_logger", "get_task_logger",
-    "in_sighandler", "mlevel", "reset_multiprocessing_logger", "set_in_sighandler",
+    "LOG_LEVELS", "ColorFormatter", "LoggingProxy", "base_logger", "get_logger", "get_multiprocessing_logger",
+    "get_task_logger", "in_sighandler", "mlevel", "reset_multiprocessing_logger", "set_in_sighandler",
 ]  # fmt: skip
 
 #: Levels by name, and names by level.
