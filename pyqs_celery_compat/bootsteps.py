@@ -170,12 +170,13 @@ class Blueprint:
         return self
 
     def start(self, parent: Any) -> None:
-        """Start those that take part. Raises what one of them raises."""
+        """Start those that take part. Raises what one of them raises; ``stop`` then stops those before it."""
         self.state = RUN
         self._call("start")
-        for number, step in enumerate(parent.steps, start=1):
+        for number, step in enumerate(parent.steps):
             self.started = number
             step.start(parent)
+        self.started = len(parent.steps)
 
     def close(self, parent: Any) -> None:
         """Tell them that they will be stopped."""
@@ -207,7 +208,7 @@ class Blueprint:
         args: tuple[Any, ...] = (),
     ) -> None:
         """Call a method of each that was started and has it."""
-        steps = list(parent.steps[: self.started] if self.started else parent.steps)
+        steps = list(parent.steps[: self.started] if self.state else parent.steps)
         for step in reversed(steps) if reverse else steps:
             function = getattr(step, method, None)
             if function is None:

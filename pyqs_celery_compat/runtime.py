@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pyqs import backoff
+from pyqs import backoff, logs
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
@@ -126,6 +126,7 @@ class CeleryRuntime:
             app = state.get_current_app()
         app.finalize()
         self._app = app
+        notes += conf.without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(
             app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
@@ -145,6 +146,7 @@ class CeleryRuntime:
         if not self.config.app:
             return False
         settings = self.app.conf
+        self.app.log.on_handler = logs.guard
         self.app.log.setup(
             level,
             redirect_stdouts=settings.worker_redirect_stdouts,

@@ -10,14 +10,16 @@ worker_shutting_down have the node's name as sender, the others the worker.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from pyqs.errors import MessageError
 from pyqs_celery_compat import signals
+from pyqs_celery_compat.envelope import Envelope, open_envelope
 
 if TYPE_CHECKING:
-    from pyqs.errors import MessageError
     from pyqs.message import Delivery
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.bootsteps import Blueprint
@@ -107,11 +109,18 @@ def unread(delivery: Delivery, exc: MessageError, call: CeleryCall | None, statu
 
 
 def _message(delivery: Delivery) -> SimpleNamespace:
-    """What receivers get where Celery has kombu's message: the raw body, and where it is from."""
+    """What receivers get where Celery has kombu's message: what is in its envelope, or the raw body where there is none."""
+    body: Any = delivery.message.body
+    headers: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    with contextlib.suppress(MessageError):
+        opened = open_envelope(body)
+        if isinstance(opened, Envelope):
+            body, headers, properties = opened.payload, opened.headers, opened.properties
     return SimpleNamespace(
-        body=delivery.message.body,
-        headers={},
-        properties={},
+        body=body,
+        headers=headers,
+        properties=properties,
         delivery_info={"routing_key": delivery.queue, "sqs_queue": delivery.queue_url},
         delivery_tag=delivery.message.message_id,
     )

@@ -193,38 +193,44 @@ class Control:
         **extra_kwargs: Any,
     ) -> list[Any] | None:
         """None, or no replies. Every other command is this one."""
-        _tell(command)
+        _tell("terminate" if isinstance(arguments, dict) and arguments.get("terminate") is True else command)
         return [] if reply else None
 
     def ping(self, destination: Any = None, timeout: float = 1.0, **kwargs: Any) -> list[Any] | None:
         """No replies."""
-        return self.broadcast("ping", reply=True, destination=destination, timeout=timeout)
+        return self.broadcast("ping", reply=True, destination=destination, timeout=timeout, **kwargs)
 
     def revoke(
         self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
     ) -> list[Any] | None:
         """Nobody hears it: the task runs."""
-        return self.broadcast("revoke", destination=destination, **kwargs)
+        arguments = {"task_id": task_id, "terminate": terminate, "signal": signal}
+        return self.broadcast("revoke", arguments=arguments, destination=destination, **kwargs)
 
     def revoke_by_stamped_headers(
         self, headers: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
     ) -> list[Any] | None:
         """Nobody hears it: the tasks run."""
-        return self.broadcast("revoke_by_stamped_headers", destination=destination, **kwargs)
+        arguments = {"headers": headers, "terminate": terminate, "signal": signal}
+        return self.broadcast("revoke_by_stamped_headers", arguments=arguments, destination=destination, **kwargs)
 
     def terminate(self, task_id: Any, destination: Any = None, signal: str = "SIGTERM", **kwargs: Any) -> list[Any] | None:
         """Nobody hears it: the task runs on."""
-        return self.broadcast("terminate", destination=destination, **kwargs)
+        return self.revoke(task_id, destination=destination, terminate=True, signal=signal, **kwargs)
 
     def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("rate_limit", destination=destination, **kwargs)
+        return self.broadcast(
+            "rate_limit", arguments={"task_name": task_name, "rate_limit": rate_limit}, destination=destination, **kwargs
+        )
 
     def time_limit(
         self, task_name: str, soft: float | None = None, hard: float | None = None, destination: Any = None, **kwargs: Any
     ) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("time_limit", destination=destination, **kwargs)
+        return self.broadcast(
+            "time_limit", arguments={"task_name": task_name, "soft": soft, "hard": hard}, destination=destination, **kwargs
+        )
 
     def add_consumer(
         self,
@@ -237,11 +243,12 @@ class Control:
         **kwargs: Any,
     ) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("add_consumer", destination=destination, **kwargs)
+        arguments = {"queue": queue, "exchange": exchange, "exchange_type": exchange_type, "routing_key": routing_key}
+        return self.broadcast("add_consumer", arguments={**arguments, **(options or {})}, destination=destination, **kwargs)
 
     def cancel_consumer(self, queue: str, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("cancel_consumer", destination=destination, **kwargs)
+        return self.broadcast("cancel_consumer", arguments={"queue": queue}, destination=destination, **kwargs)
 
     def enable_events(self, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
@@ -253,21 +260,26 @@ class Control:
 
     def pool_grow(self, n: int = 1, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("pool_grow", destination=destination, **kwargs)
+        return self.broadcast("pool_grow", arguments={"n": n}, destination=destination, **kwargs)
 
     def pool_shrink(self, n: int = 1, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("pool_shrink", destination=destination, **kwargs)
+        return self.broadcast("pool_shrink", arguments={"n": n}, destination=destination, **kwargs)
 
     def pool_restart(
         self, modules: Any = None, reload: bool = False, reloader: Any = None, destination: Any = None, **kwargs: Any
     ) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("pool_restart", destination=destination, **kwargs)
+        return self.broadcast(
+            "pool_restart",
+            arguments={"modules": modules, "reload": reload, "reloader": reloader},
+            destination=destination,
+            **kwargs,
+        )
 
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("autoscale", destination=destination, **kwargs)
+        return self.broadcast("autoscale", arguments={"max": max, "min": min}, destination=destination, **kwargs)
 
     def heartbeat(self, destination: Any = None, **kwargs: Any) -> list[Any] | None:
         """Nobody hears it."""
@@ -279,4 +291,4 @@ class Control:
 
     def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> list[Any] | None:
         """Nobody hears it."""
-        return self.broadcast("election")
+        return self.broadcast("election", arguments={"id": id, "topic": topic, "action": action}, connection=connection)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from logging import StreamHandler
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any
 
-from pyqs import logs
 from pyqs_celery_compat import signals
 from pyqs_celery_compat._state import get_current_task
 from pyqs_celery_compat.local import class_property
@@ -50,6 +50,8 @@ class Logging:
     """
 
     _setup = False
+    #: Told of each handler that is made: in a worker, to keep its secrets out of what that writes.
+    on_handler: Callable[[logging.Handler], None] | None = None
 
     def __init__(self, app: Celery) -> None:
         self.app = app
@@ -160,7 +162,8 @@ class Logging:
         if not self._is_configured(logger):
             handler = self._detect_handler(logfile)
             handler.setFormatter(formatter(format, use_color=colorize, datefmt=datefmt))
-            logs.guard(handler)
+            if self.on_handler is not None:
+                self.on_handler(handler)
             logger.addHandler(handler)
         return logger
 

@@ -91,6 +91,21 @@ def test_what_raises_at_the_end_does_not_keep_the_others_from_it(app: Celery, ca
     assert "'stop' of A-bad failed" in caplog.text
 
 
+def test_those_that_were_started_are_stopped_when_the_next_does_not_start(app: Celery) -> None:
+    heard: list[str] = []
+
+    def fails(self: Any, parent: Any) -> None:
+        raise RuntimeError("no")
+
+    first = noting(heard, "A")
+    app.steps["worker"] |= {first, noting(heard, "B", requires=(first,), start=fails)}
+    events = WorkerEvents(app, "pyqs@host")
+    with pytest.raises(RuntimeError):
+        events.happened("starting", {})
+    events.happened("stopping", {"how": "Warm"})
+    assert heard == ["A create", "B create", "A start", "A close", "A stop"]
+
+
 def test_steps_are_named_by_celerys_path_and_have_the_workers_timer(app: Celery) -> None:
     """The step that most projects have: a file that is touched as long as the worker lives."""
     beaten = threading.Event()

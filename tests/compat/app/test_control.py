@@ -13,10 +13,10 @@ from pyqs.errors import SqsError
 from pyqs.local.inprocess import InProcessSqs
 from pyqs_celery_compat import Celery
 from pyqs_celery_compat.app import control
-from pyqs_celery_compat.conf import check_worker_settings
+from pyqs_celery_compat.conf import without_effect
 
 COMMANDS: dict[str, Callable[[control.Control], Any]] = {
-    "revoke": lambda it: it.revoke("id", terminate=True),
+    "revoke": lambda it: it.revoke("id"),
     "revoke_by_stamped_headers": lambda it: it.revoke_by_stamped_headers({"a": [1]}),
     "terminate": lambda it: it.terminate("id"),
     "rate_limit": lambda it: it.rate_limit("x.add", "10/m"),
@@ -123,4 +123,28 @@ def test_commands_of_a_project_are_kept_and_a_worker_says_that_nobody_can_send_t
         return 7
 
     assert (increase(None, 3), asked(None)) == (3, 7)
-    assert "remote control commands (depth, increase): nobody can send them on SQS" in check_worker_settings(app)
+    assert "remote control commands (depth, increase): nobody can send them on SQS" in without_effect(app)
+
+
+def test_a_request_class_of_ones_own_can_be_defined_and_a_worker_says_that_it_is_not_called(app: Celery) -> None:
+    from pyqs_celery_compat.worker.request import Request
+
+    class Mine(Request):
+        def on_timeout(self, soft: bool, timeout: float) -> None:  # type: ignore[override]
+            raise AssertionError
+
+    class Base(app.Task):  # type: ignore[name-defined, misc]
+        Request = Mine
+        abstract = True
+
+    @app.task(name="x.mine", base=Base)
+    def mine() -> None: ...
+
+    @app.task(name="x.plain")
+    def plain() -> None: ...
+
+    app.finalize()
+    (note,) = without_effect(app)
+    assert note.startswith("Request of x.mine: ")
+    with pytest.raises(NotImplementedError, match="signals tell of each step"):
+        Mine()
