@@ -21,7 +21,7 @@ from pyqs.executor import lifeline, process
 from pyqs.executor.process import Pipe
 from pyqs.message import Hide, Leave
 from pyqs.runtime import Outcome, TaskRuntime
-from pyqs.wire import Event, Frame, FrameReader, Killed, Stop
+from pyqs.wire import Event, Frame, FrameReader, Killed, Line, Stop, Written
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +60,21 @@ class Host:
             data = self._pipe.socket.recv(_CHUNK)
             if not data:
                 lifeline.end_group()
+            lines = 0
             for frame in frames.feed(data):
                 self._take(frame)
-                process.flush()
-                lifeline.keep_signals()
+                lines += isinstance(frame, Line)
+                if not isinstance(frame, Line):
+                    process.flush()
+                    lifeline.keep_signals()
+            if lines:
+                self._pipe.send(Written(lines))
 
     def _take(self, frame: Frame) -> None:
         match frame:
             case Killed():
                 self._answer(frame)
-            case Event("line", details):
+            case Line(details):
                 self._write(details)
             case Event(name, details):
                 try:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from pyqs.clock import boottime
 from pyqs.message import Death, Delivery
-from pyqs.wire import Done, Event, Frame, Killed, NotReady, Ready, Stop
+from pyqs.wire import Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
+from pyqs.worker.lines import GiveBack, Lines
 from pyqs.worker.service import Bell, OnCrash, Service
 from pyqs.worker.slot import Slot
 from pyqs.worker.spawner import Spawner
@@ -35,9 +36,6 @@ HURRY_LIMIT = 2.0
 MOST_FAILURES = 3
 #: How often a death is told of whose message cannot come back.
 MOST_TRIES = 2
-#: Seconds for which the first log lines wait for a host, and how many may wait.
-LINES_WAIT = 5.0
-MOST_LINES = 1000
 
 #: Called in the host's thread (or in the asker's, after its end) with what the host said, or None.
 Answer = Callable[[Done | None], None]
@@ -74,11 +72,7 @@ class Host(Service):
         #: The first question was put to the host.
         self._asked = False
         self._events: list[Event] = []
-        #: Log lines on their way, each with what is called when the host will not write it.
-        self._lines: deque[tuple[Event, Callable[[], None]]] = deque()
-        #: Lines are no longer, or not yet again, the host's.
-        self._over_lines = not at_start
-        self._lines_due = boottime() + LINES_WAIT
+        self._lines = Lines(taken=at_start)
         #: There was a host, so that one that comes now is not the one that has heard of the worker's start.
         self._once = False
         self._hurried = False
@@ -102,12 +96,11 @@ class Host(Service):
         if self._at_start:
             self._note(lambda: self._happened(Event(name, details)))
 
-    def log(self, line: Event, written: Callable[[], None]) -> bool:
-        """Have the host log a line of ours. False, or ``written`` called later, says that somebody else must."""
+    def log(self, line: Line, give_back: GiveBack) -> bool:
+        """Have the host log a line of ours. False, or ``give_back`` called later, says that somebody else must."""
         with self._lock:
-            if self._ended or self._thread is None or self._over_lines or len(self._lines) >= MOST_LINES:
+            if self._ended or self._thread is None or not self._lines.add(line, give_back):
                 return False
-            self._lines.append((line, written))
         self._bell.ring()
         return True
 
@@ -168,7 +161,7 @@ class Host(Service):
             while self._notes:
                 self._notes.popleft()()
             self._give_up()
-            self._let_lines_go()
+            self._lines.gone()
             if self._slot is not None:
                 self._slot.kill("the worker has ended")
                 self._slot.close()
@@ -179,7 +172,7 @@ class Host(Service):
         return self._closing and self._slot is None and not self._requested and not self._questions
 
     def _pause(self) -> float | None:
-        moments = [self._due, self._lines_due if self._lines and not (self._slot and self._slot.ready) else None]
+        moments = (self._due, self._lines.due)
         return min((max(0.0, moment - boottime()) for moment in moments if moment is not None), default=None)
 
     def _look_at_clock(self) -> None:
@@ -196,8 +189,7 @@ class Host(Service):
     def _go_on(self) -> None:
         """Put the next question, pass on events, and see to it that somebody is there to hear them."""
         slot = self._slot
-        if self._lines and not (slot and slot.ready) and (self._once or boottime() >= self._lines_due):
-            self._let_lines_go()
+        self._lines.look(ready=slot is not None and slot.ready)
         if slot is None and not self._requested and (self._questions or self._events):
             self._request()
         if self._questions and self._due is None and not (slot and slot.ready):
@@ -205,8 +197,8 @@ class Host(Service):
         if slot is None:
             return
         if slot.ready:
-            while self._lines and not slot.clogged:
-                slot.send(self._lines.popleft()[0])
+            while not slot.clogged and (line := self._lines.next()) is not None:
+                slot.send(line)
                 slot.flush()
             for event in self._events:
                 slot.send(event)
@@ -244,8 +236,11 @@ class Host(Service):
                 self._asked = False
                 self._due = None
                 self._questions.popleft().answer(frame)
+            case Written(count):
+                self._lines.written(count)
             case Ready():
                 slot.ready = self._once = True
+                self._lines.ready()
                 self._due = None
                 self._failures = 0
                 log.debug("%s is ready", slot)
@@ -288,8 +283,7 @@ class Host(Service):
         log.log(level, "%s; what becomes of killed tasks is decided without it", why)
         self._failures = 0
         self._events.clear()
-        self._over_lines = True
-        self._let_lines_go()
+        self._lines.gone()
         self._give_up()
 
     def _bury(self, slot: Slot) -> None:
@@ -299,6 +293,7 @@ class Host(Service):
             self._selector.unregister(slot.pidfd)
         how = slot.describe_end() + (f" ({slot.killed})" if slot.killed else "")
         slot.close()
+        self._lines.gone()
         self._slot = None
         self._due = None
         if slot.stopping:
@@ -315,10 +310,6 @@ class Host(Service):
         if not first.death.acked_early or first.tries >= MOST_TRIES:
             self._questions.popleft().answer(None)
 
-    def _let_lines_go(self) -> None:
-        while self._lines:
-            self._lines.popleft()[1]()
-
     def _give_up(self) -> None:
         while self._questions:
             self._questions.popleft().answer(None)
@@ -332,15 +323,15 @@ class Host(Service):
             self._due = soon if self._due is None else min(self._due, soon)
 
     def _close(self) -> None:
-        self._closing = self._over_lines = True
+        self._closing = True
         if self._slot is None or not self._slot.ready:
             self._events.clear()
         if not self._questions:
             self._requested = False  # one that is still on its way is not waited for
 
     def _kill(self) -> None:
-        self._closing = self._over_lines = True
-        self._let_lines_go()
+        self._closing = True
+        self._lines.gone()
         self._give_up()
         self._asked = False
         if self._slot is not None:

@@ -1,8 +1,8 @@
 """The worker's own log lines, on their way to the handlers of its app, which are in the host.
 
 Owns: ``Relay``, the handler that stands in the place of pyqs's own while a worker with an app runs. ``emit`` is called in
-whatever thread logs, and never waits. What the host does not take, because there is none, or it is slow, is written here as
-before: no line is lost but those that a dying host had taken and not written.
+whatever thread logs, and never waits. What the host does not take, because there is none, or has not written in time, is
+written here as before, so that no line is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable
 
 from pyqs import logs
-from pyqs.wire import Event
+from pyqs.wire import Line
+from pyqs.worker.lines import GiveBack
 
 _EXCEPTIONS = logging.Formatter()
 
@@ -23,7 +24,7 @@ class Relay(logging.Handler):
         take: hands a line to the host; False if it cannot, and what it is given is called if it could not after all.
     """
 
-    def __init__(self, take: Callable[[Event, Callable[[], None]], bool]) -> None:
+    def __init__(self, take: Callable[[Line, GiveBack], bool]) -> None:
         super().__init__()
         self._take = take
         self._own: logging.Handler | None = None
@@ -51,7 +52,7 @@ class Relay(logging.Handler):
             self._own.handle(record)
 
 
-def _line(record: logging.LogRecord) -> Event:
+def _line(record: logging.LogRecord) -> Line:
     """What a record says, as a frame."""
     details: dict[str, str | int] = {
         "name": record.name,
@@ -71,4 +72,4 @@ def _line(record: logging.LogRecord) -> Event:
     }
     if record.exc_info:
         details["exc_text"] = record.exc_text or _EXCEPTIONS.formatException(record.exc_info)
-    return Event("line", details)
+    return Line(details)
