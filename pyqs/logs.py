@@ -31,6 +31,10 @@ _OURS = ("pyqs", "celery")
 REDACTED = "***"
 #: Shorter "secrets" (``x`` for an emulator) would blank ordinary words.
 _SHORTEST_SECRET = 8
+#: Those of this process.
+_secrets: tuple[str | None, ...] = ()
+#: The handler that ``configure`` has made.
+_own: logging.Handler | None = None
 
 
 def level_name(text: str) -> str:
@@ -121,22 +125,58 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
         secrets: strings that must never appear in a line.
         colour: rich output; None asks whether stderr is a terminal.
     """
+    global _own
+    know(secrets)
     root = logging.getLogger()
     number = logging.getLevelName(level_name(level))
-    for repetitive in map(logging.getLogger, _REPETITIVE):
-        if not any(isinstance(one, Seldom) for one in repetitive.filters):
-            repetitive.addFilter(Seldom())
     if root.handlers:
+        _repeat_seldom()
         logging.getLogger("pyqs").setLevel(number)
         logging.getLogger("pyqs_celery_compat").setLevel(number)
         return
-    handler = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
-    handler.addFilter(OneLine())
-    handler.addFilter(RedactSecrets(secrets))
-    root.addHandler(handler)
+    _own = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
+    guard(_own)
+    root.addHandler(_own)
     root.setLevel(number)
+    calm(level)
+
+
+def calm(level: str) -> None:
+    """Keep what libraries say with each call, and what of it is secret, out of a log of this level."""
+    _repeat_seldom()
+    number = logging.getLevelName(level_name(level))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.INFO if number <= logging.DEBUG else logging.WARNING))
+
+
+def _repeat_seldom() -> None:
+    for repetitive in map(logging.getLogger, _REPETITIVE):
+        if not any(isinstance(one, Seldom) for one in repetitive.filters):
+            repetitive.addFilter(Seldom())
+
+
+def know(secrets: Iterable[str | None]) -> None:
+    """These strings must never appear in a line of this process."""
+    global _secrets
+    _secrets = tuple(secrets)
+
+
+def replace_own(handler: logging.Handler) -> logging.Handler | None:
+    """Put a handler in the place of the one that ``configure`` has made, and answer that; None where it has made none."""
+    global _own
+    root, own = logging.getLogger(), _own
+    if own is None or own not in root.handlers:
+        return None
+    root.removeHandler(own)
+    root.addHandler(handler)
+    _own = handler
+    return own
+
+
+def guard(handler: logging.Handler) -> None:
+    """Keep the secrets that ``configure`` was told, and broken lines, out of what a handler of ours writes."""
+    handler.addFilter(OneLine())
+    handler.addFilter(RedactSecrets(_secrets))
 
 
 def _plain_handler() -> logging.Handler:

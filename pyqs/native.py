@@ -68,6 +68,10 @@ class NativeRuntime:
                 raise BootFailed(f"module {module} does not load: {type(exc).__name__}: {exc}") from exc
         return BootReport(registry.names())
 
+    def set_up_logging(self, level: str) -> bool:
+        """As pyqs does it."""
+        return False
+
     def after_fork(self) -> None:
         """Load the hooks, and set the connection that a task's own ``.delay()`` uses."""
         process_defaults.configure(self._config.connection, self._config.create_queues)

@@ -129,6 +129,13 @@ class TaskRuntime(Protocol):
         """Import the app and the tasks. Raises ConfigError or whatever the import raises; called once, maybe before a fork."""
         ...
 
+    def set_up_logging(self, level: str) -> bool:
+        """Called once in an executor or the host, first of all there: have it log as the app wants it. False leaves it to pyqs.
+
+        What it raises is why the process cannot be used.
+        """
+        ...
+
     def after_fork(self) -> None:
         """Called once in the executor before its first delivery (hooks, django, connections)."""
         ...

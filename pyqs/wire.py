@@ -8,8 +8,8 @@ worker and by both threads of an executor. Never does I/O. Every frame about a d
 
     worker -> executor    Run  Recall  Stop  Admitted | Postponed
     executor -> worker    Ready | NotReady, then MayStart  HandedBack  Done  Leaving, and Started, most often by ``StartNote``
-    worker -> host        Killed  Event  Stop
-    host -> worker        Ready | NotReady, then one Done for each Killed
+    worker -> host        Killed  Event  Line  Stop
+    host -> worker        Ready | NotReady, then one Done for each Killed, and Written for each few Lines
 """
 
 from __future__ import annotations
@@ -72,6 +72,20 @@ class Event:
 
     name: str
     details: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """To the host: a line of the worker's own log, as the attributes of a ``LogRecord``; ``created_us`` is microseconds."""
+
+    details: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """From the host: so many more lines are with the app's handlers."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +197,8 @@ class Leaving:
 
 
 Frame = (
-    Run | Recall | Stop | Killed | Event | Ready | NotReady | MayStart | Admitted | Postponed | Started | HandedBack | Done
-    | Leaving
+    Run | Recall | Stop | Killed | Event | Line | Written | Ready | NotReady | MayStart | Admitted | Postponed | Started
+    | HandedBack | Done | Leaving
 )  # fmt: skip
 
 
@@ -308,6 +322,8 @@ _WRITERS: Mapping[type, Callable[[Any], list[object]]] = {
     Run: _run_out,
     Killed: _killed_out,
     Event: lambda frame: ["event", frame.name, dict(frame.details)],
+    Line: lambda frame: ["line", dict(frame.details)],
+    Written: lambda frame: ["written", frame.count],
     Recall: lambda _: ["recall"],
     Stop: lambda _: ["stop"],
     Ready: _ready_out,
@@ -405,6 +421,8 @@ _READERS: Mapping[str, object] = {
     "stop": Stop,
     "killed": _read_killed,
     "event": Event,
+    "line": Line,
+    "written": lambda count: Written(_check_words(count)),
     "ready": _read_ready,
     "not-ready": NotReady,
     "started": _read_started,

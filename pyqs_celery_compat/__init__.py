@@ -69,7 +69,7 @@ _MODULES = frozenset(
         "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
     }
 )  # fmt: skip
-_LATER = frozenset({"beat", "bootsteps", "bugreport"})
+_LATER = frozenset({"beat", "bugreport"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 

@@ -7,6 +7,7 @@ URL's password into a text.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -300,7 +301,24 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     for name in ("worker_send_task_events", "task_send_sent_event", "worker_state_db"):
         if conf.get(name):
             notes.append(f"{name} is set, but there are no monitoring events and no state file here")
+    if app.steps["worker"] or app.steps["consumer"]:
+        from pyqs_celery_compat import bootsteps
+
+        bootsteps.check(app)
     return tuple(notes)
+
+
+def without_effect(app: Celery) -> list[str]:
+    """What code has set up for a worker of Celery's, and this one never calls: lines to log once, when all tasks are known."""
+    notes = []
+    for part, usual in (("Request", "celery.worker.request:Request"), ("Strategy", "celery.worker.strategy:default")):
+        own = sorted(name for name, task in app.tasks.items() if getattr(type(task), part, usual) != usual)
+        if own:
+            notes.append(f"{part} of {', '.join(own)}: a worker's part of one's own is never called; signals and handlers are")
+    panel = sys.modules.get("pyqs_celery_compat.worker.control")
+    if panel is not None and panel.Panel.data:
+        notes.append(f"remote control commands ({', '.join(sorted(panel.Panel.data))}): nobody can send them on SQS")
+    return notes
 
 
 def worker_settings(app: Celery) -> WorkerSettings:

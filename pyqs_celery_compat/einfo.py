@@ -20,16 +20,19 @@ class ExceptionInfo:
         internal: True for Ignore and Reject, which are no errors.
 
     Attributes:
-        type, exception, tb: the three parts. traceback: as text.
+        type, tb: of the exception. traceback: as text.
     """
+
+    #: Made when somebody asks.
+    _wrapped: BaseException | None = None
 
     def __init__(
         self,
         exc_info: tuple[type[BaseException] | None, BaseException | None, TracebackType | None] | None = None,
         internal: bool = False,
     ) -> None:
-        self.type, self.exception, self.tb = exc_info or sys.exc_info()
-        self.traceback = "".join(traceback_module.format_exception(self.type, self.exception, self.tb))
+        self.type, self._exc, self.tb = exc_info or sys.exc_info()
+        self.traceback = "".join(traceback_module.format_exception(self.type, self._exc, self.tb))
         self.internal = internal
 
     @classmethod
@@ -38,9 +41,21 @@ class ExceptionInfo:
         return cls((type(exc), exc, exc.__traceback__), internal)
 
     @property
+    def exception(self) -> BaseException | None:
+        """The exception as billiard wraps it, what was raised being its ``exc``; in another process than its own, itself."""
+        if self._wrapped is None and self._exc is not None:
+            self._wrapped = ExceptionWithTraceback(self._exc, self.traceback)
+        return self._wrapped
+
+    @property
     def exc_info(self) -> tuple[type[BaseException] | None, BaseException | None, TracebackType | None]:
-        """As ``sys.exc_info()`` has it."""
+        """As ``sys.exc_info()`` has it, but for the wrapper."""
         return self.type, self.exception, self.tb
+
+    @property
+    def raised(self) -> BaseException | None:
+        """What was raised, without its wrapper."""
+        return self._exc
 
     def __str__(self) -> str:
         return self.traceback
@@ -49,8 +64,8 @@ class ExceptionInfo:
         return f"<{type(self).__name__}: {self.exception!r}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        wrapped = None if self.exception is None else ExceptionWithTraceback(self.exception, self.traceback)
-        return {**self.__dict__, "tb": None, "exception": wrapped}
+        wrapped = self.exception  # which is the exception again where it arrives
+        return {**self.__dict__, "tb": None, "_exc": wrapped, "_wrapped": wrapped}
 
 
 class ExceptionWithTraceback(Exception):

@@ -193,6 +193,17 @@ class Publisher:
             sleep=self._sleep,
         )
 
+    def purge(self, queue: str) -> int:
+        """Delete what the queue holds, which SQS does within a minute; about how many messages were visible."""
+        name = self.transport.sqs_name(queue)
+
+        def emptied(client: Sqs, url: str) -> int:
+            count = int(client.queue_attributes(url, ("ApproximateNumberOfMessages",))["ApproximateNumberOfMessages"])
+            client.purge_queue(url)
+            return count
+
+        return self._on_queue(name, emptied)
+
     def _on_queue(self, name: str, call: Callable[[Sqs, str], T]) -> T:
         """Make the call with the queue's URL; again when the queue has just been created or moved."""
         url, created = self._url(name)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pyqs import backoff
+from pyqs import backoff, logs
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
@@ -38,6 +38,7 @@ from pyqs_celery_compat import (
     rate_limits,
     signals,
     states,
+    worker_events,
 )
 from pyqs_celery_compat.acceptance import acceptance
 from pyqs_celery_compat.app import Celery, trace
@@ -125,6 +126,7 @@ class CeleryRuntime:
             app = state.get_current_app()
         app.finalize()
         self._app = app
+        notes += conf.without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(
             app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
@@ -139,6 +141,20 @@ class CeleryRuntime:
             notes=(*report.notes, *notes, *accept_notes),
         )
 
+    def set_up_logging(self, level: str) -> bool:
+        """As Celery does it for the app of ``-A``, or as its receivers of ``setup_logging`` do."""
+        if not self.config.app:
+            return False
+        settings = self.app.conf
+        self.app.log.on_handler = logs.guard
+        self.app.log.setup(
+            level,
+            redirect_stdouts=settings.worker_redirect_stdouts,
+            redirect_level=settings.worker_redirect_stdouts_level,
+            hostname=self.hostname,
+        )
+        return True
+
     def after_fork(self) -> None:
         """Hooks of a new executor: ``worker_process_init``."""
         self.pid = os.getpid()
@@ -146,11 +162,11 @@ class CeleryRuntime:
         self.native.after_fork()
         lifecycle.forked.run(self.app)
         self.app.on_after_fork.send(sender=self.app)
-        signals.worker_process_init.send(sender=None)
+        signals.worker_process_init.send(sender=self.hostname)
 
     def close(self) -> None:
         """Hooks of an executor that leaves: ``worker_process_shutdown``."""
-        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+        signals.worker_process_shutdown.send(sender=self.hostname, pid=os.getpid(), exitcode=0)
         lifecycle.closing.run(self.app)
         self.native.close()
 
@@ -236,6 +252,7 @@ class CeleryRuntime:
     def _left(self, delivery: Delivery, exc: MessageError, call: CeleryCall | None = None) -> Outcome:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
         status = next((word for kind, word in _STATUS.items() if isinstance(exc, kind)), "undecodable")
+        worker_events.unread(delivery, exc, call, status)
         return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
     def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:

@@ -1,7 +1,7 @@
 """Celery's signals, by Celery's names.
 
-Owns: the signal objects. Sent so far: the two publish signals and the task signals up to retry; the worker's and
-beat's exist so that code can connect to them.
+Owns: the signal objects. In which process each is sent, ``docs/differences.md`` says; beat's exist so that code can connect to
+them.
 """
 
 from __future__ import annotations

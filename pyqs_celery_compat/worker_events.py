@@ -1,21 +1,29 @@
 """The worker's signals: what Celery's parent process tells of itself, sent by the host, each once in the life of a worker.
 
-Owns: which signal follows from which event, and ``HostedWorker``, which stands for the worker in them. Runs in the host's
-main thread. Never sends one in an executor.
+Owns: which signal follows from which event, the life of the app's bootsteps, and ``HostedWorker``, which stands for the worker
+in both. Runs in the host's main thread. Never sends one in an executor.
 
-Order and senders (observed on Celery 5.7): celeryd_init, worker_init, celeryd_after_setup; worker_ready; worker_shutting_down;
-worker_shutdown. The two celeryd signals and worker_shutting_down have the node's name as sender, the others the worker.
+Order and senders (observed on Celery 5.7): celeryd_init, worker_init, steps are made, celeryd_after_setup, steps start;
+worker_ready; worker_shutting_down, steps are closed and stopped; worker_shutdown. The two celeryd signals and
+worker_shutting_down have the node's name as sender, the others the worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from pyqs.errors import MessageError
 from pyqs_celery_compat import signals
+from pyqs_celery_compat.envelope import Envelope, open_envelope
 
 if TYPE_CHECKING:
+    from pyqs.message import Delivery
     from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.bootsteps import Blueprint
+    from pyqs_celery_compat.protocol import CeleryCall
 
 
 class HostedWorker:
@@ -23,7 +31,11 @@ class HostedWorker:
 
     Attributes:
         app, hostname, pid (of the worker's process), concurrency, loglevel. controller: itself, as a consumer has it.
+        steps: the bootsteps that take part. blueprint: which starts and stops them, None where there are none.
     """
+
+    #: Calls functions later, in a thread of the host: there where a step needs ``celery.worker.components:Timer``.
+    timer: Any
 
     def __init__(self, app: Celery, hostname: str, details: Mapping[str, str | int]) -> None:
         self.app = app
@@ -31,6 +43,8 @@ class HostedWorker:
         self.pid = details.get("pid")
         self.concurrency = details.get("concurrency")
         self.loglevel = details.get("log_level")
+        self.steps: list[Any] = []
+        self.blueprint: Blueprint | None = None
 
     @property
     def controller(self) -> HostedWorker:
@@ -62,7 +76,14 @@ class WorkerEvents:
         options: dict[str, Any] = {"concurrency": worker.concurrency, "loglevel": worker.loglevel, "hostname": worker.hostname}
         signals.celeryd_init.send(sender=self._hostname, instance=worker, conf=self._app.conf, options=options)
         signals.worker_init.send(sender=worker)
+        if self._app.steps["worker"]:
+            from pyqs_celery_compat.bootsteps import Blueprint
+
+            worker.blueprint = Blueprint(self._app.steps["worker"], name="Worker")
+            worker.blueprint.apply(worker, **options)
         signals.celeryd_after_setup.send(sender=self._hostname, instance=worker, conf=self._app.conf)
+        if worker.blueprint is not None:
+            worker.blueprint.start(worker)
 
     def _ready(self, details: Mapping[str, str | int]) -> None:
         signals.worker_ready.send(sender=self._worker)
@@ -71,6 +92,35 @@ class WorkerEvents:
         signals.worker_shutting_down.send(
             sender=self._hostname, sig=details.get("sig"), how=details.get("how"), exitcode=details.get("exitcode", 0)
         )
+        if self._worker.blueprint is not None:
+            self._worker.blueprint.stop(self._worker, terminate=details.get("how") == "Cold")
 
     def _stopped(self, details: Mapping[str, str | int]) -> None:
         signals.worker_shutdown.send(sender=self._worker)
+
+
+def unread(delivery: Delivery, exc: MessageError, call: CeleryCall | None, status: str) -> None:
+    """Send what follows from a message that stays on its queue because it cannot be run: ``task_unknown`` where nobody knows
+    its task, ``task_rejected`` where it cannot be read. In the executor that has tried; the message is not settled by it."""
+    if status == "unknown" and call is not None and signals.task_unknown.receivers:
+        signals.task_unknown.send(sender=None, message=_message(delivery), exc=exc, name=call.task, id=call.id)
+    elif status in ("undecodable", "refused") and signals.task_rejected.receivers:
+        signals.task_rejected.send(sender=None, message=_message(delivery), exc=exc)
+
+
+def _message(delivery: Delivery) -> SimpleNamespace:
+    """What receivers get where Celery has kombu's message: what is in its envelope, or the raw body where there is none."""
+    body: Any = delivery.message.body
+    headers: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    with contextlib.suppress(MessageError):
+        opened = open_envelope(body)
+        if isinstance(opened, Envelope):
+            body, headers, properties = opened.payload, opened.headers, opened.properties
+    return SimpleNamespace(
+        body=body,
+        headers=headers,
+        properties=properties,
+        delivery_info={"routing_key": delivery.queue, "sqs_queue": delivery.queue_url},
+        delivery_tag=delivery.message.message_id,
+    )

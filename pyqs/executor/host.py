@@ -1,5 +1,7 @@
 """The host: the child that holds the app and runs no task. It hears of what happens to the worker and of killed tasks.
 
+It writes the worker's own log lines, where the app's handlers are.
+
 Owns: the host process from its first statement to its exit. One thread, its main one, takes one frame after the other: what
 an app's handlers do here happens where Celery's users expect it, in a main thread, and once in a worker. Never runs a task,
 never talks to SQS, never outlives the worker. What hangs here is the worker's to end.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 from pyqs import backoff
@@ -18,7 +21,7 @@ from pyqs.executor import lifeline, process
 from pyqs.executor.process import Pipe
 from pyqs.message import Hide, Leave
 from pyqs.runtime import Outcome, TaskRuntime
-from pyqs.wire import Event, Frame, FrameReader, Killed, Stop
+from pyqs.wire import Event, Frame, FrameReader, Killed, Line, Stop, Written
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +60,22 @@ class Host:
             data = self._pipe.socket.recv(_CHUNK)
             if not data:
                 lifeline.end_group()
+            lines = 0
             for frame in frames.feed(data):
                 self._take(frame)
-                process.flush()
-                lifeline.keep_signals()
+                lines += isinstance(frame, Line)
+                if not isinstance(frame, Line):
+                    process.flush()
+                    lifeline.keep_signals()
+            if lines:
+                self._pipe.send(Written(lines))
 
     def _take(self, frame: Frame) -> None:
         match frame:
             case Killed():
                 self._answer(frame)
+            case Line(details):
+                self._write(details)
             case Event(name, details):
                 try:
                     self._runtime.worker_event(name, details)
@@ -75,6 +85,16 @@ class Host:
                 self._stopping = True
             case _:
                 raise ValueError(f"a {type(frame).__name__} frame is not for the host")
+
+    def _write(self, details: Mapping[str, str | int]) -> None:
+        """A line of the worker's own, to whatever handlers the app has set up here."""
+        try:
+            record = logging.makeLogRecord({**details, "created": int(details["created_us"]) / 1e6})
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+        except BaseException:  # a handler's sys.exit() is not the host's end
+            log.exception("the host: a line of the worker could not be logged")
 
     def _answer(self, frame: Killed) -> None:
         delivery, death = frame.delivery, frame.death

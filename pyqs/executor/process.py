@@ -92,7 +92,11 @@ def _boot(config: RuntimeConfig, begin_work: Callable[[TaskRuntime], T]) -> tupl
         return NotReady(booted.reason, booted.details, server)
     try:
         secrets = (config.connection.secret_access_key, config.connection.session_token)
-        logs.configure(config.log_level, secrets=secrets)
+        logs.know(secrets)
+        if runtime.set_up_logging(config.log_level):
+            logs.calm(config.log_level)
+        else:
+            logs.configure(config.log_level, secrets=secrets)
         begun = begin_work(runtime)
     except BaseException as exc:
         return NotReady(preload.reason_of(exc), app_traceback(exc), server)

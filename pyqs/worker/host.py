@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from pyqs.clock import boottime
 from pyqs.message import Death, Delivery
-from pyqs.wire import Done, Event, Frame, Killed, NotReady, Ready, Stop
+from pyqs.wire import Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
+from pyqs.worker.lines import GiveBack, Lines
 from pyqs.worker.service import Bell, OnCrash, Service
 from pyqs.worker.slot import Slot
 from pyqs.worker.spawner import Spawner
@@ -71,6 +72,7 @@ class Host(Service):
         #: The first question was put to the host.
         self._asked = False
         self._events: list[Event] = []
+        self._lines = Lines(taken=at_start)
         #: There was a host, so that one that comes now is not the one that has heard of the worker's start.
         self._once = False
         self._hurried = False
@@ -93,6 +95,14 @@ class Host(Service):
         """Something has happened to the worker (``runtime.EVENTS``)."""
         if self._at_start:
             self._note(lambda: self._happened(Event(name, details)))
+
+    def log(self, line: Line, give_back: GiveBack) -> bool:
+        """Have the host log a line of ours. False, or ``give_back`` called later, says that somebody else must."""
+        with self._lock:
+            if self._ended or self._thread is None or not self._lines.add(line, give_back):
+                return False
+        self._bell.ring()
+        return True
 
     def hurry(self) -> None:
         """The worker must end: nothing more is waited for longer than a moment."""
@@ -151,6 +161,7 @@ class Host(Service):
             while self._notes:
                 self._notes.popleft()()
             self._give_up()
+            self._lines.gone()
             if self._slot is not None:
                 self._slot.kill("the worker has ended")
                 self._slot.close()
@@ -161,7 +172,8 @@ class Host(Service):
         return self._closing and self._slot is None and not self._requested and not self._questions
 
     def _pause(self) -> float | None:
-        return None if self._due is None else max(0.0, self._due - boottime())
+        moments = (self._due, self._lines.due)
+        return min((max(0.0, moment - boottime()) for moment in moments if moment is not None), default=None)
 
     def _look_at_clock(self) -> None:
         if self._due is None or boottime() < self._due:
@@ -177,6 +189,7 @@ class Host(Service):
     def _go_on(self) -> None:
         """Put the next question, pass on events, and see to it that somebody is there to hear them."""
         slot = self._slot
+        self._lines.look(ready=slot is not None and slot.ready)
         if slot is None and not self._requested and (self._questions or self._events):
             self._request()
         if self._questions and self._due is None and not (slot and slot.ready):
@@ -184,6 +197,9 @@ class Host(Service):
         if slot is None:
             return
         if slot.ready:
+            while not slot.clogged and (line := self._lines.next()) is not None:
+                slot.send(line)
+                slot.flush()
             for event in self._events:
                 slot.send(event)
             self._events.clear()
@@ -220,8 +236,11 @@ class Host(Service):
                 self._asked = False
                 self._due = None
                 self._questions.popleft().answer(frame)
+            case Written(count):
+                self._lines.written(count)
             case Ready():
                 slot.ready = self._once = True
+                self._lines.ready()
                 self._due = None
                 self._failures = 0
                 log.debug("%s is ready", slot)
@@ -264,6 +283,7 @@ class Host(Service):
         log.log(level, "%s; what becomes of killed tasks is decided without it", why)
         self._failures = 0
         self._events.clear()
+        self._lines.gone()
         self._give_up()
 
     def _bury(self, slot: Slot) -> None:
@@ -273,6 +293,7 @@ class Host(Service):
             self._selector.unregister(slot.pidfd)
         how = slot.describe_end() + (f" ({slot.killed})" if slot.killed else "")
         slot.close()
+        self._lines.gone()
         self._slot = None
         self._due = None
         if slot.stopping:
@@ -310,6 +331,7 @@ class Host(Service):
 
     def _kill(self) -> None:
         self._closing = True
+        self._lines.gone()
         self._give_up()
         self._asked = False
         if self._slot is not None:

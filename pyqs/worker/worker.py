@@ -34,6 +34,7 @@ from pyqs.worker.leases import Leases
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
 from pyqs.worker.reaper import reap_orphans
+from pyqs.worker.relay import Relay
 from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse
 from pyqs.worker.shutdown import Parts, Shutdown
@@ -165,6 +166,7 @@ class Worker:
             finally:
                 progress.close()
                 self._finish()
+                self._relay.end()
         finally:
             if taken:
                 self._signals.give_back()
@@ -201,6 +203,7 @@ class Worker:
         )
         self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
         self._host = Host(spawner, self._on_crash, at_start=config.runtime.app is not None)
+        self._relay = Relay(self._host.log)
         self._pool = Pool(
             config,
             spawner=spawner,
@@ -266,6 +269,8 @@ class Worker:
         for heartbeat in self._heartbeats:
             heartbeat.start()
         self._host.start()
+        if self.config.runtime.app is not None:
+            self._relay.begin()
         self._host.tell(
             "starting", concurrency=self.config.concurrency, pid=os.getpid(), log_level=self.config.runtime.log_level
         )

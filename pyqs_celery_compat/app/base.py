@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
@@ -38,8 +38,8 @@ builtin_tasks.register()
 #: What Celery's apps have and ours do not yet.
 NOT_YET = frozenset(
     {"Beat", "Worker", "WorkController", "bugreport", "connection", "connection_for_read", "connection_for_write"}
-    | {"connection_or_acquire", "control", "events", "GroupResult", "log", "pool", "producer_or_acquire", "producer_pool"}
-    | {"ResultSet", "start", "steps", "user_options", "worker_main"}
+    | {"connection_or_acquire", "GroupResult", "pool", "producer_or_acquire", "producer_pool"}
+    | {"ResultSet", "start", "worker_main"}
 )
 
 
@@ -61,6 +61,10 @@ class Celery(Configuring, Declaring, Sending):
     __class_getitem__: Any = classmethod(GenericAlias)
 
     registry_cls: Any = TaskRegistry
+    #: Classes, or where they are, of what ``control``, ``events`` and ``log`` are.
+    control_cls: Any = "pyqs_celery_compat.app.control:Control"
+    events_cls: Any = "pyqs_celery_compat.app.events:Events"
+    log_cls: Any = "pyqs_celery_compat.app.log:Logging"
     #: What an app does for the framework around it.
     builtin_fixups: Iterable[Any] = frozenset({"pyqs_celery_compat.fixups.django:fixup"})
     IS_WINDOWS = os.name == "nt"
@@ -95,6 +99,13 @@ class Celery(Configuring, Declaring, Sending):
         self.finalized = False
         self.task_cls = task_cls or type(self).task_cls
         self._custom_task_cls_used = bool(task_cls) or type(self).task_cls is not Celery.task_cls
+        self.control_cls = control or self.control_cls
+        self.events_cls = events or self.events_cls
+        self.log_cls = log or self.log_cls
+        #: What a project adds to its worker: "worker" or "consumer" -> step classes (``bootsteps``).
+        self.steps: defaultdict[str, set[Any]] = defaultdict(set)
+        #: Options that a project adds to commands, by the command's name.
+        self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
         self._config_source = config_source
         self._finalize_lock = threading.RLock()
         self._pending: deque[PromiseProxy] = deque()
@@ -182,6 +193,22 @@ class Celery(Configuring, Declaring, Sending):
         """A call to be made later."""
         kwargs["app"] = self
         return signature(*args, **kwargs)
+
+    @cached_property
+    def log(self) -> Any:
+        """How processes of a worker log: see ``app.log``."""
+        return imports.symbol_by_name(self.log_cls)(app=self)
+
+    # -- workers from afar --------------------------------------------------------------------------------------------
+    @cached_property
+    def control(self) -> Any:
+        """Remote control, which SQS cannot carry: see ``app.control``."""
+        return imports.symbol_by_name(self.control_cls)(app=self)
+
+    @cached_property
+    def events(self) -> Any:
+        """Monitoring events, of which there are none: see ``app.events``."""
+        return imports.symbol_by_name(self.events_cls)(app=self)
 
     @cached_property
     def oid(self) -> str:

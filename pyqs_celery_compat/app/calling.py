@@ -160,7 +160,7 @@ class Calling:
         retval: Any = outcome.retval
         tb: str | None = None
         if isinstance(retval, ExceptionInfo):
-            tb, retval = retval.traceback, retval.exception
+            tb, retval = retval.traceback, retval.raised
         if isinstance(retval, Retry) and retval.sig is not None:
             return retval.sig.apply(retries=retries + 1)  # type: ignore[no-any-return]
         state = states.SUCCESS if outcome.info is None else outcome.info.state

@@ -47,13 +47,15 @@ class Configuring:
 
     _config_silent = False
 
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> None:
-        """The same with the path in an environment variable. Raises ImproperlyConfigured if it is not set."""
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool | None:
+        """The same with the path in an environment variable; False if it is not set, which ImproperlyConfigured says aloud."""
         path = os.environ.get(variable_name)
         if path:
             self.config_from_object(path, silent=silent, force=force)
-        elif not silent:
-            raise ImproperlyConfigured(f"the environment variable {variable_name!r}, which names the configuration, is not set")
+            return None
+        if silent:
+            return False
+        raise ImproperlyConfigured(f"the environment variable {variable_name!r}, which names the configuration, is not set")
 
     def add_defaults(self, fun: Any) -> None:
         """Settings (a mapping, or a function that answers one later) that beat the configuration object."""

@@ -36,6 +36,7 @@ from pyqs.wire import (
     HandedBack,
     Killed,
     Leaving,
+    Line,
     MayStart,
     NotReady,
     Postponed,
@@ -44,6 +45,7 @@ from pyqs.wire import (
     Run,
     Started,
     Stop,
+    Written,
     encode,
 )
 
@@ -88,6 +90,8 @@ frames = (
     | st.builds(Postponed, numbers, st.integers(0, 900))
     | st.builds(Killed, deliveries, st.builds(Death, texts, limits, flags))
     | st.builds(Event, texts, st.dictionaries(texts, texts | numbers, max_size=3))
+    | st.builds(Line, st.dictionaries(texts, texts | numbers, max_size=3))
+    | st.builds(Written, numbers)
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
     | st.builds(Done, numbers, verdicts, follow_ups, st.sampled_from(STATUSES), texts, texts, texts, seconds)
 )

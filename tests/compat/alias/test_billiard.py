@@ -104,7 +104,7 @@ def test_a_failure_crosses_processes_with_its_traceback_as_text() -> None:
     assert again.traceback == info.traceback
     assert "raise KeyError" in str(again.exception.__cause__)
     assert again.tb is None
-    assert repr(info.exception) == "KeyError('here')"
+    assert repr(info.exception.exc) == "KeyError('here')"
 
 
 def test_a_worker_without_the_alias_leaves_billiard_alone(with_billiard: Any) -> None:

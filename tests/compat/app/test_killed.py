@@ -59,7 +59,7 @@ class Stand:
             abstract = True
 
             def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-                heard.append(("on_failure", str(exc), task_id, args, kwargs, self.request.id, einfo.exception is exc))
+                heard.append(("on_failure", str(exc), task_id, args, kwargs, self.request.id, einfo.exception.exc is exc))
 
             def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
                 heard.append(("after_return", status, str(retval), task_id, einfo))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pyqs_celery_compat import Celery
-from pyqs_celery_compat.utils.log import TaskFormatter, get_logger, get_task_logger
+from pyqs_celery_compat.app.log import TaskFormatter
+from pyqs_celery_compat.utils.log import get_logger, get_task_logger
 
 
 def test_task_loggers_are_below_celery_task() -> None:
@@ -22,7 +23,7 @@ def test_task_loggers_are_below_celery_task() -> None:
 
 
 def test_records_know_their_task(app: Celery) -> None:
-    formatter = TaskFormatter("%(task_name)s %(task_id)s %(message)s")
+    formatter = TaskFormatter("%(task_name)s %(task_id)s %(message)s", use_color=False)
     texts: list[str] = []
 
     class Keep(logging.Handler):

@@ -519,6 +519,26 @@ def test_unknown_tasks_stay(bench: Bench) -> None:
     assert "os" in outcome.reason
 
 
+def test_messages_that_cannot_be_run_are_told_of(bench: Bench) -> None:
+    heard: list[tuple[Any, ...]] = []
+
+    def unknown(sender: Any, message: Any, exc: Any, name: str, id: str, **named: Any) -> None:
+        heard.append(("unknown", message.headers["task"], type(exc).__name__, name, id))
+
+    def rejected(sender: Any, message: Any, exc: Any, **named: Any) -> None:
+        heard.append(("rejected", message.body, type(exc).__name__, message.delivery_info["routing_key"]))
+
+    signals.task_unknown.connect(unknown)
+    signals.task_rejected.connect(rejected)
+    sent = bench.app.send_task("os.system", ("true",))
+    bench.end(bench.written())
+    bench.end(bench.delivery("no task"))
+    assert heard == [
+        ("unknown", "os.system", "UnknownTask", "os.system", sent.id),
+        ("rejected", "no task", "Undecodable", "celery"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["os.system", "antigravity.x", "pip.main", "__main__.x", "nodots", "a..b", "builtins.eval"])
 def test_no_message_has_python_or_packages_imported(bench: Bench, name: str) -> None:
     before = set(sys.modules)
