@@ -72,6 +72,7 @@ class Transport:
         tags: tags of queues created here.
         outer_base64: False for ``sqs_base64_encoding: False``.
         requeue_delay: seconds a rejected message stays hidden before it is received again.
+        in_memory: ``memory://``, a broker that is in this process and for tests.
     """
 
     connection: ConnectionConfig
@@ -81,6 +82,7 @@ class Transport:
     tags: tuple[tuple[str, str], ...] = ()
     outer_base64: bool = True
     requeue_delay: float = KOMBU_WAIT
+    in_memory: bool = False
 
     def sqs_name(self, queue: str) -> str:
         """The SQS name of a queue's logical name."""
@@ -121,20 +123,24 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()
 
 
-def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "") -> Transport:
+def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "", url: str = "") -> Transport:
     """The broker settings.
 
     Parameters:
+        url: another broker's than the configured one.
         consuming: True for the worker's side (``broker_read_url``), False for the producer's.
         default_url: the broker of an app that names none.
 
     Raises:
         ImproperlyConfigured: another broker than SQS, or an option that this version cannot honour.
     """
-    url = (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
+    url = url or (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
     options: Mapping[str, Any] = conf.broker_transport_options or {}
     _check_options(options)
-    connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
+    in_memory = str(url).partition("://")[0].rstrip(":/").lower() == "memory"
+    connection = ConnectionConfig()
+    if not in_memory:
+        connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
     predefined = tuple(
         _predefined(str(name), entry, connection) for name, entry in (options.get("predefined_queues") or {}).items()
     )
@@ -150,6 +156,7 @@ def read_transport(conf: Settings, *, consuming: bool = False, default_url: str 
         tags=tuple((str(k), str(v)) for k, v in (options.get("queue_tags") or {}).items()),
         outer_base64=bool(options.get("sqs_base64_encoding", True)),
         requeue_delay=float(options.get("wait_time_seconds", KOMBU_WAIT)),
+        in_memory=in_memory,
     )
 
 
@@ -272,8 +279,12 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     """
     conf = app.conf
     check_settings(conf)
-    read_transport(conf, consuming=True)
-    app.amqp.queues  # noqa: B018 - reading task_queues raises on an exchange that SQS has not
+    if read_transport(conf, consuming=True).in_memory:
+        raise ImproperlyConfigured(
+            "memory:// is within one process, and a worker's tasks run in others: use sqs:// here, with `pyqs local` on this "
+            "machine (broker_url = 'sqs://key:secret@localhost:9324')"
+        )
+    app.amqp.queues  # noqa: B018 - reading task_queues raises on what is no queue
     pool = str(conf.worker_pool)
     if pool not in ("prefork", "processes", "solo"):
         raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
@@ -315,6 +326,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
     connection, more = _one_connection(transport)
     notes += more
     names = tuple(app.amqp.queues)
+    consumed = tuple(app.amqp.queues.consume_from)
     multiplier: int | None = None
     if conf.value_set_for("worker_prefetch_multiplier"):
         multiplier = int(conf.worker_prefetch_multiplier) or None
@@ -325,7 +337,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
         notes = (*notes, "worker_pool = solo: one executor")
     return WorkerSettings(
         connection=with_region(connection),
-        queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
+        queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in consumed)),
         app_queues=names,
         queue_prefix=transport.prefix,
         predefined_queues=tuple((canonical_name(queue.name), queue.url) for queue in transport.predefined),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import math
 import os
@@ -174,7 +175,7 @@ class Publisher:
         pauses = _pauses(retry_policy)
         while True:
             try:
-                self._on_queue(name, lambda client, url: client.send(url, message))
+                self.on_queue(name, lambda client, url: client.send(url, message))
                 break
             except SqsError as exc:
                 pause = next(pauses, None) if exc.retryable else None
@@ -188,22 +189,26 @@ class Publisher:
         """Send what a batch has for one queue; the answer to each, in order."""
         return send_all(
             [one.message for one in waiting],
-            lambda part: self._on_queue(queue, lambda client, url: client.send_batch(url, part)),
+            lambda part: self.on_queue(queue, lambda client, url: client.send_batch(url, part)),
             ordered=queue.endswith(FIFO),
             sleep=self._sleep,
         )
 
-    def _on_queue(self, name: str, call: Callable[[Sqs, str], T]) -> T:
-        """Make the call with the queue's URL; again when the queue has just been created or moved."""
-        url, created = self._url(name)
-        client = self._client(name)
+    def on_queue(self, name: str, call: Callable[[Sqs, str], T], *, create: bool = True) -> T:
+        """Make the call with the queue's URL; again when the queue has just been created or moved.
+
+        Parameters:
+            create: False creates no missing queue, whatever the settings say.
+        """
+        url, created = self._url(name, create)
+        client = self.client_for(name)
         try:
             return call(client, url)
         except QueueNotFound:
             if self._predefined(name) is not None:
                 raise
             self._urls.pop(name, None)
-            url, created = (url, True) if created else self._url(name)
+            url, created = (url, True) if created else self._url(name, create)
             # SQS asks for a second between creating a queue and using it.
             for pause in CREATED_PAUSES if created else ():
                 self._sleep(pause)
@@ -214,7 +219,7 @@ class Publisher:
             return call(client, url)
 
     # -- queues ---------------------------------------------------------------------------------------------------
-    def _url(self, name: str) -> tuple[str, bool]:
+    def _url(self, name: str, create: bool) -> tuple[str, bool]:
         """The queue's URL, and whether it was created just now."""
         predefined = self._predefined(name)
         if predefined is not None:
@@ -222,11 +227,11 @@ class Publisher:
         known = self._urls.get(name)
         if known:
             return known, False
-        client, created = self._client(name), False
+        client, created = self.client_for(name), False
         try:
             url = client.queue_url(name)
         except QueueNotFound:
-            if not self._create_missing():
+            if not (create and self._create_missing()):
                 raise
             url, created = self._create(client, name), True
         self._urls[name] = url
@@ -255,8 +260,9 @@ class Publisher:
         )
 
     # -- clients --------------------------------------------------------------------------------------------------
-    def _client(self, name: str) -> Sqs:
-        predefined = self._predefined(name)
+    def client_for(self, name: str) -> Sqs:
+        """The client of the queue with this SQS name; "" for that of the broker URL."""
+        predefined = self._predefined(name) if name else None
         return self._connected(predefined.connection if predefined else self.transport.connection)
 
     def _connected(self, connection: ConnectionConfig) -> Sqs:
@@ -268,7 +274,12 @@ class Publisher:
         with self._lock:
             if connection not in self._clients:
                 # A connector of a test's needs no region, and no SDK to find one.
-                self._clients[connection] = self.connector(with_region(connection) if self.connector is connect else connection)
+                if self.connector is not connect:
+                    self._clients[connection] = self.connector(connection)
+                elif self.transport.in_memory:
+                    self._clients[connection] = _in_memory()
+                else:
+                    self._clients[connection] = connect(with_region(connection))
             return self._clients[connection]
 
     def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
@@ -295,6 +306,20 @@ class Publisher:
         return replace(
             message, delay=None, group_id=message.group_id or DEFAULT_GROUP, dedup_id=message.dedup_id or str(uuid.uuid4())
         )
+
+
+@functools.cache
+def _store() -> Any:
+    from pyqs.local.store import Store
+
+    return Store()
+
+
+def _in_memory() -> Sqs:
+    """A client of this process's own SQS, which all its ``memory://`` apps share; a forked child has a copy."""
+    from pyqs.local.inprocess import InProcessSqs
+
+    return InProcessSqs(_store())
 
 
 def _pauses(asked: Callable[[], Mapping[str, Any] | None]) -> Iterator[float]:

@@ -663,7 +663,6 @@ def test_without_an_app_everything_that_runs_no_code_is_read(bench: Bench) -> No
         ("accept_content=['auth']", "auth"),
         ("broker_transport_options={'supports_fanout': True}", "supports_fanout"),
         ("task_protocol=3", "task_protocol"),
-        ("task_queues={'x': {'exchange_type': 'topic'}}", "topic"),
     ],
 )
 def test_settings_that_cannot_be_honoured_stop_the_worker(tmp_path: Path, settings: str, word: str) -> None:
@@ -679,6 +678,11 @@ def test_a_worker_may_knowingly_go_without_results(tmp_path: Path, monkeypatch: 
 def test_another_broker_stops_the_worker(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="redis"):
         booted(tmp_path, SOURCE.replace("sqs://", "redis://:pw@h").replace("{}", ""))
+
+
+def test_the_broker_of_tests_stops_the_worker(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="within one process"):
+        booted(tmp_path, SOURCE.replace("sqs://", "memory://").replace("{}", ""))
 
 
 def test_an_app_that_does_not_import_says_so(tmp_path: Path) -> None:
