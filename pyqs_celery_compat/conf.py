@@ -53,11 +53,20 @@ _NO_BACKEND = (None, "", "disabled", "disabled://")
 
 @dataclass(frozen=True, slots=True)
 class PredefinedQueue:
-    """One entry of ``predefined_queues``: the name as kombu knows it, its URL, and its own connection if it has one."""
+    """One entry of ``predefined_queues``.
+
+    Parameters:
+        name: as kombu knows it.
+        connection: its own, or the broker URL's.
+        backoff_tasks: tasks whose rejected messages are hidden by ``backoff_policy`` and never deleted for it.
+        backoff_policy: seconds by the number of the receive.
+    """
 
     name: str
     url: str
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    backoff_tasks: frozenset[str] = frozenset()
+    backoff_policy: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,13 @@ class Transport:
         """The SQS name of a queue's logical name."""
         return canonical_name(queue, self.prefix)
 
+    def backoff(self, queue: str, task: str) -> Mapping[int, int] | None:
+        """``backoff_policy`` of a predefined queue, by its SQS name, for a task that is one of its ``backoff_tasks``."""
+        for entry in self.predefined:
+            if task in entry.backoff_tasks and queue in (canonical_name(entry.name), self.sqs_name(entry.name)):
+                return dict(entry.backoff_policy)
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -95,11 +111,11 @@ class WorkerSettings:
 
     Parameters:
         queues: SQS queue names to consume where no ``-Q`` is given (prefix included).
-        app_queues: logical names of every queue that the app declares.
+        app_queues: the same as logical names, without the prefix.
         queue_prefix: bounds every glob.
         predefined_queues: (SQS name, URL) pairs that replace discovery.
         create_queues: whether missing queues with literal names are created.
-        create_attributes: what they are created with.
+        create_attributes, create_tags: what they are created with.
         concurrency: worker_concurrency, or None.
         prefetch_bound: deliveries per executor to hold at most; None for no bound.
         shutdown_timeout: worker_soft_shutdown_timeout in seconds, or None.
@@ -115,6 +131,7 @@ class WorkerSettings:
     predefined_queues: tuple[tuple[str, str], ...] = ()
     create_queues: bool = True
     create_attributes: tuple[tuple[str, str], ...] = ()
+    create_tags: tuple[tuple[str, str], ...] = ()
     concurrency: int | None = None
     prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
@@ -242,7 +259,18 @@ def _predefined(name: str, entry: Mapping[str, Any], connection: ConnectionConfi
         access_key_id=entry.get("access_key_id") or None,
         secret_access_key=entry.get("secret_access_key") or None,
     )
-    return PredefinedQueue(name, url, _overlay(own, connection))
+    policy = _backoff_policy(name, entry.get("backoff_policy") or {})
+    tasks = frozenset(entry.get("backoff_tasks") or ()) if policy else frozenset()
+    return PredefinedQueue(name, url, _overlay(own, connection), tasks, policy)
+
+
+def _backoff_policy(name: str, policy: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        return tuple((int(receive), int(seconds)) for receive, seconds in policy.items())
+    except (AttributeError, TypeError, ValueError):
+        raise ImproperlyConfigured(
+            f"predefined_queues[{name!r}]: backoff_policy is a dict, seconds by the number of the receive: {{1: 10, 2: 30}}"
+        ) from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -325,7 +353,6 @@ def worker_settings(app: Celery) -> WorkerSettings:
     transport = read_transport(conf, consuming=True)
     connection, more = _one_connection(transport)
     notes += more
-    names = tuple(app.amqp.queues)
     consumed = tuple(app.amqp.queues.consume_from)
     multiplier: int | None = None
     if conf.value_set_for("worker_prefetch_multiplier"):
@@ -338,11 +365,12 @@ def worker_settings(app: Celery) -> WorkerSettings:
     return WorkerSettings(
         connection=with_region(connection),
         queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in consumed)),
-        app_queues=names,
+        app_queues=consumed,
         queue_prefix=transport.prefix,
         predefined_queues=tuple((canonical_name(queue.name), queue.url) for queue in transport.predefined),
         create_queues=bool(conf.task_create_missing_queues) and not transport.predefined,
         create_attributes=transport.create_attributes,
+        create_tags=transport.tags,
         concurrency=1 if pool_is_solo else None if concurrency in (None, "", "auto") else int(concurrency),
         prefetch_multiplier=multiplier,
         shutdown_timeout=float(conf.worker_soft_shutdown_timeout) or None,

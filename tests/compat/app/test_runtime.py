@@ -289,6 +289,35 @@ def test_a_handler_that_raises_changes_nothing(bench: Bench, caplog: pytest.LogC
     assert "on_success handler raised" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "receives", "verdict"),
+    [
+        ("backs-off", 1, Hide(7)),
+        ("backs-off", 2, Hide(70)),
+        ("backs-off", 9, Hide),  # no entry: by our own backoff, and not deleted
+        ("other", 1, Drop),
+    ],
+)
+def test_a_backoff_policy_hides_what_its_tasks_reject(
+    make_app: Callable[..., Celery], sqs: InProcessSqs, name: str, receives: int, verdict: Any
+) -> None:
+    """Seen on Celery 5.7: neither a failure nor ``Reject`` deletes the message of such a task."""
+    entry = {"url": sqs.create_queue("q"), "backoff_policy": {1: 7, "2": 70}, "backoff_tasks": ["backs-off"]}
+    bench = Bench(make_app(broker_transport_options={"predefined_queues": {"q": entry}}, task_default_queue="q"), sqs)
+
+    endings: list[Exception] = [ValueError("x"), Reject("x")]
+
+    @bench.app.task(name=name, acks_late=True, acks_on_failure=False)
+    def fails() -> None:
+        raise endings.pop()
+
+    fails.delay()
+    body = bench.written("q").message.body
+    while endings:
+        outcome = bench.end(bench.delivery(body, "q", receives))
+        assert outcome.verdict == verdict if isinstance(verdict, Hide) else isinstance(outcome.verdict, verdict)
+
+
 # -- retry, link, chain ----------------------------------------------------------------------------------------------
 
 
