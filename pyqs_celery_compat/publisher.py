@@ -31,6 +31,7 @@ from pyqs.value import value
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.publish_retries import PublishRetries
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -150,9 +151,8 @@ class Publisher:
             queue: the logical name; prefix and mapping are applied here.
             task, task_id: for error texts.
             sent: called once it is accepted, or in the outbox.
-            retry_policy: asked after a first failure: Celery's ``task_publish_retry_policy`` (max_retries, interval_start,
-                interval_step, interval_max in seconds) for errors that may pass; None tries once. It comes on top of the SDK's
-                own retries.
+            retry_policy: asked after a first failure, for errors that may pass; see ``PublishRetries``. It comes on top of the
+                client's own retries.
 
         Raises:
             BadMessageOption: a queue name or an option that SQS does not take.
@@ -172,13 +172,13 @@ class Publisher:
         if batch is not None:
             batch.append(_Waiting(self, name, message, f"{task}[{task_id}]", sent))
             return
-        pauses = _pauses(retry_policy)
+        retries = PublishRetries(retry_policy)
         while True:
             try:
                 self.on_queue(name, lambda client, url: client.send(url, message))
                 break
             except SqsError as exc:
-                pause = next(pauses, None) if exc.retryable else None
+                pause = retries.pause(exc)
                 if pause is None:
                     raise
                 log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
@@ -320,19 +320,6 @@ def _in_memory() -> Sqs:
     from pyqs.local.inprocess import InProcessSqs
 
     return InProcessSqs(_store())
-
-
-def _pauses(asked: Callable[[], Mapping[str, Any] | None]) -> Iterator[float]:
-    """The waits of a retry policy, in seconds; ``max_retries`` None means no end, and no policy no wait at all."""
-    policy = asked()
-    if policy is None:
-        return
-    limit, pause = policy.get("max_retries", 3), float(policy.get("interval_start") or 0)
-    done = 0
-    while limit is None or done < limit:
-        yield pause
-        pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or 0))
-        done += 1
 
 
 def delay_until(eta: float | None, *, now: float) -> int | None:

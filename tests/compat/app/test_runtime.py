@@ -305,7 +305,7 @@ def test_a_backoff_policy_hides_what_its_tasks_reject(
     entry = {"url": sqs.create_queue("q"), "backoff_policy": {1: 7, "2": 70}, "backoff_tasks": ["backs-off"]}
     bench = Bench(make_app(broker_transport_options={"predefined_queues": {"q": entry}}, task_default_queue="q"), sqs)
 
-    endings: list[Exception] = [ValueError("x"), Reject("x")]
+    endings: list[Exception] = [Reject("x", requeue=True), ValueError("x"), Reject("x")]
 
     @bench.app.task(name=name, acks_late=True, acks_on_failure=False)
     def fails() -> None:
@@ -313,9 +313,10 @@ def test_a_backoff_policy_hides_what_its_tasks_reject(
 
     fails.delay()
     body = bench.written("q").message.body
-    while endings:
+    while len(endings) > 1:
         outcome = bench.end(bench.delivery(body, "q", receives))
         assert outcome.verdict == verdict if isinstance(verdict, Hide) else isinstance(outcome.verdict, verdict)
+    assert bench.end(bench.delivery(body, "q", receives)).verdict == Hide(10)
 
 
 # -- retry, link, chain ----------------------------------------------------------------------------------------------
