@@ -145,7 +145,7 @@ class CeleryRuntime:
         self.app.set_current()
         self.native.after_fork()
         lifecycle.forked.run(self.app)
-        self.app.on_after_fork.send(sender=self.app)
+        self.app._after_fork()
         signals.worker_process_init.send(sender=None)
 
     def close(self) -> None:

@@ -61,7 +61,6 @@ class AMQP:
 
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self._producer: Sender | None = None
         self._producer_pool: Any = None
         # Of plain calls, and of so many writes of the configuration as are counted here.
         self._forms: dict[tuple[Any, ...], Form] = {}
@@ -148,13 +147,10 @@ class AMQP:
         """A producer on a connection."""
         return Sender(channel, *args, **kwargs)
 
-    def producer_on(self, connection: Any = None) -> Sender:
-        """A producer on this connection; without one that of calls that bring none, which is for all threads."""
-        if connection is not None:
-            return self.Producer(connection)
-        if self._producer is None:
-            self._producer = self.Producer(self.app.connection_for_write())
-        return self._producer
+    @cached_property
+    def producer(self) -> Sender:
+        """The one of calls that bring none: for all threads, over the app's own connections."""
+        return self.Producer(self.app.connection_for_write())
 
     @property
     def producer_pool(self) -> Any:
@@ -243,7 +239,9 @@ class AMQP:
         policy = {**conf.task_publish_retry_policy, **(retry_policy or {})}
         retry = bool(conf.task_publish_retry) if retry is None else retry
         sealed = {**message.headers, **(headers or {})}
-        properties = {**_left(properties, sealed.get("stamped_headers")), **message.properties}
+        for stamp in properties.pop("stamped_headers", None) or ():
+            properties.pop(stamp, None)  # they are headers
+        properties.update(message.properties)
         if signals.before_task_publish.receivers:
             signals.before_task_publish.send(
                 sender=name, body=body, exchange=exchange, routing_key=routing_key, declare=declare, headers=sealed,
@@ -387,12 +385,6 @@ class AMQP:
 #: What plain calls leave out. Where somebody has put something in its place, there are none.
 _LONG_WAY = (AMQP.create_task_message, AMQP.send_task_message, AMQP.as_task_v2)
 _WRITTEN = frozenset({"create_task_message", "send_task_message", "as_task_v2", "argsrepr_maxsize", "kwargsrepr_maxsize"})
-
-
-def _left(properties: dict[str, Any], stamped: Any) -> dict[str, Any]:
-    """Without the stamps, which are headers."""
-    stamps = {"stamped_headers", *(stamped or ())}
-    return {key: value for key, value in properties.items() if key not in stamps}
 
 
 def _once_accepted(answer: Any, callback: Callable[[], object]) -> None:

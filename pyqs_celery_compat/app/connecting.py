@@ -28,6 +28,7 @@ class Connecting:
     amqp: AMQP
     conf: Settings
     publisher: Publisher
+    on_after_fork: Any
     #: Publishers of other brokers than the app's own, by URL.
     _other_publishers: dict[str, Publisher] | None = None
     _pool: Any = None
@@ -77,7 +78,7 @@ class Connecting:
         if connection is not None:
             yield connection
             return
-        with self.pool.acquire(block=True) if pool else self.connection_for_write() as borrowed:
+        with self._acquire_connection(pool) as borrowed:
             yield borrowed
 
     default_connection = connection_or_acquire
@@ -88,7 +89,7 @@ class Connecting:
         if producer is not None:
             yield producer
             return
-        with self.producer_pool.acquire(block=True) as borrowed:
+        with self._acquire_producer(self.conf.broker_pool_acquire_timeout) as borrowed:
             yield borrowed
 
     default_producer = producer_or_acquire
@@ -108,6 +109,30 @@ class Connecting:
     def producer_pool(self) -> Any:
         """Producers to borrow, as many as there are connections."""
         return self.amqp.producer_pool
+
+    def _acquire_connection(self, pool: bool = True) -> Any:
+        if not pool:
+            return self.connection_for_write()
+        return self._borrowed("connection", self.pool, self.conf.broker_pool_acquire_timeout)
+
+    def _acquire_producer(self, timeout: float | None = None) -> Any:
+        return self._borrowed("producer", self.producer_pool, timeout)
+
+    def _borrowed(self, what: str, pool: Any, timeout: float | None) -> Any:
+        from kombu.exceptions import LimitExceeded, OperationalError
+
+        try:
+            return pool.acquire(block=True, timeout=timeout)
+        except LimitExceeded as exc:
+            raise OperationalError(
+                f"no broker {what} came free within {timeout} s (broker_pool_acquire_timeout): all {self.conf.broker_pool_limit} "
+                "of broker_pool_limit are borrowed"
+            ) from exc
+
+    def _after_fork(self) -> None:
+        """In a child: forget what was borrowed in its parent, and tell whoever wants to know."""
+        self._pool = None
+        self.on_after_fork.send(sender=self)
 
     def select_queues(self, queues: Any = None) -> None:
         """Have workers consume these queues only."""

@@ -68,6 +68,12 @@ def _prepared(route: Any) -> Any:
     return mlazy(expand_router_string, route)  # type: ignore[no-untyped-call]
 
 
+def _evaluated(router: Any) -> Any:
+    from kombu.utils.functional import maybe_evaluate as imported
+
+    return maybe_evaluate(imported(router))  # type: ignore[no-untyped-call]
+
+
 class Router:
     """Picks the queue of a call.
 
@@ -114,10 +120,9 @@ class Router:
 
     def lookup_route(self, name: str, args: Any, kwargs: Any, options: dict[str, Any], task_type: Any) -> Any:
         """The first router's answer that is not None."""
-        from kombu.utils.functional import maybe_evaluate as imported  # which the queues have loaded
-
         for router in self.routes:
-            router = maybe_evaluate(imported(router))  # type: ignore[no-untyped-call]
+            if type(router) is not MapRoute:
+                router = _evaluated(router)
             route = self.query_router(router, name, args, kwargs, options, task_type)
             if route is not None:
                 return route

@@ -178,6 +178,15 @@ def test_producers_are_borrowed(make_app: MakeApp, take: Callable[..., list[Any]
     assert len(take()) == 3
 
 
+def test_who_waits_for_a_connection_does_not_wait_for_ever(make_app: MakeApp) -> None:
+    app = make_app(broker_pool_limit=1, broker_pool_acquire_timeout=0.01)
+    with app.connection_or_acquire():
+        with pytest.raises(OperationalError, match="broker_pool_limit"), app.connection_or_acquire():
+            pass
+        with app.connection_or_acquire(pool=False) as another:
+            assert another.connect()
+
+
 def producer_limit(app: Celery) -> Any:
     return app.producer_pool.LimitExceeded
 

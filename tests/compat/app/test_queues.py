@@ -199,7 +199,7 @@ def test_an_event_dispatcher_is_told_of_a_call(make_app: MakeApp) -> None:
     app = make_app()
     for asked in (True, False):
         message = app.amqp.as_task_v2("i", "t", (1,), create_sent_event=asked)
-        app.amqp.send_task_message(app.amqp.producer_on(), "t", message, queue="q", event_dispatcher=Dispatcher())
+        app.amqp.send_task_message(app.amqp.producer, "t", message, queue="q", event_dispatcher=Dispatcher())
     assert told == [("task-sent", "t", "q", "(1,)")]
 
 
