@@ -125,8 +125,8 @@ class Connecting:
             return pool.acquire(block=True, timeout=timeout)
         except LimitExceeded as exc:
             raise OperationalError(
-                f"no broker {what} came free within {timeout} s (broker_pool_acquire_timeout): all {self.conf.broker_pool_limit} "
-                "of broker_pool_limit are borrowed"
+                f"no broker {what} came free within {timeout} s (broker_pool_acquire_timeout): "
+                f"all {self.conf.broker_pool_limit} of broker_pool_limit are borrowed"
             ) from exc
 
     def _after_fork(self) -> None:
