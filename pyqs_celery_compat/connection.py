@@ -27,9 +27,7 @@ _RECEIVING = frozenset(
     | {"basic_recover", "basic_reject", "drain_events"}
 )
 #: What is about exchanges, which SQS has not.
-_EXCHANGES = frozenset(
-    {"exchange_bind", "exchange_declare", "exchange_delete", "exchange_unbind", "queue_bind", "queue_unbind"}
-)
+_EXCHANGES = frozenset({"exchange_bind", "exchange_delete", "exchange_unbind", "queue_unbind"})
 
 
 class queue_declare_ok_t(NamedTuple):  # noqa: N801 - kombu's name
@@ -307,6 +305,20 @@ class Channel:
         with self.connection._library_errors(True, but=QueueNotFound):
             if not (if_empty and self._visible(queue, create=False)):
                 self._call(queue, lambda client, url: client.delete_queue(url))
+
+    def exchange_declare(self, exchange: str = "", type: str = "direct", **kwargs: Any) -> None:
+        """See whether there can be such an exchange: a direct one, which is nothing but the queues bound to it."""
+        if type != "direct":
+            raise Unsupported(f"{exchange!r} is a {type} exchange, which SQS has not")
+
+    def queue_bind(self, queue: str, exchange: str = "", routing_key: str = "", **kwargs: Any) -> None:
+        """Have what this app publishes to a direct exchange with this key go to the queue, in this process."""
+        if exchange:
+            self.connection.app.amqp.queues.bind(queue, exchange, routing_key)
+
+    def prepare_queue_arguments(self, arguments: Any, **kwargs: Any) -> Any:
+        """As they are: a queue that is created has the attributes of ``broker_transport_options``."""
+        return arguments
 
     def _size(self, queue: str) -> int:
         return self.queue_declare(queue, passive=True).message_count

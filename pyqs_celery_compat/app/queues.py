@@ -147,6 +147,14 @@ class Queues(dict[str, Any]):
         """The declared queue that a direct exchange and a routing key lead to."""
         return next((queue for queue in self.values() if is_bound(queue, exchange, routing_key)), None)
 
+    def bind(self, name: str, exchange: str, routing_key: str) -> None:
+        """One more way to a queue: by a direct exchange and a routing key."""
+        from kombu import Exchange, binding  # type: ignore[attr-defined]
+
+        queue = self[name]
+        if not is_bound(queue, exchange, routing_key):
+            queue.bindings = {*(queue.bindings or ()), binding(Exchange(exchange), routing_key)}  # type: ignore[no-untyped-call]
+
     def _from_options(self, name: str, options: Mapping[str, Any]) -> Any:
         from kombu import Queue  # type: ignore[attr-defined]
 

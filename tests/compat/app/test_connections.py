@@ -153,9 +153,24 @@ def test_what_would_receive_says_who_does(app: Celery, name: str) -> None:
     with pytest.raises(AttributeError, match="pyqs worker"):
         getattr(connection, name)
     with pytest.raises(AttributeError, match="no exchanges"):
-        connection.default_channel.exchange_declare  # noqa: B018
+        connection.default_channel.exchange_delete  # noqa: B018
     with pytest.raises(Unsupported, match="pyqs worker"):
         app.amqp.TaskConsumer(connection)
+
+
+def test_what_is_bound_by_hand_is_found(app: Celery, take: Callable[..., list[Any]]) -> None:
+    from kombu import Exchange, Queue
+
+    channel = app.connection().channel()
+    channel.exchange_declare("ex", "direct", durable=True)
+    channel.queue_declare("a", durable=True)
+    channel.queue_bind("a", "ex", "key")
+    Queue("b", Exchange("ex"), "other")(channel).declare()
+    app.send_task("t", exchange="ex", routing_key="key")
+    app.send_task("t", exchange="ex", routing_key="other")
+    assert (len(take("a")), len(take("b"))) == (1, 1)
+    with pytest.raises(Unsupported, match="fanout"):
+        channel.exchange_declare("all", "fanout")
 
 
 # -- pools and producers ------------------------------------------------------------------------------------------------------
