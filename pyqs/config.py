@@ -168,6 +168,7 @@ class WorkerConfig:
     strict: bool = False
     create_queues: bool = False
     create_attributes: tuple[tuple[str, str], ...] = ()
+    create_tags: tuple[tuple[str, str], ...] = ()
     lease: int = DEFAULT_LEASE
     wait: int = DEFAULT_WAIT
     idle_cadence: float | None = None

@@ -54,11 +54,20 @@ _NO_BACKEND = (None, "", "disabled", "disabled://")
 
 @dataclass(frozen=True, slots=True)
 class PredefinedQueue:
-    """One entry of ``predefined_queues``: the name as kombu knows it, its URL, and its own connection if it has one."""
+    """One entry of ``predefined_queues``.
+
+    Parameters:
+        name: as kombu knows it.
+        connection: its own, or the broker URL's.
+        backoff_tasks: tasks whose rejected messages are hidden by ``backoff_policy`` and never deleted for it.
+        backoff_policy: seconds by the number of the receive.
+    """
 
     name: str
     url: str
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    backoff_tasks: frozenset[str] = frozenset()
+    backoff_policy: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class Transport:
         tags: tags of queues created here.
         outer_base64: False for ``sqs_base64_encoding: False``.
         requeue_delay: seconds a rejected message stays hidden before it is received again.
+        in_memory: ``memory://``, a broker that is in this process and for tests.
     """
 
     connection: ConnectionConfig
@@ -82,10 +92,18 @@ class Transport:
     tags: tuple[tuple[str, str], ...] = ()
     outer_base64: bool = True
     requeue_delay: float = KOMBU_WAIT
+    in_memory: bool = False
 
     def sqs_name(self, queue: str) -> str:
         """The SQS name of a queue's logical name."""
         return canonical_name(queue, self.prefix)
+
+    def backoff(self, queue: str, task: str) -> Mapping[int, int] | None:
+        """``backoff_policy`` of a predefined queue, by its SQS name, for a task that is one of its ``backoff_tasks``."""
+        for entry in self.predefined:
+            if task in entry.backoff_tasks and queue in (canonical_name(entry.name), self.sqs_name(entry.name)):
+                return dict(entry.backoff_policy)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +112,11 @@ class WorkerSettings:
 
     Parameters:
         queues: SQS queue names to consume where no ``-Q`` is given (prefix included).
-        app_queues: logical names of every queue that the app declares.
+        app_queues: the same as logical names, without the prefix.
         queue_prefix: bounds every glob.
         predefined_queues: (SQS name, URL) pairs that replace discovery.
         create_queues: whether missing queues with literal names are created.
-        create_attributes: what they are created with.
+        create_attributes, create_tags: what they are created with.
         concurrency: worker_concurrency, or None.
         prefetch_bound: deliveries per executor to hold at most; None for no bound.
         shutdown_timeout: worker_soft_shutdown_timeout in seconds, or None.
@@ -114,6 +132,7 @@ class WorkerSettings:
     predefined_queues: tuple[tuple[str, str], ...] = ()
     create_queues: bool = True
     create_attributes: tuple[tuple[str, str], ...] = ()
+    create_tags: tuple[tuple[str, str], ...] = ()
     concurrency: int | None = None
     prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
@@ -122,20 +141,24 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()
 
 
-def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "") -> Transport:
+def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "", url: str = "") -> Transport:
     """The broker settings.
 
     Parameters:
+        url: another broker's than the configured one.
         consuming: True for the worker's side (``broker_read_url``), False for the producer's.
         default_url: the broker of an app that names none.
 
     Raises:
         ImproperlyConfigured: another broker than SQS, or an option that this version cannot honour.
     """
-    url = (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
+    url = url or (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
     options: Mapping[str, Any] = conf.broker_transport_options or {}
     _check_options(options)
-    connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
+    in_memory = str(url).partition("://")[0].rstrip(":/").lower() == "memory"
+    connection = ConnectionConfig()
+    if not in_memory:
+        connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
     predefined = tuple(
         _predefined(str(name), entry, connection) for name, entry in (options.get("predefined_queues") or {}).items()
     )
@@ -151,6 +174,7 @@ def read_transport(conf: Settings, *, consuming: bool = False, default_url: str 
         tags=tuple((str(k), str(v)) for k, v in (options.get("queue_tags") or {}).items()),
         outer_base64=bool(options.get("sqs_base64_encoding", True)),
         requeue_delay=float(options.get("wait_time_seconds", KOMBU_WAIT)),
+        in_memory=in_memory,
     )
 
 
@@ -236,7 +260,18 @@ def _predefined(name: str, entry: Mapping[str, Any], connection: ConnectionConfi
         access_key_id=entry.get("access_key_id") or None,
         secret_access_key=entry.get("secret_access_key") or None,
     )
-    return PredefinedQueue(name, url, _overlay(own, connection))
+    policy = _backoff_policy(name, entry.get("backoff_policy") or {})
+    tasks = frozenset(entry.get("backoff_tasks") or ()) if policy else frozenset()
+    return PredefinedQueue(name, url, _overlay(own, connection), tasks, policy)
+
+
+def _backoff_policy(name: str, policy: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        return tuple((int(receive), int(seconds)) for receive, seconds in policy.items())
+    except (AttributeError, TypeError, ValueError):
+        raise ImproperlyConfigured(
+            f"predefined_queues[{name!r}]: backoff_policy is a dict, seconds by the number of the receive: {{1: 10, 2: 30}}"
+        ) from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -273,8 +308,12 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     """
     conf = app.conf
     check_settings(conf)
-    read_transport(conf, consuming=True)
-    app.amqp.queues  # noqa: B018 - reading task_queues raises on an exchange that SQS has not
+    if read_transport(conf, consuming=True).in_memory:
+        raise ImproperlyConfigured(
+            "memory:// is within one process, and a worker's tasks run in others: use sqs:// here, with `pyqs local` on this "
+            "machine (broker_url = 'sqs://key:secret@localhost:9324')"
+        )
+    app.amqp.queues  # noqa: B018 - reading task_queues raises on what is no queue
     pool = str(conf.worker_pool)
     if pool not in ("prefork", "processes", "solo"):
         raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
@@ -332,7 +371,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
     transport = read_transport(conf, consuming=True)
     connection, more = _one_connection(transport)
     notes += more
-    names = tuple(app.amqp.queues)
+    consumed = tuple(app.amqp.queues.consume_from)
     multiplier: int | None = None
     if conf.value_set_for("worker_prefetch_multiplier"):
         multiplier = int(conf.worker_prefetch_multiplier) or None
@@ -343,12 +382,13 @@ def worker_settings(app: Celery) -> WorkerSettings:
         notes = (*notes, "worker_pool = solo: one executor")
     return WorkerSettings(
         connection=with_region(connection),
-        queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in names)),
-        app_queues=names,
+        queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in consumed)),
+        app_queues=consumed,
         queue_prefix=transport.prefix,
         predefined_queues=tuple((canonical_name(queue.name), queue.url) for queue in transport.predefined),
         create_queues=bool(conf.task_create_missing_queues) and not transport.predefined,
         create_attributes=transport.create_attributes,
+        create_tags=transport.tags,
         concurrency=1 if pool_is_solo else None if concurrency in (None, "", "auto") else int(concurrency),
         prefetch_multiplier=multiplier,
         shutdown_timeout=float(conf.worker_soft_shutdown_timeout) or None,

@@ -10,14 +10,12 @@ protocol's own; options that nothing else consumes become message properties.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyqs.errors import BadMessageOption, NotSerializable
-from pyqs.value import value
 from pyqs_celery_compat import serialization
-from pyqs_celery_compat.argument_repr import argument_repr
+from pyqs_celery_compat.argument_repr import MAX_CHARACTERS, MAX_LEVELS, argument_repr
 from pyqs_celery_compat.envelope import seal_envelope
 from pyqs_celery_compat.uuids import anon_nodename
 
@@ -27,13 +25,20 @@ NOTHING_EMBEDDED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "ch
 PERSISTENT = 2
 
 
-@value
-class TaskMessage:
-    """A task message before it is serialised; ``before_task_publish`` may change its three parts in place."""
+class TaskMessage(NamedTuple):
+    """A task message before it is serialised; ``before_task_publish`` may change its parts in place.
 
-    headers: dict[str, Any] = field(repr=False)
-    properties: dict[str, Any] = field(repr=False)
-    body: Any = field(repr=False)
+    Parameters:
+        sent_event: what an event dispatcher is told of it, where the caller has one.
+    """
+
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    body: Any
+    sent_event: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:  # arguments are nobody's business
+        return f"<{type(self).__name__}>"
 
 
 def as_task_v2(
@@ -44,6 +49,8 @@ def as_task_v2(
     *,
     headers: Mapping[str, Any] | None = None,
     now: datetime | None = None,
+    repr_sizes: tuple[int, int] = (MAX_CHARACTERS, MAX_CHARACTERS),
+    repr_levels: int = MAX_LEVELS,
     **options: Any,
 ) -> TaskMessage:
     """A call in protocol 2.
@@ -52,6 +59,7 @@ def as_task_v2(
         args, kwargs: a list or tuple, and a mapping.
         headers: custom headers.
         now: aware, in the app's time zone; default the present in UTC.
+        repr_sizes, repr_levels: of ``argsrepr`` and ``kwargsrepr``.
         countdown: seconds from ``now``; becomes ``eta``.
         eta, expires: a datetime (a naive one goes out naive and is read as UTC) or ISO text; ``expires`` also seconds.
         callbacks, errbacks, chain, chord: signatures (dicts, or their subclasses); ``chain`` reversed, next task last.
@@ -84,8 +92,8 @@ def as_task_v2(
         "timelimit": [take("time_limit", None), take("soft_time_limit", None)],
         "root_id": take("root_id", None) or task_id,
         "parent_id": take("parent_id", None),
-        "argsrepr": argument_repr(args) if argsrepr is None else argsrepr,
-        "kwargsrepr": argument_repr(kwargs) if kwargsrepr is None else kwargsrepr,
+        "argsrepr": argument_repr(args, repr_sizes[0], repr_levels) if argsrepr is None else argsrepr,
+        "kwargsrepr": argument_repr(kwargs, repr_sizes[1], repr_levels) if kwargsrepr is None else kwargsrepr,
         "origin": origin or anon_nodename(),
         "ignore_result": take("ignore_result", False),
         "replaced_task_nesting": take("replaced_task_nesting", 0),

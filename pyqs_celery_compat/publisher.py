@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import math
 import os
@@ -30,6 +31,7 @@ from pyqs.value import value
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.publish_retries import PublishRetries
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -149,9 +151,8 @@ class Publisher:
             queue: the logical name; prefix and mapping are applied here.
             task, task_id: for error texts.
             sent: called once it is accepted, or in the outbox.
-            retry_policy: asked after a first failure: Celery's ``task_publish_retry_policy`` (max_retries, interval_start,
-                interval_step, interval_max in seconds) for errors that may pass; None tries once. It comes on top of the SDK's
-                own retries.
+            retry_policy: asked after a first failure, for errors that may pass; see ``PublishRetries``. It comes on top of the
+                client's own retries.
 
         Raises:
             BadMessageOption: a queue name or an option that SQS does not take.
@@ -171,13 +172,13 @@ class Publisher:
         if batch is not None:
             batch.append(_Waiting(self, name, message, f"{task}[{task_id}]", sent))
             return
-        pauses = _pauses(retry_policy)
+        retries = PublishRetries(retry_policy)
         while True:
             try:
-                self._on_queue(name, lambda client, url: client.send(url, message))
+                self.on_queue(name, lambda client, url: client.send(url, message))
                 break
             except SqsError as exc:
-                pause = next(pauses, None) if exc.retryable else None
+                pause = retries.pause(exc)
                 if pause is None:
                     raise
                 log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
@@ -188,33 +189,26 @@ class Publisher:
         """Send what a batch has for one queue; the answer to each, in order."""
         return send_all(
             [one.message for one in waiting],
-            lambda part: self._on_queue(queue, lambda client, url: client.send_batch(url, part)),
+            lambda part: self.on_queue(queue, lambda client, url: client.send_batch(url, part)),
             ordered=queue.endswith(FIFO),
             sleep=self._sleep,
         )
 
-    def purge(self, queue: str) -> int:
-        """Delete what the queue holds, which SQS does within a minute; about how many messages were visible."""
-        name = self.transport.sqs_name(queue)
+    def on_queue(self, name: str, call: Callable[[Sqs, str], T], *, create: bool = True) -> T:
+        """Make the call with the queue's URL; again when the queue has just been created or moved.
 
-        def emptied(client: Sqs, url: str) -> int:
-            count = int(client.queue_attributes(url, ("ApproximateNumberOfMessages",))["ApproximateNumberOfMessages"])
-            client.purge_queue(url)
-            return count
-
-        return self._on_queue(name, emptied)
-
-    def _on_queue(self, name: str, call: Callable[[Sqs, str], T]) -> T:
-        """Make the call with the queue's URL; again when the queue has just been created or moved."""
-        url, created = self._url(name)
-        client = self._client(name)
+        Parameters:
+            create: False creates no missing queue, whatever the settings say.
+        """
+        url, created = self._url(name, create)
+        client = self.client_for(name)
         try:
             return call(client, url)
         except QueueNotFound:
             if self._predefined(name) is not None:
                 raise
             self._urls.pop(name, None)
-            url, created = (url, True) if created else self._url(name)
+            url, created = (url, True) if created else self._url(name, create)
             # SQS asks for a second between creating a queue and using it.
             for pause in CREATED_PAUSES if created else ():
                 self._sleep(pause)
@@ -225,7 +219,7 @@ class Publisher:
             return call(client, url)
 
     # -- queues ---------------------------------------------------------------------------------------------------
-    def _url(self, name: str) -> tuple[str, bool]:
+    def _url(self, name: str, create: bool) -> tuple[str, bool]:
         """The queue's URL, and whether it was created just now."""
         predefined = self._predefined(name)
         if predefined is not None:
@@ -233,11 +227,11 @@ class Publisher:
         known = self._urls.get(name)
         if known:
             return known, False
-        client, created = self._client(name), False
+        client, created = self.client_for(name), False
         try:
             url = client.queue_url(name)
         except QueueNotFound:
-            if not self._create_missing():
+            if not (create and self._create_missing()):
                 raise
             url, created = self._create(client, name), True
         self._urls[name] = url
@@ -266,8 +260,9 @@ class Publisher:
         )
 
     # -- clients --------------------------------------------------------------------------------------------------
-    def _client(self, name: str) -> Sqs:
-        predefined = self._predefined(name)
+    def client_for(self, name: str) -> Sqs:
+        """The client of the queue with this SQS name; "" for that of the broker URL."""
+        predefined = self._predefined(name) if name else None
         return self._connected(predefined.connection if predefined else self.transport.connection)
 
     def _connected(self, connection: ConnectionConfig) -> Sqs:
@@ -279,7 +274,12 @@ class Publisher:
         with self._lock:
             if connection not in self._clients:
                 # A connector of a test's needs no region, and no SDK to find one.
-                self._clients[connection] = self.connector(with_region(connection) if self.connector is connect else connection)
+                if self.connector is not connect:
+                    self._clients[connection] = self.connector(connection)
+                elif self.transport.in_memory:
+                    self._clients[connection] = _in_memory()
+                else:
+                    self._clients[connection] = connect(with_region(connection))
             return self._clients[connection]
 
     def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
@@ -308,17 +308,18 @@ class Publisher:
         )
 
 
-def _pauses(asked: Callable[[], Mapping[str, Any] | None]) -> Iterator[float]:
-    """The waits of a retry policy, in seconds; ``max_retries`` None means no end, and no policy no wait at all."""
-    policy = asked()
-    if policy is None:
-        return
-    limit, pause = policy.get("max_retries", 3), float(policy.get("interval_start") or 0)
-    done = 0
-    while limit is None or done < limit:
-        yield pause
-        pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or 0))
-        done += 1
+@functools.cache
+def _store() -> Any:
+    from pyqs.local.store import Store
+
+    return Store()
+
+
+def _in_memory() -> Sqs:
+    """A client of this process's own SQS, which all its ``memory://`` apps share; a forked child has a copy."""
+    from pyqs.local.inprocess import InProcessSqs
+
+    return InProcessSqs(_store())
 
 
 def delay_until(eta: float | None, *, now: float) -> int | None:

@@ -70,8 +70,9 @@ def send_task(
     options = (router or app.amqp.router).route(options, route_name or name, args, kwargs, task_type)
     if not root_id or not parent_id:
         root_id, parent_id = _family(app, root_id, parent_id, options)
+    producer = producer or publisher or (connection and app.amqp.Producer(connection, auto_declare=False))
     said = (countdown, eta, limits["expires"], link, link_error, group_id, group_index, chord, chain, shadow, reply_to)
-    if said != _NOTHING_SAID or retries or replaced_task_nesting or not app.amqp.send_plain_call(
+    if said != _NOTHING_SAID or producer or retries or replaced_task_nesting or not app.amqp.send_plain_call(
         task_id, name, args, kwargs, options, root_id, parent_id,
         ignore_result=ignore_result, time_limit=limits["time_limit"], soft_time_limit=limits["soft_time_limit"],
     ):  # fmt: skip
@@ -81,7 +82,7 @@ def send_task(
             reply_to=reply_to or app.thread_oid, root_id=root_id, parent_id=parent_id, shadow=shadow, chain=chain,
             ignore_result=ignore_result, replaced_task_nesting=replaced_task_nesting, **limits, **options,
         )  # fmt: skip
-        app.amqp.send_task_message(name, message, **options)
+        app.amqp.send_task_message(producer or app.amqp.producer, name, message, **options)
     result: AsyncResult = (result_cls or app.AsyncResult)(task_id)
     result.ignored = ignore_result
     if add_to_parent:

@@ -161,7 +161,7 @@ class CeleryRuntime:
         self.app.set_current()
         self.native.after_fork()
         lifecycle.forked.run(self.app)
-        self.app.on_after_fork.send(sender=self.app)
+        self.app._after_fork()
         signals.worker_process_init.send(sender=self.hostname)
 
     def close(self) -> None:
@@ -398,10 +398,17 @@ class CeleryPrepared:
 
     def _reject(self, requeue: bool) -> Verdict:
         """What kombu 5.7 does on SQS: requeueing hides the message for ``wait_time_seconds``; else it is deleted, unless
-        the queue has a redrive policy, which then takes it to the dead-letter queue."""
+        the queue has a redrive policy, which then takes it to the dead-letter queue, or a backoff policy for the task."""
+        transport, delivery = self.celery_task.app.publisher.transport, self.delivery
         if requeue:
-            return Hide(self.celery_task.app.publisher.transport.requeue_delay)
-        return Drop(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
+            return Hide(transport.requeue_delay)
+        held = boottime() - delivery.received_at
+        seconds = backoff.retry_seconds(delivery.receive_count, held=held)
+        policy = transport.backoff(delivery.queue, self.task)
+        if policy is None:
+            return Drop(seconds)
+        given = policy.get(delivery.receive_count)
+        return Hide(seconds if given is None else backoff.clamp_visibility(given, held=held))
 
     def _outcome(self, verdict: Verdict, status: str, outbox: list[FollowUp], reason: str) -> Outcome:
         return Outcome(verdict, status, tuple(outbox), self.call.task, self.call.id, reason)

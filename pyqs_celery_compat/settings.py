@@ -78,6 +78,7 @@ class Settings(MutableMapping[str, Any]):
         put(self, "_namespace", "")
         put(self, "_own_defaults", {})
         put(self, "changes", {})
+        put(self, "_observers", [])
         put(self, "deprecated_settings", frozenset())
         #: How often it was written: who keeps what he has read looks again when this has changed.
         put(self, "writes", 0)
@@ -171,6 +172,18 @@ class Settings(MutableMapping[str, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
+
+    def bind_to(self, observer: Callable[[Mapping[str, Any]], object]) -> None:
+        """Have it called with what each ``update`` writes, by today's names."""
+        self._observers.append(observer)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Write several values, as ``dict.update`` does."""
+        written = {self._canonical(str(key)): value for key, value in dict(*args, **kwargs).items()}
+        for key, value in written.items():
+            self[key] = value
+        for observer in self._observers:
+            observer(written)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Write the value unless the key is known; loads nothing."""

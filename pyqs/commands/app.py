@@ -25,7 +25,7 @@ class AppSettings:
         predefined_queues: (name, URL); replace discovery.
         connection: from its broker URL and transport options, then from ``PYQS_*`` variables.
         create_queues: ``task_create_missing_queues``.
-        create_attributes: what it gives a queue that it creates.
+        create_attributes, create_tags: what it gives a queue that it creates.
         concurrency: ``worker_concurrency``, or None.
         prefetch_multiplier: ``worker_prefetch_multiplier`` where the app sets it, or None.
         shutdown_timeout: ``worker_soft_shutdown_timeout`` in seconds, or None for no limit.
@@ -40,6 +40,7 @@ class AppSettings:
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     create_queues: bool = False
     create_attributes: tuple[tuple[str, str], ...] = ()
+    create_tags: tuple[tuple[str, str], ...] = ()
     concurrency: int | None = None
     prefetch_multiplier: int | None = None
     shutdown_timeout: float | None = None
@@ -57,6 +58,7 @@ class _Answer(Protocol):
     predefined_queues: tuple[tuple[str, str], ...]
     create_queues: bool
     create_attributes: tuple[tuple[str, str], ...]
+    create_tags: tuple[tuple[str, str], ...]
     concurrency: int | None
     prefetch_multiplier: int | None
     shutdown_timeout: float | None
@@ -82,6 +84,7 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> App
         connection=answer.connection,
         create_queues=answer.create_queues,
         create_attributes=answer.create_attributes,
+        create_tags=answer.create_tags,
         concurrency=answer.concurrency,
         prefetch_multiplier=answer.prefetch_multiplier,
         shutdown_timeout=answer.shutdown_timeout,

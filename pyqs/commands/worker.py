@@ -86,6 +86,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         strict=chosen.strict,
         create_queues=_creates_queues(chosen, app),
         create_attributes=app.create_attributes,
+        create_tags=app.create_tags,
         lease=chosen.lease,
         idle_cadence=chosen.idle_cadence,
         batch_size=chosen.batch_size,

@@ -43,6 +43,11 @@ CALL_POOL = 256
 #: Seconds between two rebuilds of the session because credentials were refused.
 RENEW_INTERVAL = 5.0
 _ABORT_WAIT = 1.0
+#: Seen with gunicorn -k gevent --preload, where the app had published before the workers patched ssl; boto3 alone has it, too.
+_GEVENT_TOO_LATE = (
+    "; has gevent patched ssl after it was in use? Call gevent.monkey.patch_all() before anything else is imported, "
+    "or do not preload"
+)
 
 _instances: weakref.WeakSet[BotoSqs] = weakref.WeakSet()
 
@@ -307,7 +312,8 @@ class BotoSqs:
             )
         except Exception as exc:
             # botocore raises a bare ValueError for an endpoint that is no URL.
-            raise error_from_exception(exc) or ConfigError(f"SQS client: {exc}") from None
+            hint = _GEVENT_TOO_LATE if isinstance(exc, RecursionError) else ""
+            raise error_from_exception(exc) or ConfigError(f"SQS client: {exc}{hint}") from None
 
     def _renew(self, failed: Any) -> None:
         """After refused credentials: read the whole chain again, at most every few seconds."""

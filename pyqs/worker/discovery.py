@@ -176,7 +176,7 @@ class Discovery(Service):
             return found
         for name in creatable:
             attributes = dict(self._config.create_attributes) | ({"FifoQueue": "true"} if name.endswith(FIFO) else {})
-            self._sqs.create_queue(name, attributes)
+            self._sqs.create_queue(name, attributes, dict(self._config.create_tags) or None)
             log.warning("queue %s: created; it has no dead-letter queue", name)
         return look()
 

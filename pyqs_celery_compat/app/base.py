@@ -20,6 +20,7 @@ from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import conf
 from pyqs_celery_compat.app import builtins as builtin_tasks
 from pyqs_celery_compat.app.configuring import Configuring
+from pyqs_celery_compat.app.connecting import Connecting
 from pyqs_celery_compat.app.declaring import Declaring
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.sending import Sending
@@ -36,14 +37,10 @@ from pyqs_celery_compat.uuids import object_oid, thread_oid
 builtin_tasks.register()
 
 #: What Celery's apps have and ours do not yet.
-NOT_YET = frozenset(
-    {"Beat", "Worker", "WorkController", "bugreport", "connection", "connection_for_read", "connection_for_write"}
-    | {"connection_or_acquire", "GroupResult", "pool", "producer_or_acquire", "producer_pool"}
-    | {"ResultSet", "start", "worker_main"}
-)
+NOT_YET = frozenset({"Beat", "Worker", "WorkController", "bugreport", "GroupResult", "ResultSet", "start", "worker_main"})
 
 
-class Celery(Configuring, Declaring, Sending):
+class Celery(Configuring, Declaring, Connecting, Sending):
     """A Celery app on SQS.
 
     Parameters:
@@ -146,6 +143,7 @@ class Celery(Configuring, Declaring, Sending):
     def close(self) -> None:
         """Forget the connections and the app itself."""
         self.publisher.close()
+        self.close_connections()
         state.deregister_app(self)
 
     def __enter__(self) -> Celery:

@@ -170,10 +170,11 @@ class Control:
         """Delete all messages of the app's queues (``task_queues``, or the default one); how many were visible before.
 
         Raises:
-            pyqs.errors.SqsError: SQS refuses; it purges a queue once in 60 seconds at most.
+            kombu.exceptions.OperationalError: SQS refuses; it purges a queue once in 60 seconds at most.
         """
         app: Celery = self.app
-        return sum(app.publisher.purge(name) for name in app.amqp.queues.consume_from)
+        with app.connection_or_acquire(connection) as taken:
+            return sum(taken.default_channel.queue_purge(name) for name in app.amqp.queues.consume_from)
 
     discard_all = purge
 

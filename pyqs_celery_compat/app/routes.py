@@ -6,14 +6,13 @@ Owns: ``MapRoute`` and ``Router``. Pure; runs where tasks are called. The queues
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat.app.queues import QueueTable
 from pyqs_celery_compat.exceptions import QueueNotFound
 from pyqs_celery_compat.local import maybe_evaluate
+from pyqs_celery_compat.utils import imports
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -46,34 +45,33 @@ def _as_route(route: Any) -> dict[str, Any]:
     return {"queue": route} if isinstance(route, str) or hasattr(route, "routing_key") else dict(route)
 
 
-def prepare_routes(routes: Any) -> list[Any]:
-    """``task_routes`` as a list of routers."""
+def expand_router_string(router: Any) -> Any:
+    """The router with this dotted name: a function, or what a class with ``route_for_task`` makes."""
+    found = imports.symbol_by_name(router)
+    return found() if hasattr(found, "route_for_task") else found
+
+
+def prepare(routes: Any) -> Any:
+    """``task_routes`` as a list of routers; what is a dotted name is imported when the first call is routed."""
     if routes is None:
-        return []
-    prepared: list[Any] = []
-    for route in routes if isinstance(routes, (list, tuple)) else (routes,):
-        if isinstance(route, (Mapping, list, tuple)):
-            prepared.append(MapRoute(route))
-        elif isinstance(route, str):
-            prepared.append(_DottedRouter(route))
-        else:
-            prepared.append(route)
-    return prepared
+        return ()
+    return [_prepared(route) for route in (routes if isinstance(routes, (list, tuple)) else (routes,))]
 
 
-class _DottedRouter:
-    """A router named by its path, imported when the first call is routed."""
+def _prepared(route: Any) -> Any:
+    if isinstance(route, (Mapping, list, tuple)):
+        return MapRoute(route)
+    if not isinstance(route, str):
+        return route
+    from pyqs_celery_compat.utils.functional import mlazy
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._router: Any = None
+    return mlazy(expand_router_string, route)  # type: ignore[no-untyped-call]
 
-    def __maybe_evaluate__(self) -> Any:
-        if self._router is None:
-            module, _, name = self.path.replace(":", ".").rpartition(".")
-            router = getattr(importlib.import_module(module), name)
-            self._router = router() if hasattr(router, "route_for_task") else router
-        return self._router
+
+def _evaluated(router: Any) -> Any:
+    from kombu.utils.functional import maybe_evaluate as imported
+
+    return maybe_evaluate(imported(router))  # type: ignore[no-untyped-call]
 
 
 class Router:
@@ -83,8 +81,11 @@ class Router:
     attribute counts as the call's own).
     """
 
-    def __init__(self, routes: list[Any], queues: QueueTable, app: Celery) -> None:
-        self.routes, self.queues, self.app = routes, queues, app
+    def __init__(self, routes: Any = None, queues: Any = None, create_missing: bool = False, app: Celery | None = None) -> None:
+        self.app: Any = app
+        self.queues: Any = {} if queues is None else queues
+        self.routes = [] if routes is None else routes
+        self.create_missing = create_missing
 
     def route(
         self, options: dict[str, Any], name: str, args: Any = (), kwargs: Mapping[str, Any] | None = None, task_type: Any = None
@@ -106,18 +107,23 @@ class Router:
             expanded = dict(route)
             queue = expanded.pop("queue", None)
         if queue:
-            if not hasattr(queue, "routing_key"):
-                try:
-                    queue = self.queues[queue]
-                except KeyError:
-                    raise QueueNotFound(f"Queue {queue!r} missing from task_queues") from None
-            expanded["queue"] = queue
+            expanded["queue"] = queue if hasattr(queue, "routing_key") else self._queue(queue)
         return expanded
+
+    def _queue(self, name: str) -> Any:
+        try:
+            return self.queues[name]
+        except KeyError:
+            if self.create_missing:
+                return self.queues.add(name)
+            raise QueueNotFound(f"Queue {name!r} missing from task_queues") from None
 
     def lookup_route(self, name: str, args: Any, kwargs: Any, options: dict[str, Any], task_type: Any) -> Any:
         """The first router's answer that is not None."""
         for router in self.routes:
-            route = self.query_router(maybe_evaluate(router), name, args, kwargs, options, task_type)
+            if type(router) is not MapRoute:
+                router = _evaluated(router)
+            route = self.query_router(router, name, args, kwargs, options, task_type)
             if route is not None:
                 return route
         return None

@@ -142,6 +142,7 @@ def test_an_app_fills_what_the_command_line_leaves_open(started: Started, app_se
         connection=ConnectionConfig("eu-north-1", "http://127.0.0.1:9", "app-id", "app-secret"),
         create_queues=True,
         create_attributes=(("VisibilityTimeout", "1800"),),
+        create_tags=(("team", "mail"),),
         concurrency=6,
         prefetch_multiplier=4,
     )
@@ -154,6 +155,7 @@ def test_an_app_fills_what_the_command_line_leaves_open(started: Started, app_se
     assert config.shutdown_timeout is None
     assert config.create_queues
     assert config.create_attributes == (("VisibilityTimeout", "1800"),)
+    assert config.create_tags == (("team", "mail"),)
     assert config.connection == ConnectionConfig("eu-west-1", "http://127.0.0.1:9", "app-id", "app-secret")
     assert config.runtime.app == "proj"
 

@@ -542,6 +542,17 @@ def test_first_calls_from_many_threads_at_once_make_one_client(make, server, mon
     assert len(made) == 1
 
 
+def test_what_gevent_does_to_ssl_in_use_is_named(make, server, monkeypatch) -> None:
+    sqs = make(ConnectionConfig(endpoint_url=server.endpoint_url))
+
+    def recurse(*args: Any, **kwargs: Any) -> Any:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(sqs._session, "create_client", recurse)
+    with pytest.raises(ConfigError, match=r"gevent\.monkey"):
+        sqs.queue_url("jobs")
+
+
 def polling(sqs: BotoSqs, server: LocalServer, url: str, wait: int = 20, count: int = 1) -> list[Callable[[float], Any]]:
     """Long polls that the server has certainly got."""
     before = server.seen.get("ReceiveMessage", 0)

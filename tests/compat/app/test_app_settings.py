@@ -156,14 +156,28 @@ def test_the_region_falls_back_as_kombus(make_app: Callable[..., Celery], monkey
     assert worker_settings(make_app(broker_transport_options=options)).connection.region == "ap-south-1"
 
 
+def test_what_a_worker_gives_queues_that_it_creates(make_app: Callable[..., Celery]) -> None:
+    options = {"visibility_timeout": 60, "sqs-creation-attributes": {"KmsMasterKeyId": "k"}, "queue_tags": {"team": "mail"}}
+    found = worker_settings(make_app(broker_transport_options=options))
+    assert dict(found.create_attributes) == {"VisibilityTimeout": "60", "KmsMasterKeyId": "k"}
+    assert found.create_tags == (("team", "mail"),)
+
+
+@pytest.mark.parametrize("policy", [[1, 2], {"first": 3}, {1: None}])
+def test_a_backoff_policy_that_is_none_is_named(make_app: Callable[..., Celery], policy: Any) -> None:
+    entry = {"url": "http://x/q", "backoff_policy": policy, "backoff_tasks": ["t"]}
+    app = make_app(broker_transport_options={"predefined_queues": {"q": entry}})
+    with pytest.raises(ImproperlyConfigured, match="backoff_policy"):
+        worker_settings(app)
+
+
 def test_kombu_queues_and_names(make_app: Callable[..., Celery]) -> None:
     from kombu import Exchange, Queue
 
     app = make_app(task_queues=(Queue("a", Exchange("x"), routing_key="r"), Queue("b")))
     assert tuple(app.amqp.queues) == ("a", "b")
     assert app.amqp.queues.bound_to("x", "r").name == "a"
-    with pytest.raises(ImproperlyConfigured, match="topic"):
-        worker_settings(make_app(task_queues=[Queue("t", Exchange("x", type="topic"))]))
+    assert worker_settings(make_app(task_queues=[Queue("t", Exchange("x", type="topic"))])).queues == ("t",)
 
 
 # -- read in a process of its own -------------------------------------------------------------------------------------

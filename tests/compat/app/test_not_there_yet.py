@@ -16,7 +16,7 @@ def app() -> Celery:
     return Celery("proj", broker="sqs://", set_as_current=False)
 
 
-@pytest.mark.parametrize("name", ["worker_main", "connection", "start"])
+@pytest.mark.parametrize("name", ["worker_main", "bugreport", "start"])
 def test_missing_parts_of_an_app_are_named(app: Any, name: str) -> None:
     with pytest.raises(AttributeError, match=f"{name}.*later version"):
         getattr(app, name)

@@ -153,15 +153,15 @@ def test_a_sending_side_of_ones_own_is_asked(
     seen: list[str] = []
 
     class Own(AMQP):
-        def send_task_message(self, name: str, message: Any, **options: Any) -> None:
+        def send_task_message(self, producer: Any, name: str, message: Any, **options: Any) -> None:
             seen.append(name)
 
     other = make_app()
     other.amqp_cls = Own
     other.send_task("subclass")
-    app.amqp.send_task_message = lambda name, message, **options: seen.append(name)  # type: ignore[method-assign]
+    app.amqp.send_task_message = lambda producer, name, message, **options: seen.append(name)  # type: ignore[method-assign]
     app.send_task("instance")
-    monkeypatch.setattr(AMQP, "send_task_message", lambda self, name, message, **options: seen.append(name))
+    monkeypatch.setattr(AMQP, "send_task_message", lambda self, producer, name, message, **options: seen.append(name))
     make_app().send_task("class")
     assert seen == ["subclass", "instance", "class"]
 

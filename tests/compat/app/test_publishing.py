@@ -248,6 +248,30 @@ def test_a_passing_failure_is_retried_by_the_policy(app: Celery, sqs: InProcessS
     assert len(failures) == 1
 
 
+@pytest.mark.parametrize(("options", "tries"), [({}, 2), ({"retry_policy": {"interval_max": 2}}, 4), ({"retry": False}, 1)])
+def test_nobody_hangs_for_minutes_who_has_not_asked_for_it(
+    app: Celery, sqs: InProcessSqs, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], tries: int
+) -> None:
+    from kombu.exceptions import OperationalError
+
+    from pyqs.errors import Unreachable
+
+    now = [0.0]
+    tried: list[float] = []
+
+    def send(url: str, message: Any) -> Any:
+        tried.append(now[0])
+        now[0] += 6
+        raise Unreachable("no answer")
+
+    sqs.send = send  # type: ignore[method-assign]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(app.publisher, "_sleep", lambda seconds: None)
+    with pytest.raises(OperationalError, match="no answer"):
+        app.send_task("t", **options)
+    assert len(tried) == tries
+
+
 def test_an_illegal_queue_name_is_refused(app: Celery) -> None:
     with pytest.raises(BadMessageOption, match="80"):
         app.send_task("t", queue="x" * 81)

@@ -289,6 +289,36 @@ def test_a_handler_that_raises_changes_nothing(bench: Bench, caplog: pytest.LogC
     assert "on_success handler raised" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "receives", "verdict"),
+    [
+        ("backs-off", 1, Hide(7)),
+        ("backs-off", 2, Hide(70)),
+        ("backs-off", 9, Hide),  # no entry: by our own backoff, and not deleted
+        ("other", 1, Drop),
+    ],
+)
+def test_a_backoff_policy_hides_what_its_tasks_reject(
+    make_app: Callable[..., Celery], sqs: InProcessSqs, name: str, receives: int, verdict: Any
+) -> None:
+    """Seen on Celery 5.7: neither a failure nor ``Reject`` deletes the message of such a task."""
+    entry = {"url": sqs.create_queue("q"), "backoff_policy": {1: 7, "2": 70}, "backoff_tasks": ["backs-off"]}
+    bench = Bench(make_app(broker_transport_options={"predefined_queues": {"q": entry}}, task_default_queue="q"), sqs)
+
+    endings: list[Exception] = [Reject("x", requeue=True), ValueError("x"), Reject("x")]
+
+    @bench.app.task(name=name, acks_late=True, acks_on_failure=False)
+    def fails() -> None:
+        raise endings.pop()
+
+    fails.delay()
+    body = bench.written("q").message.body
+    while len(endings) > 1:
+        outcome = bench.end(bench.delivery(body, "q", receives))
+        assert outcome.verdict == verdict if isinstance(verdict, Hide) else isinstance(outcome.verdict, verdict)
+    assert bench.end(bench.delivery(body, "q", receives)).verdict == Hide(10)
+
+
 # -- retry, link, chain ----------------------------------------------------------------------------------------------
 
 
@@ -683,7 +713,6 @@ def test_without_an_app_everything_that_runs_no_code_is_read(bench: Bench) -> No
         ("accept_content=['auth']", "auth"),
         ("broker_transport_options={'supports_fanout': True}", "supports_fanout"),
         ("task_protocol=3", "task_protocol"),
-        ("task_queues={'x': {'exchange_type': 'topic'}}", "topic"),
     ],
 )
 def test_settings_that_cannot_be_honoured_stop_the_worker(tmp_path: Path, settings: str, word: str) -> None:
@@ -699,6 +728,11 @@ def test_a_worker_may_knowingly_go_without_results(tmp_path: Path, monkeypatch: 
 def test_another_broker_stops_the_worker(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="redis"):
         booted(tmp_path, SOURCE.replace("sqs://", "redis://:pw@h").replace("{}", ""))
+
+
+def test_the_broker_of_tests_stops_the_worker(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="within one process"):
+        booted(tmp_path, SOURCE.replace("sqs://", "memory://").replace("{}", ""))
 
 
 def test_an_app_that_does_not_import_says_so(tmp_path: Path) -> None:

@@ -247,3 +247,10 @@ def test_a_stray_answer_that_the_queue_is_gone_stops_its_tasks_for_seconds_only(
     run = actor.expect(Run, timeout=35.0)
     actor.started(run)
     actor.done(run)
+
+
+def test_a_created_queue_has_the_apps_attributes_and_tags(discovery: Any, sqs: InProcessSqs) -> None:
+    attributes, tags = (("VisibilityTimeout", "1800"),), (("team", "mail"),)
+    discovery("jobs", create_queues=True, create_attributes=attributes, create_tags=tags)._look()
+    assert sqs.queue_attributes(sqs.queue_url("jobs"), ("VisibilityTimeout",)) == {"VisibilityTimeout": "1800"}
+    assert sqs.store.queue_tags("jobs") == {"team": "mail"}
