@@ -135,6 +135,8 @@ class CeleryRuntime:
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
         lifecycle.booted.run(app)
+        if config.app:
+            app.log  # noqa: B018 - its modules, which each process would load for itself
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
