@@ -20,8 +20,10 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 ROOT = Path(__file__).parent
-#: Much of a test's time is waiting for a process: three at a time keep two cores busy.
-ABREAST = ("-n", "3", "--dist", "worksteal")
+#: Much of a test's time is waiting for a process: four at a time keep two cores busy.
+ABREAST = ("-n", "4", "--dist", "worksteal")
+#: Redis is what the same scenarios are recorded on.
+CELERY57 = "celery[sqs,redis,msgpack,yaml]==5.7.0"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
@@ -88,7 +90,8 @@ def peer(session: nox.Session, name: str, pythons: tuple[str, ...], *requirement
     """A virtual environment with another project's release; its python, or None where no fitting Python is here."""
     home = ROOT / ".nox" / "peers" / name
     python = home / "bin" / "python"
-    if not (home / "complete").exists():
+    complete = home / "complete"
+    if not complete.exists() or complete.read_text() != " ".join(requirements):
         base = next(filter(None, map(interpreter, pythons)), None)
         if base is None:
             session.warn(f"no Python of {pythons} here: {name} is left out")
@@ -96,7 +99,7 @@ def peer(session: nox.Session, name: str, pythons: tuple[str, ...], *requirement
         shutil.rmtree(home, ignore_errors=True)
         session.run(base, "-m", "venv", str(home), external=True)
         session.run(str(python), "-m", "pip", "install", "-q", *requirements, external=True)
-        (home / "complete").touch()
+        complete.write_text(" ".join(requirements))
     return str(python)
 
 
@@ -113,7 +116,7 @@ def interop(session: nox.Session) -> None:
     if short:
         args.remove("--short")
     session.install(".[test]")
-    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0")}
+    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
@@ -124,8 +127,17 @@ def interop(session: nox.Session) -> None:
         )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path}
-    like_celery = "tests/compat/app/test_like_celery.py"  # our answers beside those of the Celery at hand
-    session.run("pytest", "tests/interop", like_celery, "tests/compat/alias", "-m", "not slow" if short else "", *args, env=env)
+    ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")
+    session.run(
+        "pytest",
+        *(ABREAST if short else ()),
+        "tests/interop",
+        *ours_beside_celerys,
+        "-m",
+        "not slow" if short else "",
+        *args,
+        env=env,
+    )
 
 
 @nox.session
@@ -182,7 +194,7 @@ def chaos(session: nox.Session) -> None:
         env |= {"PYQS_CHAOS_SHORT": "1", "PYQS_CHAOS_SEED": os.environ.get("PYQS_CHAOS_SEED", "1")}
     else:
         args = ["-s", *args]
-        celery = peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0")
+        celery = peer(session, "celery57", PYTHONS, CELERY57)
         env |= {"PYQS_INTEROP_CELERY57": celery} if celery else {}
     session.run("pytest", "tests/chaos", *args, env=env)
 
@@ -223,7 +235,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "tests/bench/run.py", *session.posargs, env={"PYQS_BENCH_RESULTS": str(results)})
         return
     peers = {
-        "celery57": peer(session, "celery57", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0"),
+        "celery57": peer(session, "celery57", PYTHONS, CELERY57),
         "celery57django": peer(session, "celery57django", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
         "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
         "dramatiq": peer(session, "dramatiq", PYTHONS, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),
