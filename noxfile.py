@@ -179,8 +179,8 @@ def conformance(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Real workers, killed, stopped and cut off; what ran is in a ledger outside them. ``-- --short`` is CI's form.
 
-    The short form has one seed unless PYQS_CHAOS_SEED gives another, so that CI judges a change and not the dice; the long form
-    draws one and prints it.
+    PYQS_CHAOS_CLIENT=boto3 runs it on the other client. The short form has one seed unless PYQS_CHAOS_SEED gives another, so
+    that CI judges a change and not the dice; the long form draws one and prints it.
     """
     args = list(session.posargs)
     short = "--short" in args

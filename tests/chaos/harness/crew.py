@@ -149,6 +149,7 @@ class Crew:
             "CHAOS_WORKER": name,
             "CHAOS_LEASE": str(self.lease),
             "CHAOS_BROKER": endpoint.removeprefix("http://"),
+            "PYQS_CLIENT": os.environ.get("PYQS_CHAOS_CLIENT", "auto"),
         }
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TASKS), env["PYTHONPATH"]]))
         if self.face.celery:  # it must not find our package

@@ -3,7 +3,7 @@
 Owns: the results' file and the printed line, the form (long or short) and the seed. Runs in the test's process.
 
 ``PYQS_CHAOS_RESULTS`` names the file (default ``chaos-results.jsonl`` here), ``PYQS_CHAOS_SHORT=1`` asks for the short form,
-``PYQS_CHAOS_SEED`` repeats a run's random moments.
+``PYQS_CHAOS_SEED`` repeats a run's random moments, and ``PYQS_CHAOS_CLIENT=boto3`` has all workers reach SQS through boto3.
 """
 
 from __future__ import annotations
