@@ -81,7 +81,7 @@ def retried(task: Task, request: Context, how: str) -> bool:
     retries, countdown = request.retries + 1, task.default_retry_delay
     again = retrying.signature_from_request(task, request, countdown=countdown, retries=retries)
     try:
-        with publisher.into_outbox():
+        with publisher.into_outbox(back=True):
             again.apply_async()
     except Exception:
         logger.exception("Failed to retry task %s[%s] after worker was lost", task.name, request.id)

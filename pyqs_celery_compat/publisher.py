@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyqs.bulk import MAX_BYTES, message_size, send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig
 from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
-from pyqs.message import FollowUp, OutgoingMessage, SentMessage
+from pyqs.message import Delivery, FollowUp, OutgoingMessage, SentMessage
 from pyqs.producer import CREATED_PAUSES, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
@@ -43,8 +43,8 @@ MOST_NAMED = 10
 
 T = TypeVar("T")
 
-_outbox: contextvars.ContextVar[list[FollowUp] | None] = contextvars.ContextVar("outbox", default=None)
-_into_outbox: contextvars.ContextVar[bool] = contextvars.ContextVar("into_outbox", default=False)
+_collecting: contextvars.ContextVar[collecting | None] = contextvars.ContextVar("collecting", default=None)
+_into_outbox: contextvars.ContextVar[into_outbox | None] = contextvars.ContextVar("into_outbox", default=None)
 _batch: contextvars.ContextVar[list[_Waiting] | None] = contextvars.ContextVar("batch", default=None)
 
 
@@ -158,15 +158,13 @@ class Publisher:
             TooLarge: over 1 MiB.
             UndefinedQueue, SqsError: see there.
         """
-        name = self.transport.sqs_name(queue)
-        message = self._checked(name, message, task)
-        outbox = _outbox.get()
-        if outbox is not None and _into_outbox.get():
-            predefined = self._predefined(name)
-            create = predefined is None and self._create_missing()
-            outbox.append(FollowUp(predefined.url if predefined else name, message, create))
+        task_end = _collecting.get()
+        if task_end is not None and (into := _into_outbox.get()) is not None:
+            task_end.outbox.append(self._follow_up(task_end, queue, message, task, back=into.back))
             sent()
             return
+        name = self.transport.sqs_name(queue)
+        message = self._checked(name, message, task)
         batch = _batch.get()
         if batch is not None:
             batch.append(_Waiting(self, name, message, f"{task}[{task_id}]", sent))
@@ -183,6 +181,17 @@ class Publisher:
                 log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
                 self._sleep(pause)
         sent()
+
+    def _follow_up(self, task_end: collecting, queue: str, message: OutgoingMessage, task: str, *, back: bool) -> FollowUp:
+        """The message for the running task's outbox."""
+        origin = task_end.origin
+        if back and origin is not None and queue == task_end.queue:
+            # Where it came from it may go again, whatever prefix, mapping or permission a look-up by name would meet.
+            return FollowUp(origin.queue_url, self._checked(origin.queue, message, task))
+        name = self.transport.sqs_name(queue)
+        message = self._checked(name, message, task)
+        predefined = self._predefined(name)
+        return FollowUp(predefined.url if predefined else name, message, predefined is None and self._create_missing())
 
     def send_waiting(self, queue: str, waiting: Sequence[_Waiting]) -> list[SentMessage | SqsError]:
         """Send what a batch has for one queue; the answer to each, in order."""
@@ -355,18 +364,22 @@ guard_queues(native_refusal)
 
 
 class collecting:  # noqa: N801 - like a function of contextlib's, whose generator would cost each task three times as much
-    """While a worker runs a task: where messages published under ``into_outbox`` go."""
+    """While a worker runs a task: where messages published under ``into_outbox`` go.
 
-    __slots__ = ("_outbox", "_token")
+    Parameters:
+        origin: the task's own delivery. queue: its queue, as the app names it.
+    """
 
-    def __init__(self, outbox: list[FollowUp]) -> None:
-        self._outbox = outbox
+    __slots__ = ("_token", "origin", "outbox", "queue")
+
+    def __init__(self, outbox: list[FollowUp], origin: Delivery | None = None, queue: str = "") -> None:
+        self.outbox, self.origin, self.queue = outbox, origin, queue
 
     def __enter__(self) -> None:
-        self._token = _outbox.set(self._outbox)
+        self._token = _collecting.set(self)
 
     def __exit__(self, *_: object) -> None:
-        _outbox.reset(self._token)
+        _collecting.reset(self._token)
 
 
 @contextlib.contextmanager
@@ -410,10 +423,19 @@ def _flush(waiting: Sequence[_Waiting]) -> None:
 
 class into_outbox:  # noqa: N801 - reads as a statement
     """What is published inside belongs to the end of the running task: in a worker it is sent by the parent process,
-    before the task's own message is settled; elsewhere it is sent at once."""
+    before the task's own message is settled; elsewhere it is sent at once.
+
+    Parameters:
+        back: it is the task's own call once more: to the queue it came from it goes by that one's URL.
+    """
+
+    __slots__ = ("_token", "back")
+
+    def __init__(self, *, back: bool = False) -> None:
+        self.back = back
 
     def __enter__(self) -> None:
-        self._token = _into_outbox.set(True)
+        self._token = _into_outbox.set(self)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         _into_outbox.reset(self._token)

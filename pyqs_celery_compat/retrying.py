@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.request import Context
 
 
+class RetryNotSent(Reject):
+    """The call could not be written once more. For Celery it is a Reject, which deletes the message; a worker of ours keeps it."""
+
+
 def retry(
     task: Task,
     args: Any,
@@ -55,10 +59,10 @@ def retry(
     signal = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager, sig=again)
     if not request.is_eager:
         try:
-            with publisher.into_outbox():
+            with publisher.into_outbox(back=True):
                 again.apply_async()
         except Exception as failure:
-            raise Reject(failure, requeue=False) from failure
+            raise RetryNotSent(failure) from failure
     if throw:
         raise signal
     return signal

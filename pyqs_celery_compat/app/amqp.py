@@ -71,6 +71,9 @@ class AMQP:
         """The queue of calls that nothing routes."""
         return self.queues[self.app.conf.task_default_queue]
 
+    as_task_v1 = staticmethod(outgoing.as_task_v1)
+    as_task_v2 = staticmethod(outgoing.as_task_v2)
+
     def create_task_message(self, task_id: str, name: str, args: Any, kwargs: Any, **fields: Any) -> outgoing.TaskMessage:
         """The message in the app's protocol (``task_protocol``). Steering options among ``fields`` are left out of it."""
         for key in _STEERING.intersection(fields):
