@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.app.annotations import prepare
-from pyqs_celery_compat.app.autoretry import add_autoretry
+from pyqs_celery_compat.app.autoretry import add_autoretry_behaviour
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.task import Task as BaseTask
 from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
@@ -145,7 +145,7 @@ class Declaring:
         vars(task)["__qualname__"] = getattr(fun, "__qualname__", fun.__name__)
         self._tasks[name] = task
         task.bind(cast("Celery", self))
-        add_autoretry(task, **options)
+        add_autoretry_behaviour(task, **options)
         return task
 
     def register_task(self, task: Any, **options: Any) -> BaseTask:
@@ -153,7 +153,7 @@ class Declaring:
         made: Any = task() if inspect.isclass(task) else task
         if not made.name:
             made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
-        add_autoretry(made, **options)
+        add_autoretry_behaviour(made, **options)
         self.tasks[made.name] = made
         type(made)._app = self
         made.bind(self)
