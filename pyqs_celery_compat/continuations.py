@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import publisher
-from pyqs_celery_compat.canvas import Signature
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pyqs_celery_compat.exceptions import Reject, Retry
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.canvas import Signature
+    from pyqs_celery_compat.signatures import Signature
     from pyqs_celery_compat.request import Context
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Generic, ParamSpec, TypeVar
 
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.canvas import Signature
+    from pyqs_celery_compat.signatures import Signature
     from pyqs_celery_compat.result import AsyncResult
 
     P = ParamSpec("P")

@@ -16,7 +16,7 @@ from pyqs_celery_compat._state import _task_stack, current_app
 from pyqs_celery_compat.app.annotations import resolve_all
 from pyqs_celery_compat.app.calling import Calling
 from pyqs_celery_compat.app.registry import _unpickle_task_v2
-from pyqs_celery_compat.canvas import Signature
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
