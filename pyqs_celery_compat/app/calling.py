@@ -44,6 +44,8 @@ class Calling:
     soft_time_limit: float | None
     ignore_result: bool | None
     _exec_options: ClassVar[dict[str, Any] | None]
+    #: Of a task with ``pydantic=True``: what its annotations say.
+    _models: Any = None
 
     if TYPE_CHECKING:
 
@@ -83,6 +85,8 @@ class Calling:
         """
         if self.soft_time_limit and self.time_limit and self.soft_time_limit > self.time_limit:
             raise ValueError("soft_time_limit must be less than or equal to time_limit")
+        if self._models is not None:
+            args, kwargs = self._models.dumped(args, kwargs)
         header = getattr(self, "__header__", None)
         if self.typing and header is not None:
             header(*(args or ()), **(kwargs or {}))

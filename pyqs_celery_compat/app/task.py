@@ -7,7 +7,7 @@ by its threads; what belongs to a call is in ``self.request``. Lives in the call
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +45,11 @@ FROM_CONFIG = {
 }
 
 
+R_UNBOUND_TASK, R_BOUND_TASK, R_INSTANCE = "<unbound {0.name}{flags}>", "<class {0.name} of {app}{flags}>", "<@task: {0.name} of {app}{flags}>"
+#: Task attributes that SQS's queues have no use for, or that routes should say; Celery warns of them.
+_DEPRECATED = ("queue", "exchange", "exchange_type", "routing_key", "delivery_mode", "priority")
+
+
 class _App:
     """``Task.app``: a property that works on the class as well."""
 
@@ -65,6 +70,7 @@ class Task(Calling):
     OperationalError: ClassVar[Any] = None
 
     _app: ClassVar[Any] = None
+    _backend: Any = None
     name: str = None  # type: ignore[assignment]
     typing: bool | None = None
     max_retries: int | None = 3
@@ -240,12 +246,46 @@ class Task(Calling):
     # -- results --------------------------------------------------------------------------------------------------
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
         """Store a state of this call; without a result backend nowhere."""
-        self._get_app().backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
+        self.backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
 
     @property
     def backend(self) -> Any:
-        """The app's result backend."""
-        return self._get_app().backend
+        """Its own result backend, else the app's."""
+        return self._get_app().backend if self._backend is None else self._backend
+
+    @backend.setter
+    def backend(self, value: Any) -> None:
+        self._backend = value
+
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """SQS carries no events: nobody could hear of it."""
+
+    def replace(self, sig: Any) -> Any:
+        """Have another signature take this call's place: under its id, with its links, group, chord and what is left of its chain.
+
+        Raises:
+            Ignore: it was published. In eager mode the answer is its value instead.
+            ImproperlyConfigured: an empty chain, or one that belongs to a chord.
+        """
+        from pyqs_celery_compat import replacing
+
+        return replacing.replace(self, sig)
+
+    def on_replace(self, sig: Any) -> Any:
+        """Called by ``replace`` with what is to be published; for subclasses."""
+        from pyqs_celery_compat import replacing
+
+        return replacing.on_replace(self, sig)
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Have the running chord wait for one more task.
+
+        Raises:
+            ValueError: this call is in no chord. NotImplementedError: the result backend cannot.
+        """
+        from pyqs_celery_compat import replacing
+
+        return replacing.add_to_chord(self, sig, lazy)
 
     def add_trail(self, result: Any) -> Any:
         """Note the result of a task that this one has called."""
@@ -257,13 +297,23 @@ class Task(Calling):
         return _unpickle_task_v2, (self.name, type(self).__module__), None
 
     def __repr__(self) -> str:
-        return f"<@task: {self.name}>" if not self.__bound__ else f"<@task: {self.name} of {self._app!r}>"
+        return _reprtask(self, R_INSTANCE)
 
     @property
     def __name__(self) -> str:
         return type(self).__name__  # type: ignore[return-value]
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+def _reprtask(task: Any, fmt: str | None = None, flags: Iterable[str] | None = None) -> str:
+    """A task or its class as text; the format gets ``task`` and ``flags``."""
+    if not fmt:
+        fmt = R_BOUND_TASK if task._app else R_UNBOUND_TASK
+    said = [*(flags or ()), *(("v2 compatible",) if task.__v2_compat__ else ())]
+    app = task._app
+    name = f"{app.main or '__main__'} at {id(unwrap(app)):#x}" if app is not None else "None"
+    return fmt.format(task, flags=f" ({', '.join(said)})" if said else "", app=name)
 
 
 BaseTask = Task

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
-from pyqs_celery_compat.outgoing import as_task_v1, as_task_v2
+from pyqs_celery_compat.outgoing import as_task_v2
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -29,13 +29,9 @@ def TaskMessage(  # noqa: N802 - Celery's public name
     utc: bool | None = None,
     **options: Any,
 ) -> Any:
-    """A call of protocol 2 as a consumer would get it; further options are headers."""
-    written = as_task_v2(
-        id or uuid(), name, list(args), dict(kwargs or {}), callbacks=callbacks, errbacks=errbacks, chain=chain, shadow=shadow,
-        headers=options,
-    )  # fmt: skip
-    message = _message(written.body)
-    message.headers = written.headers
+    """A call of protocol 2 as a consumer would get it, with the headers that say what it is; further options are headers."""
+    message = _message((args, dict(kwargs or {}), {"callbacks": callbacks, "errbacks": errbacks, "chain": chain}))
+    message.headers = {"id": id or uuid(), "task": name, "shadow": shadow, **options}
     return message
 
 
@@ -49,9 +45,9 @@ def TaskMessage1(  # noqa: N802
     chain: Any = None,
     **options: Any,
 ) -> Any:
-    """The same of protocol 1, where they stand in the body."""
-    written = as_task_v1(id or uuid(), name, list(args), dict(kwargs or {}), callbacks=callbacks, errbacks=errbacks, chain=chain)
-    message = _message({**written.body, **options})
+    """The same of protocol 1, where all of that stands in the body."""
+    body = {"task": name, "id": id or uuid(), "args": args, "kwargs": dict(kwargs or {})}
+    message = _message({**body, "callbacks": callbacks, "errbacks": errbacks, **options})
     message.headers = {}
     return message
 
@@ -68,16 +64,15 @@ def _message(body: Any) -> Any:
 
 def task_message_from_sig(app: Celery, sig: Any, utc: bool = True, TaskMessage: Any = TaskMessage) -> Any:  # noqa: N803
     """The message that a signature would be."""
-    options = sig.options
     sig.freeze()
+    options = dict(sig.options)
+    links = {"callbacks": options.pop("link", None), "errbacks": options.pop("link_error", None)}
     written = as_task_v2(
-        sig.id, sig.task, sig.args, sig.kwargs, now=app.now(), countdown=options.get("countdown"), eta=options.get("eta"),
-        expires=options.get("expires"),
+        sig.id, sig.task, sig.args, sig.kwargs, now=app.now(), countdown=options.pop("countdown", None),
+        eta=options.pop("eta", None), expires=options.pop("expires", None),
     )  # fmt: skip
-    return TaskMessage(
-        sig.task, id=sig.id, args=sig.args, kwargs=sig.kwargs, callbacks=options.get("link"), errbacks=options.get("link_error"),
-        eta=written.headers["eta"], expires=written.headers["expires"], utc=utc,
-    )  # fmt: skip
+    times = {key: written.headers[key] for key in ("eta", "expires")}
+    return TaskMessage(sig.task, id=sig.id, args=sig.args, kwargs=sig.kwargs, **links, **times, utc=utc, **options)
 
 
 class ContextMock(Mock):
