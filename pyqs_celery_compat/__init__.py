@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.alias import install_as_celery
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.signatures import Signature, maybe_signature, signature, subtask
     from pyqs_celery_compat.canvas import chain, chord, chunks, group, xmap, xstarmap
     from pyqs_celery_compat.concurrency import maybe_patch_concurrency
     from pyqs_celery_compat.shared import shared_task
+    from pyqs_celery_compat.signatures import Signature, maybe_signature, signature, subtask
     from pyqs_celery_compat.uuids import uuid
     from pyqs_celery_compat.version import SERIES, VERSION, VERSION_BANNER, __version__, version_info, version_info_t
 

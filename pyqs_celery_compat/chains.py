@@ -62,9 +62,7 @@ class _chain(Signature):  # noqa: N801 - Celery's name
             return self.apply(args, kwargs, **options)
         return self.run(args, kwargs, **options)
 
-    def run(
-        self, args: Any = None, kwargs: Mapping[str, Any] | None = None, app: Celery | None = None, **options: Any
-    ) -> Any:
+    def run(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, app: Celery | None = None, **options: Any) -> Any:
         """The same, whether or not ``task_always_eager`` is set."""
         _, _, options = self._merge((), {}, options)
         steps = self._steps(app)
@@ -138,7 +136,8 @@ class chain(_chain):  # noqa: N801 - Celery's name
     def __new__(cls, *tasks: Any, **options: Any) -> Any:
         if not options and tasks and (len(tasks) > 1 or _is_list(tasks[0])):
             steps = tasks[0] if len(tasks) == 1 else tasks
-            return reduce(joined, each_signature(steps), _chain())
+            empty: Signature = _chain()
+            return reduce(joined, each_signature(steps), empty)
         return super().__new__(cls)
 
 
@@ -159,7 +158,7 @@ def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
         return [*steps[:-1], _chord(last, body=step, app=last._app)]
     if isinstance(last, _chord):
         longer = last.clone()
-        longer.body = step if longer.body is None else longer.body | step  # type: ignore[attr-defined]
+        longer.body = step if longer.body is None else longer.body | step
         return [*steps[:-1], longer]
     return [*steps, step]
 
@@ -172,7 +171,9 @@ def _opened(tasks: Iterable[Any], app: Celery | None) -> Iterable[Signature]:
             yield unrolled(task.clone())
 
 
-def _freeze(steps: list[Signature], last_id: str | None, root_id: str | None = None, parent_id: str | None = None, **of_last: Any) -> Any:
+def _freeze(
+    steps: list[Signature], last_id: str | None, root_id: str | None = None, parent_id: str | None = None, **of_last: Any
+) -> Any:
     """Fix the ids of the steps; the result of the last, whose ``parent`` is that of the one before, and so on."""
     previous: Any = None
     for number, step in enumerate(steps, 1):

@@ -1,7 +1,7 @@
 """A group and the task that gets its results: ``chord``.
 
-Owns: ``_chord``, which ``chord`` is. Runs where one is built and called. Who counts the header's tasks and sends the body is the
-result backend: without one that can, calling it is an error and nothing is published.
+Owns: ``_chord``, which ``chord`` is. Runs where one is built and called. It is the result backend that counts the header's
+tasks and sends the body: without one that can, calling it is an error and nothing is published.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
     def __call__(self, body: Any = None, **options: Any) -> Any:
         return self.apply_async((), {"body": body} if body else {}, **options)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]  # Celery's signature
         self,
         args: Any = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -221,7 +221,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         if body is None:
             return f"<chord without body: {self.tasks!r}>"
         first = body.tasks[0] if body.get("subtask_type") == "chain" and body.tasks else body
-        return "%" + first.reprcall(self.tasks)
+        return f"%{first.reprcall(self.tasks)}"
 
 
 chord = _chord

@@ -71,7 +71,7 @@ def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, ei
     for sig in request.errbacks or ():
         errback = sig if isinstance(sig, Signature) else Signature(dict(sig), app=app)
         try:
-            if errback.task in app.tasks and _takes_the_failure(app.tasks[errback.task], errback):
+            if _kind(errback) == "task" and errback.task in app.tasks and _takes_the_failure(app.tasks[errback.task], errback):
                 errback(request, exc, einfo.traceback)
             elif eager:
                 errback.apply((request.id,), **family)

@@ -63,7 +63,7 @@ class group(Signature):  # noqa: N801 - Celery's name
     def __call__(self, *partial_args: Any, **options: Any) -> Any:
         return self.apply_async(partial_args, **options)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]  # Celery's signature
         self,
         args: Any = None,
         kwargs: Mapping[str, Any] | None = None,

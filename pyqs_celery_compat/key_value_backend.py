@@ -1,8 +1,8 @@
 """A result backend on anything that keeps a value under a key.
 
 Owns: ``KeyValueStoreBackend``: Celery's keys and what is kept under them. Lives in the process that calls a task and in the one
-that runs it. It does not count a chord's tasks yet. A success that is kept is never written over: a message that comes twice must not
-take a result back.
+that runs it. It does not count a chord's tasks yet. A success that is kept is never written over: a message that comes
+twice must not take a result back.
 """
 
 from __future__ import annotations

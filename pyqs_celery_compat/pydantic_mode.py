@@ -30,7 +30,9 @@ class Models:
         ImproperlyConfigured: pydantic is not installed.
     """
 
-    def __init__(self, fun: Callable[..., Any], *, bound: bool, strict: bool, context: Any, dump: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], *, bound: bool, strict: bool, context: Any, dump: Mapping[str, Any] | None
+    ) -> None:
         try:
             from pydantic import BaseModel
         except ImportError:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import _state, states
 from pyqs_celery_compat._state import app_or_default
-from pyqs_celery_compat.exceptions import IncompleteStream, TimeoutError
+from pyqs_celery_compat.exceptions import IncompleteStream
 from pyqs_celery_compat.naming import belongs_to
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
-    from pyqs_celery_compat.result_sets import GroupResult, ResultSet
 
 WOULD_BLOCK = """\
 Never call result.get() within a task!
@@ -126,7 +125,13 @@ class AsyncResult(ResultBase):
             for parent in self._parents():
                 parent.maybe_throw()
         return self.backend.wait_for_pending(
-            self, timeout=timeout, interval=interval, no_ack=no_ack, on_interval=on_interval, propagate=propagate, callback=callback
+            self,
+            timeout=timeout,
+            interval=interval,
+            no_ack=no_ack,
+            on_interval=on_interval,
+            propagate=propagate,
+            callback=callback,
         )
 
     wait = get
@@ -159,17 +164,21 @@ class AsyncResult(ResultBase):
         self.backend.forget(self.id)
 
     def revoke(
-        self, connection: Any = None, terminate: bool = False, signal: Any = None, wait: bool = False, timeout: float | None = None
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Ask the workers not to run it; see ``app.control.revoke``."""
-        self.app.control.revoke(
-            self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
-        )
+        self.app.control.revoke(self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout)
 
     # -- what is known --------------------------------------------------------------------------------------------
     def _get_task_meta(self) -> dict[str, Any]:
         if self._cache is None:
-            return self._maybe_set_cache(self.backend.get_task_meta(self.id))
+            meta: dict[str, Any] = self._maybe_set_cache(self.backend.get_task_meta(self.id))
+            return meta
         return self._cache
 
     def _maybe_set_cache(self, meta: dict[str, Any] | None) -> Any:
@@ -350,7 +359,7 @@ class EagerResult(AsyncResult):
         """It is there: the callback is called with this result at once."""
         return callback(self)
 
-    def get(
+    def get(  # type: ignore[override]  # Celery's signature
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **kwargs: Any
     ) -> Any:
         """The return value; raises what the task raised (``propagate=False`` answers it)."""
@@ -364,7 +373,7 @@ class EagerResult(AsyncResult):
             return self._result
         return None
 
-    wait = get
+    wait = get  # type: ignore[assignment]
 
     def ready(self) -> bool:
         """Always."""

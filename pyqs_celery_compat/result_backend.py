@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pyqs.errors import NotSerializable
 from pyqs_celery_compat import exceptions, serialization, states, stored_failures
 from pyqs_celery_compat._state import get_current_task
 from pyqs_celery_compat.naming import belongs_to
@@ -46,6 +47,8 @@ class Backend:
     EXCEPTION_STATES = states.EXCEPTION_STATES
     TimeoutError = exceptions.TimeoutError
 
+    #: Whether it keeps anything.
+    stores = True
     #: Whether one object serves several threads.
     thread_safe = False
     supports_native_join = False
@@ -151,7 +154,7 @@ class Backend:
         """It will run again."""
         return self.store_result(task_id, exc, state, traceback=traceback, request=request) if store_result else None
 
-    def fail_from_current_stack(self, task_id: str, exc: BaseException | None = None) -> Any:
+    def fail_from_current_stack(self, task_id: Any, exc: BaseException | None = None) -> Any:
         """The exception being handled is how it ended; answers its ExceptionInfo."""
         from pyqs_celery_compat.einfo import ExceptionInfo
 
@@ -307,8 +310,12 @@ class Backend:
         return stored_failures.as_exception(exc)
 
     def encode(self, data: Any) -> bytes:
-        """A value as bytes."""
-        return serialization.dumps(data, self.serializer).payload
+        """A value as bytes; kombu's EncodeError where the serializer has no place for it."""
+        try:
+            return serialization.dumps(data, self.serializer).payload
+        except NotSerializable as exc:
+            said = NotSerializable(f"a result cannot be written as {self.serializer}: {exc.__cause__ or exc}")
+            raise serialization.encode_error(said) from exc
 
     def decode(self, payload: bytes) -> Any:
         """What ``encode`` wrote."""
@@ -392,6 +399,7 @@ class DisabledBackend(Backend):
         why: what to say to who asks for a result.
     """
 
+    stores = False
     thread_safe = True
 
     def __init__(self, app: Celery, why: str = NO_BACKEND, **_: Any) -> None:
@@ -412,9 +420,9 @@ class DisabledBackend(Backend):
         """``disabled://``."""
         return "disabled://"
 
-    get_state = get_status = get_result = get_traceback = get_task_meta = get_task_meta_for = _is_disabled  # type: ignore[assignment]
-    wait_for = wait_for_pending = get_many = iter_native = get_children = forget = _is_disabled  # type: ignore[assignment]
-    save_group = restore_group = delete_group = _is_disabled  # type: ignore[assignment]
+    get_state = get_status = get_result = get_traceback = get_task_meta = get_task_meta_for = _is_disabled
+    wait_for = wait_for_pending = get_many = iter_native = get_children = forget = _is_disabled
+    save_group = restore_group = delete_group = _is_disabled
 
 
 belongs_to("celery.backends.base", Backend, DisabledBackend)

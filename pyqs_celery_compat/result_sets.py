@@ -107,7 +107,12 @@ class ResultSet(ResultBase):
             result.forget()
 
     def revoke(
-        self, connection: Any = None, terminate: bool = False, signal: Any = None, wait: bool = False, timeout: float | None = None
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Ask the workers to run none of them; see ``app.control.revoke``."""
         ids = [result.id for result in self.results]
@@ -241,7 +246,7 @@ class GroupResult(ResultSet):
     def __bool__(self) -> bool:
         return bool(self.id or self.results)
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # a set has none, a group has its id's
         return hash(self.id)
 
     def __eq__(self, other: object) -> bool:

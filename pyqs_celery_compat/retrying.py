@@ -17,12 +17,12 @@ from pyqs_celery_compat.exceptions import Reject, Retry
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.signatures import Signature
     from pyqs_celery_compat.request import Context
+    from pyqs_celery_compat.signatures import Signature
 
 
 class RetryNotSent(Reject):
-    """The call could not be written once more. For Celery it is a Reject, which deletes the message; a worker of ours keeps it."""
+    """The call could not be written once more. As in Celery a Reject, which there deletes the message; ours keeps it."""
 
 
 def retry(

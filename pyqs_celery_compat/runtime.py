@@ -125,6 +125,7 @@ class CeleryRuntime:
         if not config.app:
             app = state.get_current_app()
         app.finalize()
+        app.backend  # noqa: B018 - one that cannot be made stops the worker, not each task
         self._app = app
         self.known_tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(

@@ -205,7 +205,7 @@ class Signature(dict[str, Any]):
         return (*tuple(args or ()), *tuple(self.args)), {**self.kwargs, **(kwargs or {})}, merged
 
     # -- changing -----------------------------------------------------------------------------------------------
-    def clone(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Signature:
+    def clone(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """A copy with more arguments and options; what is in a canvas is copied with it."""
         new_args, new_kwargs, new_options = self._merge(args, kwargs, options)
         copy = Signature.from_dict({**self, "args": new_args, "kwargs": new_kwargs, "options": new_options}, app=self._app)
@@ -217,7 +217,7 @@ class Signature(dict[str, Any]):
 
     def replace(
         self, args: Any = None, kwargs: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
-    ) -> Signature:
+    ) -> Any:
         """A copy with these in place of its own."""
         copy = self.clone()
         if args is not None:
@@ -316,7 +316,7 @@ class Signature(dict[str, Any]):
 
         return chains.joined(self, other) if isinstance(other, Signature) else NotImplemented
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[override,misc]  # a dict's own would take the other one's keys
+    def __ior__(self, other: Any) -> Any:  # a dict's own would take the other one's keys
         return or_(self, other)
 
     def __invert__(self) -> Any:
@@ -337,12 +337,12 @@ class Signature(dict[str, Any]):
     def __json__(self) -> dict[str, Any]:
         return dict(self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Signature:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self.clone()
 
     def reprcall(self, *args: Any, **kwargs: Any) -> str:
         """The call as text."""
-        args, kwargs, _ = self._merge(args, kwargs, {}, force=True)  # type: ignore[assignment]
+        args, kwargs, _ = self._merge(args, kwargs, {}, force=True)
         arguments = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
         return f"{self['task']}({', '.join(arguments)})"
 
@@ -354,7 +354,8 @@ def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature:
     """A signature of a task, a task's name, a dict, or (as a copy) another signature."""
     app = kwargs.get("app")
     if isinstance(varies, Signature):
-        return varies.clone()
+        copy: Signature = varies.clone()
+        return copy
     if isinstance(varies, dict):
         return Signature.from_dict(varies, app=app)
     return Signature(varies, *args, **kwargs)

@@ -32,21 +32,21 @@ class StampingVisitor(ABC):
         """Before a group's members; for each of them, too."""
         return {}
 
-    def on_group_end(self, sig: Signature, **headers: Any) -> None:
+    def on_group_end(self, sig: Signature, **headers: Any) -> None:  # noqa: B027 - not every visitor cares
         """After them."""
 
     def on_chain_start(self, sig: Signature, **headers: Any) -> dict[str, Any]:
         """Before a chain's steps; for each of them, too."""
         return {}
 
-    def on_chain_end(self, sig: Signature, **headers: Any) -> None:
+    def on_chain_end(self, sig: Signature, **headers: Any) -> None:  # noqa: B027 - not every visitor cares
         """After them."""
 
     def on_chord_header_start(self, sig: _chord, **headers: Any) -> dict[str, Any]:
         """Before a chord's header; for each of its tasks, too."""
         return {}
 
-    def on_chord_header_end(self, sig: _chord, **headers: Any) -> None:
+    def on_chord_header_end(self, sig: _chord, **headers: Any) -> None:  # noqa: B027 - not every visitor cares
         """After it."""
 
     def on_chord_body(self, sig: _chord, **headers: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import NotSerializable, SqsError
@@ -115,7 +115,7 @@ class AMQP:
                 outer_base64=self.app.publisher.transport.outer_base64,
             )
         except NotSerializable as exc:
-            raise _encode_error(_named(name, body, serializer, exc)) from exc
+            raise serialization.encode_error(_named(name, body, serializer, exc)) from exc
         group_id, dedup_id = properties.get("MessageGroupId"), properties.get("MessageDeduplicationId")
         sqs_message = OutgoingMessage(
             text,
@@ -191,7 +191,7 @@ class AMQP:
         try:
             sent = serialization.dumps((args, kwargs), serializer or self.app.conf.task_serializer)
         except NotSerializable as exc:
-            raise _encode_error(exc) from exc
+            raise serialization.encode_error(exc) from exc
         accept = serialization.Accept(frozenset({sent.content_type}), pickle_full=True)
         args, kwargs = serialization.loads(sent.payload, sent.content_type, sent.content_encoding, None, accept)
         return args, kwargs
@@ -301,15 +301,3 @@ def _named(name: str, body: Any, serializer: str, cause: NotSerializable) -> Not
         except NotSerializable as exc:
             return NotSerializable(f"{name}: {place} (a {type(value).__name__}) does not fit {serializer}: {exc}")
     return NotSerializable(f"{name}: {cause}")
-
-
-@cache
-def _encode_error_class() -> type[NotSerializable]:
-    from kombu.exceptions import EncodeError
-
-    return type("EncodeError", (NotSerializable, EncodeError), {"__module__": "kombu.exceptions"})
-
-
-def _encode_error(exc: NotSerializable) -> Exception:
-    """The same as an error that those who catch kombu's EncodeError catch."""
-    return _encode_error_class()(str(exc))

@@ -1,7 +1,7 @@
 """Which result backend ``result_backend`` names.
 
-Owns: the table of those that there are, and what is said of the others. Runs where an app is first asked for its backend, before
-it publishes its first call. A class of the user's own is imported; nothing else is.
+Owns: the table of those that there are, and what is said of the others. Runs where an app is first asked for its backend,
+before it publishes its first call. A class of the user's own is imported; nothing else is.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def by_name(backend: str | type[Backend] | None = None, loader: Any = None) -> t
     try:
         found = imports.symbol_by_name(path)
     except (ValueError, ImportError, AttributeError) as exc:
-        raise ImproperlyConfigured(f"Unknown result backend: {name!r}.  Did you spell that correctly? ({exc}); {_THERE_IS}") from exc
+        raise ImproperlyConfigured(
+            f"Unknown result backend: {name!r}.  Did you spell that correctly? ({exc}); {_THERE_IS}"
+        ) from exc
     if not isinstance(found, type):
         raise ImproperlyConfigured(f"Unknown result backend: {name!r} is no class; {_THERE_IS}")
     return found

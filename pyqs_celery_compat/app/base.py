@@ -24,11 +24,11 @@ from pyqs_celery_compat.app.declaring import Declaring
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.sending import Sending
 from pyqs_celery_compat.app.task import Task as BaseTask
-from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.local import PromiseProxy
 from pyqs_celery_compat.publisher import Publisher, default_broker
 from pyqs_celery_compat.result import AsyncResult
 from pyqs_celery_compat.settings import Settings
+from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.utils.dispatch import Signal
 from pyqs_celery_compat.uuids import object_oid, thread_oid

@@ -32,7 +32,7 @@ def add_backend_cleanup_task(app: Celery) -> Task:
     def backend_cleanup() -> None:
         app.backend.cleanup()
 
-    return backend_cleanup  # type: ignore[return-value]
+    return backend_cleanup
 
 
 def add_accumulate_task(app: Celery) -> Task:
@@ -43,7 +43,7 @@ def add_accumulate_task(app: Celery) -> Task:
         index = kwargs.get("index")
         return args[index] if index is not None else args
 
-    return accumulate  # type: ignore[return-value]
+    return accumulate
 
 
 def add_unlock_chord_task(app: Celery) -> Task:
@@ -53,7 +53,7 @@ def add_unlock_chord_task(app: Celery) -> Task:
     def unlock_chord(self: Task, group_id: str, callback: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError("a chord is counted by its result backend; none of those that there are asks again and again")
 
-    return unlock_chord  # type: ignore[return-value]
+    return unlock_chord
 
 
 def add_map_task(app: Celery) -> Task:
@@ -64,7 +64,7 @@ def add_map_task(app: Celery) -> Task:
         run = signature(task, app=app).type
         return [run(item) for item in it]
 
-    return xmap  # type: ignore[return-value]
+    return xmap
 
 
 def add_starmap_task(app: Celery) -> Task:
@@ -75,7 +75,7 @@ def add_starmap_task(app: Celery) -> Task:
         run = signature(task, app=app).type
         return [run(*items) for items in it]
 
-    return xstarmap  # type: ignore[return-value]
+    return xstarmap
 
 
 def add_chunk_task(app: Celery) -> Task:
@@ -87,7 +87,7 @@ def add_chunk_task(app: Celery) -> Task:
 
         return chunks.apply_chunks(signature(task, app=app), it, n, app=app)
 
-    return chunks  # type: ignore[return-value]
+    return chunks
 
 
 def add_group_task(app: Celery) -> Task:
@@ -105,7 +105,7 @@ def add_group_task(app: Celery) -> Task:
             parent.add_trail(found)
         return found
 
-    return group  # type: ignore[return-value]
+    return group
 
 
 def add_chain_task(app: Celery) -> Task:
@@ -115,7 +115,7 @@ def add_chain_task(app: Celery) -> Task:
     def chain(*args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError("chain is not a real task")
 
-    return chain  # type: ignore[return-value]
+    return chain
 
 
 def add_chord_task(app: Celery) -> Task:
@@ -123,7 +123,7 @@ def add_chord_task(app: Celery) -> Task:
 
     @app.task(name="celery.chord", bind=True, ignore_result=False, shared=False, lazy=False)
     def chord(
-        self: Task, header: Any, body: Any, partial_args: Any = (), interval: Any = None, countdown: Any = None,
+        self: Task, /, header: Any, body: Any, partial_args: Any = (), interval: Any = None, countdown: Any = None,
         max_retries: int | None = None, eager: bool = False, **kwargs: Any,
     ) -> Any:  # fmt: skip
         from pyqs_celery_compat.canvas import chord as chords
@@ -136,7 +136,7 @@ def add_chord_task(app: Celery) -> Task:
             max_retries=max_retries, **kwargs,
         )  # fmt: skip
 
-    return chord  # type: ignore[return-value]
+    return chord
 
 
 _ALL = (

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyqs_celery_compat import states
 from pyqs_celery_compat._state import _task_stack
-from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Retry
+from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:

@@ -167,8 +167,8 @@ class Declaring:
         self._duplicates.add(name)
         warnings.warn(
             DuplicateTaskNameWarning(
-                f"task name {name!r} is used by two functions: {_place(first)} has it, and {_place(second)}, which comes later, is "
-                "no task; give one of them another name, by name= or by renaming it"
+                f"task name {name!r} is used by two functions: {_place(first)} has it, and {_place(second)}, which came later, "
+                "is no task; give one of them another name, by name= or by renaming it"
             ),
             stacklevel=4,
         )

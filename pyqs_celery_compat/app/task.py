@@ -7,6 +7,7 @@ by its threads; what belongs to a call is in ``self.request``. Lives in the call
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,17 +17,17 @@ from pyqs_celery_compat._state import _task_stack, current_app
 from pyqs_celery_compat.app.annotations import resolve_all
 from pyqs_celery_compat.app.calling import Calling
 from pyqs_celery_compat.app.registry import _unpickle_task_v2
-from pyqs_celery_compat.signatures import Signature
-from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
+from pyqs_celery_compat.exceptions import CDeprecationWarning, MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.utils.threads import LocalStack
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 #: Task attribute -> setting it is taken from while it is None.
-FROM_CONFIG = {
+_FROM_CONFIG = {
     "serializer": "task_serializer",
     "rate_limit": "task_default_rate_limit",
     "priority": "task_default_priority",
@@ -45,8 +46,12 @@ FROM_CONFIG = {
 }
 
 
-R_UNBOUND_TASK, R_BOUND_TASK, R_INSTANCE = "<unbound {0.name}{flags}>", "<class {0.name} of {app}{flags}>", "<@task: {0.name} of {app}{flags}>"
-#: Task attributes that SQS's queues have no use for, or that routes should say; Celery warns of them.
+R_UNBOUND_TASK, R_BOUND_TASK, R_INSTANCE = (
+    "<unbound {0.name}{flags}>",
+    "<class {0.name} of {app}{flags}>",
+    "<@task: {0.name} of {app}{flags}>",
+)
+#: Task attributes that Celery wants to be said by routes.
 _DEPRECATED = ("queue", "exchange", "exchange_type", "routing_key", "delivery_mode", "priority")
 
 
@@ -100,6 +105,7 @@ class Task(Calling):
     _orig_run: Callable[..., Any]
     _exec_options: ClassVar[dict[str, Any] | None] = None
     abstract = True
+    from_config: ClassVar[tuple[tuple[str, str], ...]] = tuple(_FROM_CONFIG.items())
 
     # -- belonging to an app --------------------------------------------------------------------------------------
     @classmethod
@@ -111,7 +117,9 @@ class Task(Calling):
         conf = unwrap(app).conf
         if cls.typing is None:
             cls.typing = app.strict_typing
-        for attribute, setting in FROM_CONFIG.items():
+        if not was_bound:
+            cls._warn_of_routing()
+        for attribute, setting in cls.from_config:
             if getattr(cls, attribute, None) is None:
                 setattr(cls, attribute, conf[setting])
         both = cls.acks_on_failure_or_timeout
@@ -123,6 +131,15 @@ class Task(Calling):
             cls.request_stack = LocalStack()
         cls.on_bound(app)
         return app
+
+    @classmethod
+    def _warn_of_routing(cls) -> None:
+        for attribute in _DEPRECATED:
+            if getattr(cls, attribute, None) is not None:
+                warnings.warn(
+                    f"The {attribute!r} task attribute is deprecated in Celery, for 6.0; say it in task_routes",
+                    CDeprecationWarning, stacklevel=3,
+                )  # fmt: skip
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
@@ -261,7 +278,7 @@ class Task(Calling):
         """SQS carries no events: nobody could hear of it."""
 
     def replace(self, sig: Any) -> Any:
-        """Have another signature take this call's place: under its id, with its links, group, chord and what is left of its chain.
+        """Have another signature take this call's place: under its id, with its links, group, chord and the rest of its chain.
 
         Raises:
             Ignore: it was published. In eager mode the answer is its value instead.

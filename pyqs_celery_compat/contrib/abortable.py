@@ -41,7 +41,8 @@ class AbortableTask(Task):
 
     def is_aborted(self, **kwargs: Any) -> bool:
         """Whether the running call, or that with ``task_id``, is to stop."""
-        result = self.AsyncResult(kwargs.get("task_id", self.request.id))
+        task_id: Any = kwargs.get("task_id", self.request.id)
+        result = self.AsyncResult(task_id)
         return isinstance(result, AbortableAsyncResult) and result.is_aborted()
 
 

@@ -132,8 +132,8 @@ def test_the_request_is_what_celerys_worker_gives(bench: Bench) -> None:
     assert (info["routing_key"], info["sqs_queue"]) == ("celery", bench.sqs.queue_url("celery"))
     message = info["sqs_message"]
     assert message["Attributes"]["ApproximateReceiveCount"] == "1"
-    assert message["MessageId"] and message["Body"] and message["ReceiptHandle"]
-    assert message["Body"] not in repr(request) and message["ReceiptHandle"] not in repr(request)
+    assert message["MessageId"]
+    assert not [secret for secret in ("Body", "ReceiptHandle") if message[secret] in repr(request)]
     assert "ignore_result" in values
     assert request.hostname
     assert look.request.id is None
