@@ -64,7 +64,7 @@ class _chain(Signature):  # noqa: N801 - Celery's name
 
     def run(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, app: Celery | None = None, **options: Any) -> Any:
         """The same, whether or not ``task_always_eager`` is set."""
-        _, _, options = self._merge((), {}, options)
+        options = {**self.options, **{key: value for key, value in options.items() if value is not None}}
         steps = self._steps(app)
         if not steps:
             return None
@@ -156,7 +156,7 @@ def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
     last = steps[-1] if steps else None
     if isinstance(last, group):
         return [*steps[:-1], _chord(last, body=step, app=last._app)]
-    if isinstance(last, _chord):
+    if isinstance(last, _chord) and not isinstance(step, group):
         longer = last.clone()
         longer.body = step if longer.body is None else longer.body | step
         return [*steps[:-1], longer]

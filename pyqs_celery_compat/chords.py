@@ -220,8 +220,9 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         body = self.body
         if body is None:
             return f"<chord without body: {self.tasks!r}>"
-        first = body.tasks[0] if body.get("subtask_type") == "chain" and body.tasks else body
-        return f"%{first.reprcall(self.tasks)}"
+        if body.get("subtask_type") == "chain" and body.tasks:
+            return f"%({' | '.join([body.tasks[0].reprcall(self.tasks), *map(repr, body.tasks[1:])])})"
+        return f"%{body.reprcall(self.tasks)}"
 
 
 chord = _chord

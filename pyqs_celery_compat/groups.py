@@ -85,7 +85,7 @@ class group(Signature):  # noqa: N801 - Celery's name
         app = self.app
         if app.conf.task_always_eager:
             return self.apply(args, kwargs, **options)
-        _, _, options = self._merge((), {}, options)
+        options = {**self.options, **{key: value for key, value in options.items() if value is not None}}
         places = {key: options.pop(key, None) for key in ("root_id", "parent_id", "chord")}
         frozen = self.clone()
         result = frozen.freeze(options.pop("task_id", None) or options.pop("group_id", None), **places)
@@ -139,9 +139,8 @@ class group(Signature):  # noqa: N801 - Celery's name
 
     def link_error(self, errback: Any) -> Any:
         """Have the errback called if one of them fails, once for each that does."""
-        own = errback.clone().set(immutable=True)
         for member in self.tasks:
-            member.link_error(own)
+            member.link_error(errback)
         return errback
 
     def set_immutable(self, immutable: bool) -> None:
@@ -162,6 +161,9 @@ class group(Signature):  # noqa: N801 - Celery's name
     def tasks_counted(self) -> int:
         """The sum of what they count."""
         return sum(member.tasks_counted() for member in self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
 
     def __repr__(self) -> str:
         return f"group({self.tasks!r})" if self.tasks else "group(<empty>)"

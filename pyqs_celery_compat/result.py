@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import _state, states
 from pyqs_celery_compat._state import app_or_default
-from pyqs_celery_compat.exceptions import IncompleteStream
+from pyqs_celery_compat.exceptions import IncompleteStream, TaskRevokedError
 from pyqs_celery_compat.naming import belongs_to
 
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ class EagerResult(AsyncResult):
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Too late to stop it; it only counts as revoked."""
-        self._state = states.REVOKED
+        self._state, self._result = states.REVOKED, TaskRevokedError("revoked")
 
     @property
     def supports_native_join(self) -> bool:

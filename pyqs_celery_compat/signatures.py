@@ -98,7 +98,9 @@ class Signature(dict[str, Any]):
         kind = cls._kinds().get(d.get("subtask_type") or "", Signature)
         made = kind.__new__(kind)
         Signature.__init__(made, dict(d), app=app)
-        made._restore_parts()
+        if kind is not Signature:
+            made["args"] = tuple(made.args)
+            made._restore_parts()
         return made
 
     @staticmethod
@@ -176,7 +178,7 @@ class Signature(dict[str, Any]):
         self, args: Any = None, kwargs: Mapping[str, Any] | None = None, route_name: str | None = None, **options: Any
     ) -> Any:
         """Publish it: arguments given here come first, options given here win."""
-        args, kwargs, options = self._merge(args, kwargs, options)
+        args, kwargs, options = self._merge(args, kwargs, _said(options))
         if route_name:
             options["route_name"] = route_name
         try:
@@ -198,7 +200,7 @@ class Signature(dict[str, Any]):
         stamps = frozenset(merged.get("stamped_headers") or ())
         for key, value in (options or {}).items():
             fixed = key in self.FIXED_OPTIONS and key in merged
-            if value is not None and not fixed and not (key in stamps and key in merged):
+            if not fixed and not (key in stamps and key in merged):
                 merged[key] = value
         if self.immutable and not force:
             return tuple(self.args), dict(self.kwargs), merged
@@ -348,6 +350,11 @@ class Signature(dict[str, Any]):
 
     def __repr__(self) -> str:
         return self.reprcall()
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that are None: a call leaves to the signature what it does not say."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature:

@@ -231,8 +231,7 @@ class _TaskTracer:
     def _retried(self, context: Context, exc: Retry) -> tuple[TraceInfo, ExceptionInfo]:
         einfo = ExceptionInfo.of(exc)
         if self.backend is not None:
-            stored = not retrying.actual_ignore_result(self.task, context)
-            self.backend.mark_as_retry(context.id, exc.exc, einfo.traceback, context, stored)
+            self.backend.mark_as_retry(context.id, exc.exc, einfo.traceback, context, self._stores_errors(context))
         self.task.on_retry(exc.exc, context.id, context.args, context.kwargs, einfo)
         signals.task_retry.send(sender=self.task, request=context, reason=exc, einfo=einfo)
         data = self._data(context, exc=str(exc))
@@ -242,7 +241,7 @@ class _TaskTracer:
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
         einfo = _pickleable(exc)
         if self.backend is not None:
-            stored = self.task.store_errors_even_if_ignored or not retrying.actual_ignore_result(self.task, context)
+            stored = self._stores_errors(context)
             self.backend.mark_as_failure(context.id, exc, einfo.traceback, context, stored, call_errbacks=False)
         continuations.on_failure(self.app, self.task, context, exc, einfo)
         self.task.on_failure(exc, context.id, context.args, context.kwargs, einfo)
@@ -256,6 +255,9 @@ class _TaskTracer:
         data = self._data(context, exc=safe_repr(exc), traceback=einfo.traceback, description=what, internal=False)
         logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else exc)
         return TraceInfo(states.FAILURE, exc), einfo
+
+    def _stores_errors(self, context: Context) -> bool:
+        return bool(self.task.store_errors_even_if_ignored) or not retrying.actual_ignore_result(self.task, context)
 
     def _internal_error(self, uuid: str, args: Any, kwargs: Any, request: Any, exc: Exception) -> None:
         signals.task_internal_error.send(
