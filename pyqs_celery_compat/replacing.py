@@ -29,6 +29,8 @@ def replace(task: Task, sig: Any) -> Any:
     for errback in _listed(request.errbacks):
         sig.link_error(errback)
     if request.chain:
+        # Its id first: the steps that are left have theirs, by which somebody waits for them.
+        sig.freeze(request.id)
         for step in reversed(list(request.chain.tasks if isinstance(request.chain, _chain) else request.chain)):
             sig |= signature(step, app=task.app)
     if request.stamps:
@@ -40,7 +42,8 @@ def replace(task: Task, sig: Any) -> Any:
         root_id=request.root_id,
         replaced_task_nesting=request.replaced_task_nesting + 1,
     )
-    sig.freeze(request.id)
+    if not request.chain:
+        sig.freeze(request.id)
     return task.on_replace(sig)
 
 
