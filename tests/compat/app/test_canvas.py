@@ -126,7 +126,9 @@ def test_a_chunk_of_nothing_is_an_error(line: Line) -> None:
         line.note.chunks([1], 0)
 
 
-@pytest.mark.parametrize("build", [lambda note: chord([note.s(1)], note.s()), lambda note: group(note.s(1), note.s(2)) | note.s()])
+@pytest.mark.parametrize(
+    "build", [lambda note: chord([note.s(1)], note.s()), lambda note: group(note.s(1), note.s(2)) | note.s()]
+)
 def test_a_chord_without_a_result_backend_publishes_nothing(line: Line, build: Callable[[Any], Any]) -> None:
     with pytest.raises(NotImplementedError, match="a chord needs a result backend"):
         build(line.note).delay()

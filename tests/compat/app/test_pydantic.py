@@ -16,7 +16,7 @@ pydantic = pytest.importorskip("pydantic")
 
 class Order(pydantic.BaseModel):  # type: ignore[misc,name-defined]
     number: int
-    notes: set[str] = {"a"}
+    notes: set[str] = pydantic.Field(default={"a"})
 
 
 class Larger(Order):
