@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent
 #: Much of a test's time is waiting for a process: four at a time keep two cores busy.
 ABREAST = ("-n", "4", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
-CELERY57 = "celery[sqs,redis,msgpack,yaml]==5.7.0"
+CELERY57 = "celery[sqs,redis,msgpack,yaml,pydantic]==5.7.0"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 

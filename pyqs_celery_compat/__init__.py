@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.alias import install_as_celery
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.canvas import Signature, maybe_signature, signature, subtask
+    from pyqs_celery_compat.canvas import chain, chord, chunks, group, xmap, xstarmap
     from pyqs_celery_compat.concurrency import maybe_patch_concurrency
     from pyqs_celery_compat.shared import shared_task
+    from pyqs_celery_compat.signatures import Signature, maybe_signature, signature, subtask
     from pyqs_celery_compat.uuids import uuid
     from pyqs_celery_compat.version import SERIES, VERSION, VERSION_BANNER, __version__, version_info, version_info_t
 
@@ -28,8 +29,12 @@ __all__ = [
     "Signature",
     "Task",
     "__version__",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
+    "group",
     "install_as_celery",
     "maybe_patch_concurrency",
     "maybe_signature",
@@ -39,6 +44,8 @@ __all__ = [
     "uuid",
     "version_info",
     "version_info_t",
+    "xmap",
+    "xstarmap",
 ]
 
 #: Not ``__name__``, which is ``celery`` while import hooks are told of it.
@@ -46,22 +53,28 @@ _PACKAGE = "pyqs_celery_compat"
 _HOMES = {
     "Celery": "app.base",
     "SERIES": "version",
-    "Signature": "canvas",
+    "Signature": "signatures",
     "Task": "app.task",
     "VERSION": "version",
     "VERSION_BANNER": "version",
     "__version__": "version",
+    "chain": "canvas",
+    "chord": "canvas",
+    "chunks": "canvas",
     "current_app": "_state",
     "current_task": "_state",
+    "group": "canvas",
     "install_as_celery": "alias",
     "maybe_patch_concurrency": "concurrency",
-    "maybe_signature": "canvas",
+    "maybe_signature": "signatures",
     "shared_task": "shared",
-    "signature": "canvas",
-    "subtask": "canvas",
+    "signature": "signatures",
+    "subtask": "signatures",
     "uuid": "uuids",
     "version_info": "version",
     "version_info_t": "version",
+    "xmap": "canvas",
+    "xstarmap": "canvas",
 }
 #: Submodules that are there without having been imported, as Celery's users know them.
 _MODULES = frozenset(
@@ -70,7 +83,6 @@ _MODULES = frozenset(
     }
 )  # fmt: skip
 _LATER = frozenset({"beat", "bugreport"})
-_CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 
 def __getattr__(name: str) -> Any:
@@ -79,11 +91,6 @@ def __getattr__(name: str) -> Any:
         return getattr(module, name)
     if name in _MODULES:
         return importlib.import_module(f"{_PACKAGE}.{name}")
-    if name in _CANVAS:
-        raise ImportError(
-            f"{name} is not there yet: building canvases comes in a later version of pyqs_celery_compat; "
-            "chains and groups that Celery has sent are run"
-        )
     if name in _LATER:
         raise ImportError(f"{name} is not there yet: it comes in a later version of pyqs_celery_compat")
     raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")

@@ -8,18 +8,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pyqs.message import Delivery, MessageAttribute
 from pyqs_celery_compat.protocol import CeleryCall
 
 
-def request_values(call: CeleryCall, info: Mapping[str, Any], hostname: str, queue: str, delivery_count: int) -> dict[str, Any]:
+class SqsMessage(dict[str, Any]):
+    """A message as SQS handed it out. Its repr, which logs show, has neither the body nor the receipt handle."""
+
+    def __repr__(self) -> str:
+        return f"<SqsMessage {self.get('MessageId')}>"
+
+
+def request_values(call: CeleryCall, info: Mapping[str, Any], hostname: str, queue: str, delivery: Delivery) -> dict[str, Any]:
     """What ``self.request`` is made of: the headers, then what Celery's worker adds (observed on Celery 5.7).
 
     Parameters:
         info: the call's ``delivery_info``.
         queue: as the app names it.
-        delivery_count: how often SQS has handed the message out.
     """
+    message = delivery.message
+    sqs_message = SqsMessage(
+        MessageId=message.message_id, ReceiptHandle=message.receipt_handle, Body=message.body, Attributes=message.attributes
+    )
+    if message.message_attributes:
+        sqs_message["MessageAttributes"] = {name: _as_boto(one) for name, one in message.message_attributes.items()}
     properties = dict(call.properties)
+    properties["delivery_info"] = {**info, "sqs_message": sqs_message, "sqs_queue": delivery.queue_url}
     priority = properties.get("priority")
     values = dict(call.headers)
     # One by one: a literal of so many would be made in parts, each a dict of its own (profiled).
@@ -48,7 +62,14 @@ def request_values(call: CeleryCall, info: Mapping[str, Any], hostname: str, que
     values["errbacks"] = call.errbacks
     values["chain"] = call.chain
     values["chord"] = call.chord
-    values["delivery_count"] = delivery_count
+    values["delivery_count"] = delivery.receive_count
     if call.protocol == 1:
         values["utc"] = call.utc
     return values
+
+
+def _as_boto(attribute: MessageAttribute) -> dict[str, Any]:
+    said = {
+        "DataType": attribute.data_type, "StringValue": attribute.string_value, "BinaryValue": attribute.binary_value,
+    }  # fmt: skip
+    return {key: value for key, value in said.items() if value is not None}

@@ -324,7 +324,7 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
         raise ImproperlyConfigured("worker_agent is not supported")
     if conf.result_backend not in _NO_BACKEND and not conf.task_ignore_result:
         raise ImproperlyConfigured(
-            "result_backend is set, but this version stores no results: whoever waits for one would wait for ever. "
+            "result_backend is set, but a worker of this version stores no results: whoever waits for one would wait for ever. "
             "To run without results all the same, start the worker with CELERY_RESULT_BACKEND=disabled:// "
             "(or set task_ignore_result = True)"
         )

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import publisher
-from pyqs_celery_compat.canvas import Signature
+from pyqs_celery_compat import of_task
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, ei
     for sig in request.errbacks or ():
         errback = sig if isinstance(sig, Signature) else Signature(dict(sig), app=app)
         try:
-            if errback.task in app.tasks and _takes_the_failure(app.tasks[errback.task], errback):
+            if _kind(errback) == "task" and errback.task in app.tasks and _takes_the_failure(app.tasks[errback.task], errback):
                 errback(request, exc, einfo.traceback)
             elif eager:
                 errback.apply((request.id,), **family)
@@ -90,7 +90,7 @@ def publish(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...] = (), **o
     elif kind == "group":
         _publish_group(app, sig, args, options)
     else:
-        with publisher.into_outbox():
+        with of_task.into_outbox():
             Signature(dict(sig), app=app).apply_async(args, **options)
 
 

@@ -54,8 +54,12 @@ class ExceptionInfo:
 
     @property
     def raised(self) -> BaseException | None:
-        """What was raised, without its wrapper."""
+        """What was raised, or what stands for it, without its wrapper."""
         return self._exc
+
+    @raised.setter
+    def raised(self, exc: BaseException) -> None:
+        self._exc, self._wrapped = exc, None
 
     def __str__(self) -> str:
         return self.traceback

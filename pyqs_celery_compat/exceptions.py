@@ -67,7 +67,10 @@ class Retry(TaskPredicate):
         if isinstance(exc, str):
             self.exc, self.excs = None, exc
         else:
-            self.exc, self.excs = exc, _safe_repr(exc) if exc is not None else None  # type: ignore[assignment]
+            from pyqs_celery_compat.utils.serialization import get_pickleable_exception
+
+            self.exc = None if exc is None else get_pickleable_exception(exc)
+            self.excs = None if exc is None else _safe_repr(exc)  # type: ignore[assignment]
         self.when = when
         self.is_eager = is_eager
         self.sig = sig
@@ -300,8 +303,13 @@ def _safe_repr(value: object) -> str:
 #: Celery takes these from billiard, and so do its users.
 OF_BILLIARD = ("SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated")
 
+# Not its warnings: no message names them, and pytest-xdist imports a warning's class by its name, also where there is no alias.
 belongs_to(
     "celery.exceptions",
-    *(found for found in list(globals().values()) if isinstance(found, type) and found.__module__ == __name__),
+    *(
+        found
+        for found in list(globals().values())
+        if isinstance(found, type) and found.__module__ == __name__ and not issubclass(found, Warning)
+    ),
 )
 belongs_to("billiard.exceptions", *OF_BILLIARD)

@@ -82,7 +82,7 @@ def is_dangerous(module: str) -> bool:
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, dict) and type(obj).__module__.partition(".")[0] == "pyqs_celery_compat":
+        if isinstance(obj, dict) and type(obj).__module__.startswith(("celery.canvas", "pyqs_celery_compat.")):
             return dict, (dict(obj),)
         return NotImplemented
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import NotSerializable, SqsError
@@ -129,7 +128,7 @@ class Producer:
                 outer_base64=self.connection.publisher.transport.outer_base64,
             )
         except NotSerializable as exc:
-            raise encode_error(_named(task, body, serializer, exc)) from exc
+            raise serialization.encode_error(_named(task, body, serializer, exc)) from exc
         message = OutgoingMessage(
             text,
             delay=_delay(given, body, properties),
@@ -206,18 +205,6 @@ def send(
         from kombu.exceptions import OperationalError
 
         raise OperationalError(str(exc)) from exc
-
-
-def encode_error(exc: NotSerializable) -> Exception:
-    """The same as an error that those who catch kombu's EncodeError catch."""
-    return _encode_error_class()(str(exc))
-
-
-@cache
-def _encode_error_class() -> type[NotSerializable]:
-    from kombu.exceptions import EncodeError
-
-    return type("EncodeError", (NotSerializable, EncodeError), {"__module__": "kombu.exceptions"})
 
 
 def _named(name: str, body: Any, serializer: str, cause: NotSerializable) -> NotSerializable:

@@ -29,12 +29,13 @@ from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
 from pyqs.value import value
 from pyqs_celery_compat import _state as state
+from pyqs_celery_compat import of_task
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.publish_retries import PublishRetries
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
 
 log = logging.getLogger("pyqs_celery_compat.publisher")
 
@@ -45,8 +46,6 @@ MOST_NAMED = 10
 
 T = TypeVar("T")
 
-_outbox: contextvars.ContextVar[list[FollowUp] | None] = contextvars.ContextVar("outbox", default=None)
-_into_outbox: contextvars.ContextVar[bool] = contextvars.ContextVar("into_outbox", default=False)
 _batch: contextvars.ContextVar[list[_Waiting] | None] = contextvars.ContextVar("batch", default=None)
 
 
@@ -159,15 +158,13 @@ class Publisher:
             TooLarge: over 1 MiB.
             UndefinedQueue, SqsError: see there.
         """
-        name = self.transport.sqs_name(queue)
-        message = self._checked(name, message, task)
-        outbox = _outbox.get()
-        if outbox is not None and _into_outbox.get():
-            predefined = self._predefined(name)
-            create = predefined is None and self._create_missing()
-            outbox.append(FollowUp(predefined.url if predefined else name, message, create))
+        task_end = of_task.collector.get()
+        if task_end is not None and (into := of_task.destination.get()) is not None:
+            task_end.outbox.append(self._follow_up(task_end, queue, message, task, back=into.back))
             sent()
             return
+        name = self.transport.sqs_name(queue)
+        message = self._checked(name, message, task)
         batch = _batch.get()
         if batch is not None:
             batch.append(_Waiting(self, name, message, f"{task}[{task_id}]", sent))
@@ -184,6 +181,19 @@ class Publisher:
                 log.warning("task %s to queue %s was not sent, trying again in %.1f s: %s", task, name, pause, exc)
                 self._sleep(pause)
         sent()
+
+    def _follow_up(
+        self, task_end: of_task.collecting, queue: str, message: OutgoingMessage, task: str, *, back: bool
+    ) -> FollowUp:
+        """The message for the running task's outbox."""
+        origin = task_end.origin
+        if back and origin is not None and queue == task_end.queue:
+            # Where it came from it may go again, whatever prefix, mapping or permission a look-up by name would meet.
+            return FollowUp(origin.queue_url, self._checked(origin.queue, message, task))
+        name = self.transport.sqs_name(queue)
+        message = self._checked(name, message, task)
+        predefined = self._predefined(name)
+        return FollowUp(predefined.url if predefined else name, message, predefined is None and self._create_missing())
 
     def send_waiting(self, queue: str, waiting: Sequence[_Waiting]) -> list[SentMessage | SqsError]:
         """Send what a batch has for one queue; the answer to each, in order."""
@@ -366,21 +376,6 @@ def native_refusal(queue: str) -> str:
 guard_queues(native_refusal)
 
 
-class collecting:  # noqa: N801 - like a function of contextlib's, whose generator would cost each task three times as much
-    """While a worker runs a task: where messages published under ``into_outbox`` go."""
-
-    __slots__ = ("_outbox", "_token")
-
-    def __init__(self, outbox: list[FollowUp]) -> None:
-        self._outbox = outbox
-
-    def __enter__(self) -> None:
-        self._token = _outbox.set(self._outbox)
-
-    def __exit__(self, *_: object) -> None:
-        _outbox.reset(self._token)
-
-
 @contextlib.contextmanager
 def batching() -> Iterator[None]:
     """What this thread publishes inside is sent when it ends, also by an exception: ten to a request, several at once.
@@ -418,14 +413,3 @@ def _flush(waiting: Sequence[_Waiting]) -> None:
         more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
         text = f"{len(failed)} of {len(waiting)} calls were not sent: {'; '.join(failed[:MOST_NAMED])}{more}"
         raise SendFailed(text, [results[index] for index in range(len(waiting))])
-
-
-class into_outbox:  # noqa: N801 - reads as a statement
-    """What is published inside belongs to the end of the running task: in a worker it is sent by the parent process,
-    before the task's own message is settled; elsewhere it is sent at once."""
-
-    def __enter__(self) -> None:
-        self._token = _into_outbox.set(True)
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        _into_outbox.reset(self._token)

@@ -57,6 +57,7 @@ def send_task(
 ) -> AsyncResult:
     """Publish a call; see ``Celery.send_task``."""
     task_id = task_id or uuid()
+    app.backend  # noqa: B018 - one that cannot be made is an error before anything is sent, not after
     if task_type is None and app.conf.task_always_eager:  # with one it comes from apply_async, which has looked
         warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=3)
     if task_type is None and dict.get(app._tasks, name) is not None:

@@ -12,6 +12,13 @@ from typing import Any
 _PROTOCOL_KEYS = frozenset({"lang", "task", "argsrepr", "kwargsrepr", "compression"})
 
 
+#: RabbitMQ's record of where a message was dead-lettered, which one that is sent again must not carry.
+_OF_A_DEATH = frozenset({
+    "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
+    "x-last-death-exchange", "x-last-death-queue", "x-last-death-reason",
+})  # fmt: skip
+
+
 class Context:
     """The request of one call. ``request.headers`` holds the headers that are not Celery's own, or None."""
 
@@ -83,7 +90,11 @@ class Context:
     def as_execution_options(self) -> dict[str, Any]:
         """The options that publish this call again."""
         hard, soft = self.timelimit or (None, None)
+        stamped, stamps = self.stamped_headers, self.stamps or {}
         return {
+            # What is no declared stamp does not travel, and a stamp stands back behind an option of the same name.
+            **({} if stamped is None else {"stamped_headers": list(stamped)}),
+            **{name: stamps[name] for name in stamped or () if name in stamps},
             "task_id": self.id,
             "root_id": self.root_id,
             "parent_id": self.parent_id,
@@ -97,7 +108,7 @@ class Context:
             "expires": self.expires,
             "soft_time_limit": soft,
             "time_limit": hard,
-            "headers": dict(self.headers or {}),
+            "headers": {key: value for key, value in (self.headers or {}).items() if key not in _OF_A_DEATH},
             "retries": self.retries,
             "reply_to": self.reply_to,
             "replaced_task_nesting": self.replaced_task_nesting,

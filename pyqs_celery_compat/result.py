@@ -1,53 +1,67 @@
-"""What a call answers: its id, and, once there are result backends, its result.
+"""What a call answers: its id, and, where there is a result backend, its result.
 
-Owns: ``AsyncResult``, ``EagerResult``, ``DisabledBackend``. Lives in the caller's process. No result is stored anywhere
-yet: reading one raises what Celery raises without a backend, it never waits for what cannot come.
+Owns: ``AsyncResult`` and ``EagerResult``. Lives in the caller's process. Reads results from the app's backend and stores none;
+without a backend reading one raises what Celery raises, it never waits for what cannot come. Sets of results are in
+``result_sets``.
 """
 
 from __future__ import annotations
 
 import types
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import states
+from pyqs_celery_compat import _state, states
 from pyqs_celery_compat._state import app_or_default
+from pyqs_celery_compat.exceptions import IncompleteStream, TaskRevokedError
+from pyqs_celery_compat.naming import belongs_to
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
-NO_BACKEND = "No result backend is configured.\nPlease see the documentation for more information."
-NOT_YET = "result_backend is set, but this version of pyqs_celery_compat has no result backends: results are not stored."
+WOULD_BLOCK = """\
+Never call result.get() within a task!
+See https://docs.celeryq.dev/en/latest/userguide/tasks.html#avoid-launching-synchronous-subtasks
+"""
 
 
-class NoBackendError(NotImplementedError, AttributeError):
-    """There is no result backend. Celery raises one of the two, depending on what is asked."""
+def assert_will_not_block() -> None:
+    """Raises where waiting for a result would hold up a worker."""
+    if _state.task_join_will_block():
+        raise RuntimeError(WOULD_BLOCK)
 
 
-class DisabledBackend:
-    """The backend of an app without one: forgets what it is told, has nothing to tell."""
-
-    def __init__(self, app: Celery) -> None:
-        self.app = app
-
-    def store_result(self, *args: Any, **kwargs: Any) -> None:
-        """Store nothing, as Celery does without a backend."""
-
-    def process_cleanup(self) -> None:
-        """Nothing to clean."""
-
-    def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
-        configured = self.app.conf.result_backend not in (None, "", "disabled", "disabled://")
-        raise NoBackendError(NOT_YET if configured else NO_BACKEND)
-
-    def as_uri(self, *args: Any, **kwargs: Any) -> str:
-        """``disabled://``."""
-        return "disabled://"
-
-    get_state = get_status = get_result = get_traceback = get_task_meta_for = wait_for = get_many = _is_disabled
+@contextmanager
+def allow_join_result() -> Iterator[None]:
+    """Inside, a task may wait for another's result."""
+    yield from _blocking(False)
 
 
-class AsyncResult:
+@contextmanager
+def denied_join_result() -> Iterator[None]:
+    """Inside, it may not."""
+    yield from _blocking(True)
+
+
+def _blocking(blocks: bool) -> Iterator[None]:
+    before = _state.task_join_will_block()
+    _state._set_task_join_will_block(blocks)
+    try:
+        yield
+    finally:
+        _state._set_task_join_will_block(before)
+
+
+class ResultBase:
+    """What results and sets of them have in common."""
+
+    parent: Any = None
+
+
+class AsyncResult(ResultBase):
     """The result a call will have.
 
     Parameters:
@@ -67,33 +81,176 @@ class AsyncResult:
         self.parent = parent
         self.task_name = task_name
         self.ignored: bool | None = None
+        #: What is known of it, once that is final.
+        self._cache: dict[str, Any] | None = None
 
     @property
     def task_id(self) -> str:
         """The id."""
         return self.id
 
-    def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the result. Without a backend: NotImplementedError; None for a call that ignores its result."""
+    # -- waiting --------------------------------------------------------------------------------------------------
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Any = None,
+        on_message: Any = None,
+        on_interval: Any = None,
+        disable_sync_subtasks: bool = True,
+        EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
+        PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
+    ) -> Any:
+        """Wait for the result and answer it; None for a call that ignores its result.
+
+        Parameters:
+            timeout: seconds. interval: between two looks, in seconds.
+            propagate: raise what the task raised, and with ``follow_parents`` what one before it in its chain did.
+
+        Raises:
+            TimeoutError: it is not there in time. NotImplementedError: there is no result backend.
+        """
         if self.ignored:
             return None
-        return self.backend.wait_for(self, timeout=timeout, **kwargs)
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        if self._cache is not None:
+            if propagate:
+                self.maybe_throw(callback=callback)
+            return self.result
+        if propagate and follow_parents and self.parent is not None:
+            for parent in self._parents():
+                parent.maybe_throw()
+        return self.backend.wait_for_pending(
+            self,
+            timeout=timeout,
+            interval=interval,
+            no_ack=no_ack,
+            on_interval=on_interval,
+            propagate=propagate,
+            callback=callback,
+        )
 
     wait = get
+
+    def maybe_throw(self, propagate: bool = True, callback: Any = None) -> Any:
+        """Raise what the task raised; else answer what is known as its result."""
+        meta = self._get_task_meta()
+        state, value = meta["status"], meta.get("result")
+        if state in states.PROPAGATE_STATES and propagate:
+            raise value if isinstance(value, BaseException) else Exception(value)
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    maybe_reraise = maybe_throw
+
+    def throw(self, *args: Any, **kwargs: Any) -> Any:
+        """``maybe_throw``."""
+        return self.maybe_throw(*args, **kwargs)
+
+    def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
+        """Results are asked for here, nobody is told of one."""
+        raise NotImplementedError("then() needs a result backend that tells of results; wait for this one with get()")
+
+    def forget(self) -> None:
+        """Have it forgotten, and those before it."""
+        self._cache = None
+        if self.parent is not None:
+            self.parent.forget()
+        self.backend.forget(self.id)
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Ask the workers not to run it; see ``app.control.revoke``."""
+        self.app.control.revoke(self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout)
+
+    # -- what is known --------------------------------------------------------------------------------------------
+    def _get_task_meta(self) -> dict[str, Any]:
+        if self._cache is None:
+            meta: dict[str, Any] = self._maybe_set_cache(self.backend.get_task_meta(self.id))
+            return meta
+        return self._cache
+
+    def _maybe_set_cache(self, meta: dict[str, Any] | None) -> Any:
+        if meta and meta["status"] in states.READY_STATES:
+            children = meta.get("children")
+            if children:
+                meta["children"] = [result_from_tuple(child, self.app) for child in children]
+            self._cache = meta
+        return meta
+
+    def _known(self, key: str) -> Any:
+        return self._get_task_meta().get(key)
 
     @property
     def state(self) -> str:
         """The state. Raises NotImplementedError without a backend."""
-        return self.backend.get_state(self.id)  # type: ignore[no-any-return]
+        return self._get_task_meta()["status"]  # type: ignore[no-any-return]
 
     status = state
 
     @property
     def result(self) -> Any:
         """The return value or the exception. Raises NotImplementedError without a backend."""
-        return self.backend.get_result(self.id)
+        return self._known("result")
 
     info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback as text."""
+        return self._known("traceback")  # type: ignore[no-any-return]
+
+    @property
+    def children(self) -> list[Any] | None:
+        """Results of what the task has called."""
+        return self._known("children")  # type: ignore[no-any-return]
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When it ended."""
+        said = self._known("date_done")
+        return datetime.fromisoformat(said) if isinstance(said, str) else said
+
+    @property
+    def name(self) -> str | None:
+        """The task's name, with ``result_extended``."""
+        return self._known("name")  # type: ignore[no-any-return]
+
+    @property
+    def args(self) -> Any:
+        """Its arguments, with ``result_extended``."""
+        return self._known("args")
+
+    @property
+    def kwargs(self) -> Any:
+        """Its keyword arguments, with ``result_extended``."""
+        return self._known("kwargs")
+
+    @property
+    def worker(self) -> str | None:
+        """Who ran it, with ``result_extended``."""
+        return self._known("worker")  # type: ignore[no-any-return]
+
+    @property
+    def retries(self) -> int | None:
+        """How often it was run again, with ``result_extended``."""
+        return self._known("retries")  # type: ignore[no-any-return]
+
+    @property
+    def queue(self) -> str | None:
+        """Where it came from, with ``result_extended``."""
+        return self._known("queue")  # type: ignore[no-any-return]
 
     def ready(self) -> bool:
         """True if the task has ended. Raises NotImplementedError without a backend."""
@@ -107,13 +264,48 @@ class AsyncResult:
         """True if it failed."""
         return self.state == states.FAILURE
 
-    def forget(self) -> None:
-        """Forget the result."""
-        self.backend.get_result(self.id)
+    @property
+    def supports_native_join(self) -> bool:
+        """Whether its backend can wait for many at once."""
+        return bool(self.backend.supports_native_join)
+
+    # -- what belongs to it ---------------------------------------------------------------------------------------
+    def _parents(self) -> Iterator[Any]:
+        node = self.parent
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
+        """Each (parent, result) of what it has called, and so on; IncompleteStream if one is not ready."""
+        todo: deque[tuple[Any, Any]] = deque([(None, self)])
+        while todo:
+            parent, node = todo.popleft()
+            yield parent, node
+            if node.ready():
+                todo.extend((node, child) for child in node.children or ())
+            elif not intermediate:
+                raise IncompleteStream
+
+    def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
+        """Each result of ``iterdeps`` with its value, waited for."""
+        for _, node in self.iterdeps(intermediate=intermediate):
+            yield node, node.get(**kwargs)
+
+    def get_leaf(self) -> Any:
+        """The value of the last of ``iterdeps``."""
+        value = None
+        for _, node in self.iterdeps():
+            value = node.get()
+        return value
 
     def as_tuple(self) -> Any:
         """``((id, parent), None)``."""
         return (self.id, self.parent and self.parent.as_tuple()), None
+
+    def as_list(self) -> list[str]:
+        """Its id, and those of what came before it."""
+        return [self.id, *(() if self.parent is None else self.parent.as_list())]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -129,8 +321,11 @@ class AsyncResult:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
 
+    def __copy__(self) -> AsyncResult:
+        return type(self)(self.id, self.backend, self.task_name, self.app, self.parent)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return AsyncResult, (self.id, None, self.task_name, None, self.parent)
+        return type(self), (self.id, None, self.task_name, None, self.parent)
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
@@ -146,17 +341,30 @@ class EagerResult(AsyncResult):
         self, id: str | None, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
     ) -> None:
         self.id = id  # type: ignore[assignment]
-        self._result, self._state, self._traceback = ret_value, state, traceback
+        self._result, self._state, self._traceback, self._name = ret_value, state, traceback, name
         self.task_name = name
         self.parent = None
-        self.ignored = None
-        self.on_ready: list[Any] = []
-        self.date_done = datetime.now(timezone.utc) if state in states.READY_STATES else None
+        self.ignored = False
 
-    def get(
+    def _get_task_meta(self) -> dict[str, Any]:
+        return {
+            "task_id": self.id, "result": self._result, "status": self._state, "traceback": self._traceback, "name": self._name,
+        }  # fmt: skip
+
+    @property
+    def _cache(self) -> dict[str, Any]:  # type: ignore[override]
+        return self._get_task_meta()
+
+    def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
+        """It is there: the callback is called with this result at once."""
+        return callback(self)
+
+    def get(  # type: ignore[override]  # Celery's signature
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **kwargs: Any
     ) -> Any:
         """The return value; raises what the task raised (``propagate=False`` answers it)."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
         if self.successful():
             return self._result
         if self._state in states.PROPAGATE_STATES:
@@ -165,26 +373,7 @@ class EagerResult(AsyncResult):
             return self._result
         return None
 
-    wait = get
-
-    @property
-    def state(self) -> str:
-        """How it ended."""
-        return self._state
-
-    status = state
-
-    @property
-    def result(self) -> Any:
-        """The return value or the exception."""
-        return self._result
-
-    info = result
-
-    @property
-    def traceback(self) -> str | None:
-        """The traceback as text."""
-        return self._traceback
+    wait = get  # type: ignore[assignment]
 
     def ready(self) -> bool:
         """Always."""
@@ -195,10 +384,48 @@ class EagerResult(AsyncResult):
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Too late to stop it; it only counts as revoked."""
-        self._state = states.REVOKED
+        self._state, self._result = states.REVOKED, TaskRevokedError("revoked")
+
+    @property
+    def supports_native_join(self) -> bool:
+        """There is nothing to wait for."""
+        return False
+
+    def __copy__(self) -> EagerResult:
+        return type(self)(self.id, self._result, self._state, self._traceback, self._name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EagerResult, (self.id, self._result, self._state, self._traceback, self.task_name)
+        return EagerResult, (self.id, self._result, self._state, self._traceback, self._name)
 
     def __repr__(self) -> str:
         return f"<EagerResult: {self.id}>"
+
+
+def result_from_tuple(r: Any, app: Celery | None = None) -> Any:
+    """What ``as_tuple`` made, as a result again; a result as it is."""
+    if isinstance(r, ResultBase):
+        return r
+    app = app_or_default(app)
+    found, members = r
+    task_id, parent = found if isinstance(found, (list, tuple)) else (found, None)
+    parent = result_from_tuple(parent, app) if parent else None
+    if members is None:
+        return app.AsyncResult(task_id, parent=parent)
+    return app.GroupResult(task_id, [result_from_tuple(member, app) for member in members], parent=parent)
+
+
+def __getattr__(name: str) -> Any:
+    """The sets, which most programs do without."""
+    if name in ("ResultSet", "GroupResult"):
+        from pyqs_celery_compat import result_sets
+
+        return getattr(result_sets, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def task_join_will_block() -> bool:
+    """Whether waiting for a result here holds up a worker."""
+    return _state.task_join_will_block()
+
+
+belongs_to("celery.result", ResultBase, AsyncResult, EagerResult)

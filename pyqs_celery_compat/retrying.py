@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyqs_celery_compat import publisher
+from pyqs_celery_compat import of_task
 from pyqs_celery_compat.exceptions import Reject, Retry
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.canvas import Signature
     from pyqs_celery_compat.request import Context
+    from pyqs_celery_compat.signatures import Signature
+
+
+class RetryNotSent(Reject):
+    """The call could not be written once more. As in Celery a Reject, which there deletes the message; ours keeps it."""
 
 
 def retry(
@@ -55,10 +59,10 @@ def retry(
     signal = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager, sig=again)
     if not request.is_eager:
         try:
-            with publisher.into_outbox():
+            with of_task.into_outbox(back=True):
                 again.apply_async()
         except Exception as failure:
-            raise Reject(failure, requeue=False) from failure
+            raise RetryNotSent(failure) from failure
     if throw:
         raise signal
     return signal

@@ -34,6 +34,7 @@ from pyqs_celery_compat import (
     continuations,
     killed,
     lifecycle,
+    of_task,
     publisher,
     rate_limits,
     signals,
@@ -53,6 +54,7 @@ from pyqs_celery_compat.finding import find_app
 from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.retrying import RetryNotSent
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
@@ -125,6 +127,7 @@ class CeleryRuntime:
         if not config.app:
             app = state.get_current_app()
         app.finalize()
+        app.backend  # noqa: B018 - one that cannot be made stops the worker, not each task
         self._app = app
         notes += conf.without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
@@ -263,7 +266,7 @@ class CeleryRuntime:
     def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:
         info = call.delivery_info
         queue = self._logical_queue(info, task, delivery)
-        return request_values(call, info, self.hostname, queue, delivery.receive_count)
+        return request_values(call, info, self.hostname, queue, delivery)
 
     def _logical_queue(self, info: Mapping[str, Any], task: Task, delivery: Delivery) -> str:
         """The queue as the app names it: the message's routing key if it leads to the queue it came from (Celery 3.1
@@ -318,7 +321,7 @@ class CeleryPrepared:
         outbox: list[FollowUp] = []
         outcome: trace.TraceOutcome | None = None
         ended: BaseException | None = None
-        with publisher.collecting(outbox):
+        with of_task.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
             try:
                 outcome = runtime.known_tasks.tracer(task)(call.id, args, kwargs, request)
             except Reject as exc:  # from a handler: on_success, after_return
@@ -350,7 +353,7 @@ class CeleryPrepared:
         args, kwargs, request = self._call_values()
         context = Context(request, args=args, kwargs=kwargs, called_directly=False)
         outbox: list[FollowUp] = []
-        with publisher.collecting(outbox):
+        with of_task.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
             status, verdict = self._fate(context, death)
         if death.acked_early:
             verdict = Leave()
@@ -359,7 +362,7 @@ class CeleryPrepared:
     def _fate(self, context: Context, death: Death) -> tuple[str, Verdict]:
         """Tell who is to be told; Celery's matrix. What is received again comes back later each time."""
         task = self.celery_task
-        again = Hide(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
+        again = self._again()
         if death.limit is not None:
             killed.timed_out(task, context, self.time_limit or death.limit)
             return "timed-out", Delete() if self.ack_early or task.acks_on_timeout else again
@@ -377,6 +380,8 @@ class CeleryPrepared:
             return self._outcome(Delete(), "retried", outbox, _when(info.retval))
         if info.state == states.IGNORED:
             return self._outcome(Delete(), "ignored", outbox, "")
+        if isinstance(info.retval, RetryNotSent):
+            return self._outcome(Delete() if self.ack_early else self._again(), "rejected", outbox, "its retry cannot be sent")
         if info.state == states.REJECTED:
             requeue = bool(getattr(info.retval, "requeue", False))
             if not requeue:
@@ -404,13 +409,16 @@ class CeleryPrepared:
         transport, delivery = self.celery_task.app.publisher.transport, self.delivery
         if requeue:
             return Hide(transport.requeue_delay)
-        held = boottime() - delivery.received_at
-        seconds = backoff.retry_seconds(delivery.receive_count, held=held)
+        again = self._again()
         policy = transport.backoff(delivery.queue, self.task)
         if policy is None:
-            return Drop(seconds)
+            return Drop(again.seconds)
         given = policy.get(delivery.receive_count)
-        return Hide(seconds if given is None else backoff.clamp_visibility(given, held=held))
+        return again if given is None else Hide(backoff.clamp_visibility(given, held=boottime() - delivery.received_at))
+
+    def _again(self) -> Hide:
+        """It is received again, later each time."""
+        return Hide(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
 
     def _outcome(self, verdict: Verdict, status: str, outbox: list[FollowUp], reason: str) -> Outcome:
         return Outcome(verdict, status, tuple(outbox), self.call.task, self.call.id, reason)

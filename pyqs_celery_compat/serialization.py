@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from pyqs.errors import ConfigError, NotSerializable, PyQSError, Refused, Undecodable
@@ -351,3 +352,17 @@ _WRITERS: dict[str, Callable[[Any], tuple[str, str, bytes]]] = {
     "msgpack": _write_msgpack,
     "pickle": _write_pickle,
 }
+
+
+@cache
+def _encode_error_class() -> type[NotSerializable]:
+    from kombu.exceptions import EncodeError
+
+    # A pickle names it by kombu's name, which is that of the class it comes from: so that is what is pickled.
+    said = {"__module__": "kombu.exceptions", "__reduce__": lambda self: (EncodeError, self.args)}
+    return type("EncodeError", (NotSerializable, EncodeError), said)
+
+
+def encode_error(exc: NotSerializable) -> Exception:
+    """The same as an error that those who catch kombu's EncodeError catch."""
+    return _encode_error_class()(str(exc))

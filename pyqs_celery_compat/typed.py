@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import Generic, ParamSpec, TypeVar
 
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.canvas import Signature
     from pyqs_celery_compat.result import AsyncResult
+    from pyqs_celery_compat.signatures import Signature
 
     P = ParamSpec("P")
     R = TypeVar("R")

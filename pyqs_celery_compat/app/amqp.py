@@ -18,7 +18,7 @@ from pyqs_celery_compat.app import routes as routing
 from pyqs_celery_compat.app.queues import Queues
 from pyqs_celery_compat.argument_repr import MAX_CHARACTERS, MAX_LEVELS, argument_repr
 from pyqs_celery_compat.forms import Form
-from pyqs_celery_compat.producing import Accepted, encode_error, send
+from pyqs_celery_compat.producing import Accepted, send
 from pyqs_celery_compat.producing import Producer as Sender
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ class AMQP:
         try:
             sent = serialization.dumps((args, kwargs), serializer or self.app.conf.task_serializer)
         except NotSerializable as exc:
-            raise encode_error(exc) from exc
+            raise serialization.encode_error(exc) from exc
         accept = serialization.Accept(frozenset({sent.content_type}), pickle_full=True)
         args, kwargs = serialization.loads(sent.payload, sent.content_type, sent.content_encoding, None, accept)
         return args, kwargs

@@ -7,7 +7,6 @@ Never publishes: ``task.retry`` does.
 from __future__ import annotations
 
 import functools
-import random
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.exceptions import Ignore, Retry
@@ -16,16 +15,7 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
 
 
-def backoff_seconds(factor: int, retries: int, maximum: int, full_jitter: bool) -> int:
-    """``factor * 2**retries``, at most ``maximum``; with jitter anything from 0 to that."""
-    # The exponent is bounded: 2**(a wild retries header) is a number nobody can hold.
-    seconds: int = min(maximum, factor * 2 ** min(retries, 64))
-    if full_jitter:
-        seconds = random.randrange(seconds + 1)
-    return max(0, seconds)
-
-
-def add_autoretry(task: Task, **options: Any) -> None:
+def add_autoretry_behaviour(task: Task, **options: Any) -> None:
     """Wrap ``task.run`` once, if the task has ``autoretry_for``: those exceptions become a retry."""
 
     def option(name: str, default: Any) -> Any:
@@ -38,6 +28,8 @@ def add_autoretry(task: Task, **options: Any) -> None:
     maximum, jitter = int(option("retry_backoff_max", 600)), bool(option("retry_jitter", True))
     if not wanted or hasattr(task, "_orig_run"):
         return
+    if factor:  # a heavy module, which most tasks do without
+        from pyqs_celery_compat.utils.time import get_exponential_backoff_interval
     original = task.run
 
     @functools.wraps(original)
@@ -49,7 +41,9 @@ def add_autoretry(task: Task, **options: Any) -> None:
         except wanted as exc:
             attempt = dict(retry_kwargs)
             if factor:
-                attempt["countdown"] = backoff_seconds(int(max(1, factor)), task.request.retries, maximum, jitter)
+                attempt["countdown"] = get_exponential_backoff_interval(
+                    int(max(1, factor)), task.request.retries, maximum, jitter
+                )
             if hasattr(task, "override_max_retries"):
                 attempt["max_retries"] = task.override_max_retries
             signal = task.retry(exc=exc, **attempt)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
 from types import GenericAlias, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import conf
@@ -25,19 +25,22 @@ from pyqs_celery_compat.app.declaring import Declaring
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.sending import Sending
 from pyqs_celery_compat.app.task import Task as BaseTask
-from pyqs_celery_compat.canvas import Signature, signature
 from pyqs_celery_compat.local import PromiseProxy
 from pyqs_celery_compat.publisher import Publisher, default_broker
-from pyqs_celery_compat.result import AsyncResult, DisabledBackend
+from pyqs_celery_compat.result import AsyncResult
 from pyqs_celery_compat.settings import Settings
+from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.utils.dispatch import Signal
 from pyqs_celery_compat.uuids import object_oid, thread_oid
 
+if TYPE_CHECKING:
+    from pyqs_celery_compat.result_sets import GroupResult, ResultSet
+
 builtin_tasks.register()
 
 #: What Celery's apps have and ours do not yet.
-NOT_YET = frozenset({"Beat", "Worker", "WorkController", "bugreport", "GroupResult", "ResultSet", "start", "worker_main"})
+NOT_YET = frozenset({"Beat", "Worker", "WorkController", "bugreport", "start", "worker_main"})
 
 
 class Celery(Configuring, Declaring, Connecting, Sending):
@@ -46,7 +49,7 @@ class Celery(Configuring, Declaring, Connecting, Sending):
     Parameters:
         main: name of the main module, used for tasks defined in ``__main__``.
         broker: ``sqs://...``; like every value given here it beats the configuration object.
-        backend: result backend; none is built yet.
+        backend: result backend.
         include: modules a worker imports.
         changes, and any further keyword: settings. config_source, namespace: as ``config_from_object``.
         set_as_current: make it this thread's current app.
@@ -179,13 +182,31 @@ class Celery(Configuring, Declaring, Connecting, Sending):
 
     @cached_property
     def backend(self) -> Any:
-        """The result backend: none yet."""
-        return DisabledBackend(self)
+        """The result backend, as ``result_backend`` says; raises ImproperlyConfigured if that names none."""
+        return self._get_backend()
+
+    def _get_backend(self) -> Any:
+        """A new one; for subclasses."""
+        from pyqs_celery_compat.app.backends import backend_of
+
+        return backend_of(self)
 
     def AsyncResult(self, task_id: str, *args: Any, **kwargs: Any) -> AsyncResult:  # noqa: N802
         """The result with this id."""
         kwargs.setdefault("app", self)
         return AsyncResult(task_id, *args, **kwargs)
+
+    def ResultSet(self, results: Any, *args: Any, **kwargs: Any) -> ResultSet:  # noqa: N802
+        """Several results as one."""
+        from pyqs_celery_compat.result_sets import ResultSet
+
+        return ResultSet(results, *args, **{"app": self, **kwargs})
+
+    def GroupResult(self, id: str | None = None, *args: Any, **kwargs: Any) -> GroupResult:  # noqa: N802
+        """The results of a group."""
+        from pyqs_celery_compat.result_sets import GroupResult
+
+        return GroupResult(id, *args, **{"app": self, **kwargs})
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A call to be made later."""

@@ -9,12 +9,11 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyqs.errors import Unsupported
 from pyqs_celery_compat import states
 from pyqs_celery_compat._state import _task_stack
-from pyqs_celery_compat.canvas import CANVAS_LATER, Signature, signature
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Retry
+from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ class Calling:
     soft_time_limit: float | None
     ignore_result: bool | None
     _exec_options: ClassVar[dict[str, Any] | None]
+    #: Of a task with ``pydantic=True``: what its annotations say.
+    _models: Any = None
 
     if TYPE_CHECKING:
 
@@ -84,6 +85,8 @@ class Calling:
         """
         if self.soft_time_limit and self.time_limit and self.soft_time_limit > self.time_limit:
             raise ValueError("soft_time_limit must be less than or equal to time_limit")
+        if self._models is not None:
+            args, kwargs = self._models.dumped(args, kwargs)
         header = getattr(self, "__header__", None)
         if self.typing and header is not None:
             header(*(args or ()), **(kwargs or {}))
@@ -186,25 +189,19 @@ class Calling:
         return self.signature(args, kwargs, immutable=True)
 
     def chunks(self, it: Any, n: int) -> Any:
-        """Not there yet."""
-        raise _later("task.chunks")
+        """A canvas that calls it with each item's arguments, ``n`` items to a message."""
+        from pyqs_celery_compat.canvas import chunks
+
+        return chunks(self.s(), it, n, app=self.app)
 
     def map(self, it: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.map")
+        """A canvas that calls it with each item, in one message."""
+        from pyqs_celery_compat.canvas import xmap
+
+        return xmap(self.s(), it, app=self.app)
 
     def starmap(self, it: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.starmap")
+        """A canvas that calls it with each item's arguments, in one message."""
+        from pyqs_celery_compat.canvas import xstarmap
 
-    def replace(self, sig: Any) -> Any:
-        """Not there yet."""
-        raise _later("task.replace")
-
-    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
-        """Not there yet."""
-        raise _later("task.add_to_chord")
-
-
-def _later(what: str) -> Unsupported:
-    return Unsupported(CANVAS_LATER.format(what))
+        return xstarmap(self.s(), it, app=self.app)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.app.annotations import prepare
-from pyqs_celery_compat.app.autoretry import add_autoretry
+from pyqs_celery_compat.app.autoretry import add_autoretry_behaviour
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.task import Task as BaseTask
 from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
@@ -46,6 +46,11 @@ class Declaring:
     _finalize_lock: threading.RLock
     _pending: deque[PromiseProxy]
     _tasks: TaskRegistry
+
+    @cached_property
+    def _duplicates(self) -> set[str]:
+        """Names of which it was said that two functions have them."""
+        return set()
 
     @property
     def tasks(self) -> TaskRegistry:
@@ -115,20 +120,27 @@ class Declaring:
     ) -> BaseTask:
         if not self.finalized and not self.autofinalize:
             raise RuntimeError("Contract breach: app not finalized")
-        if options.pop("pydantic", False):
-            raise ImproperlyConfigured(f"task {name or fun.__name__}: pydantic=True is not there yet")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        body = fun
         if inspect.iscoroutinefunction(fun) or inspect.isasyncgenfunction(fun):
             # Celery takes it, calls it a success and never runs its body.
             raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
         if name in self._tasks:
             known: BaseTask = self._tasks[name]
             if getattr(known, "_decorated_fun", None) not in (None, fun):
-                warnings.warn(
-                    DuplicateTaskNameWarning(f"task name {name!r} is used by two functions; the first one stays"), stacklevel=3
-                )
+                self._warn_of_duplicate(name, known._decorated_fun, fun)  # type: ignore[attr-defined]
             return known
-        run = fun if bind else staticmethod(fun)
+        header: Any = Header(fun, bound=bind)
+        if options.get("pydantic"):
+            from pyqs_celery_compat.pydantic_mode import Models
+
+            options["_models"] = models = Models(
+                fun, bound=bind, strict=bool(options.get("pydantic_strict")), context=options.get("pydantic_context"),
+                dump=options.get("pydantic_dump_kwargs"),
+            )  # fmt: skip
+            # As in Celery, whether the arguments fit is seen where it runs.
+            body, header = models.running(), None
+        run = body if bind else staticmethod(body)
         attributes = {
             "app": self,
             "name": name,
@@ -136,7 +148,7 @@ class Declaring:
             "bind_self": bind,
             "__doc__": fun.__doc__,
             "__module__": fun.__module__,
-            "__header__": staticmethod(Header(fun, bound=bind)),
+            "__header__": None if header is None else staticmethod(header),
             "__wrapped__": run,
             "_decorated_fun": staticmethod(fun),
             **options,
@@ -145,15 +157,28 @@ class Declaring:
         vars(task)["__qualname__"] = getattr(fun, "__qualname__", fun.__name__)
         self._tasks[name] = task
         task.bind(cast("Celery", self))
-        add_autoretry(task, **options)
+        add_autoretry_behaviour(task, **options)
         return task
+
+    def _warn_of_duplicate(self, name: str, first: Callable[..., Any], second: Callable[..., Any]) -> None:
+        """Once for each name."""
+        if name in self._duplicates:
+            return
+        self._duplicates.add(name)
+        warnings.warn(
+            DuplicateTaskNameWarning(
+                f"task name {name!r} is used by two functions: {_place(first)} has it, and {_place(second)}, which came later, "
+                "is no task; give one of them another name, by name= or by renaming it"
+            ),
+            stacklevel=4,
+        )
 
     def register_task(self, task: Any, **options: Any) -> BaseTask:
         """Add a class-based task (a class is instantiated); one of the same name is replaced."""
         made: Any = task() if inspect.isclass(task) else task
         if not made.name:
             made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
-        add_autoretry(made, **options)
+        add_autoretry_behaviour(made, **options)
         self.tasks[made.name] = made
         type(made)._app = self
         made.bind(self)
@@ -179,3 +204,10 @@ class Declaring:
     def annotations(self) -> Sequence[Any]:
         """``task_annotations`` as objects that can be asked."""
         return prepare(self.conf.task_annotations)
+
+
+def _place(fun: Callable[..., Any]) -> str:
+    """A function by its name and where it is."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return f"{fun.__module__}.{getattr(fun, '__qualname__', fun)}{where}"

@@ -7,7 +7,8 @@ by its threads; what belongs to a call is in ``self.request``. Lives in the call
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,17 +17,17 @@ from pyqs_celery_compat._state import _task_stack, current_app
 from pyqs_celery_compat.app.annotations import resolve_all
 from pyqs_celery_compat.app.calling import Calling
 from pyqs_celery_compat.app.registry import _unpickle_task_v2
-from pyqs_celery_compat.canvas import Signature
-from pyqs_celery_compat.exceptions import MaxRetriesExceededError, Retry
+from pyqs_celery_compat.exceptions import CDeprecationWarning, MaxRetriesExceededError, Retry
 from pyqs_celery_compat.local import unwrap
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.utils.threads import LocalStack
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 #: Task attribute -> setting it is taken from while it is None.
-FROM_CONFIG = {
+_FROM_CONFIG = {
     "serializer": "task_serializer",
     "rate_limit": "task_default_rate_limit",
     "priority": "task_default_priority",
@@ -43,6 +44,15 @@ FROM_CONFIG = {
     "store_eager_result": "task_store_eager_result",
     "store_errors_even_if_ignored": "task_store_errors_even_if_ignored",
 }
+
+
+R_UNBOUND_TASK, R_BOUND_TASK, R_INSTANCE = (
+    "<unbound {0.name}{flags}>",
+    "<class {0.name} of {app}{flags}>",
+    "<@task: {0.name} of {app}{flags}>",
+)
+#: Task attributes that Celery wants to be said by routes.
+_DEPRECATED = ("queue", "exchange", "exchange_type", "routing_key", "delivery_mode", "priority")
 
 
 class _App:
@@ -65,6 +75,7 @@ class Task(Calling):
     OperationalError: ClassVar[Any] = None
 
     _app: ClassVar[Any] = None
+    _backend: Any = None
     name: str = None  # type: ignore[assignment]
     typing: bool | None = None
     max_retries: int | None = 3
@@ -94,6 +105,7 @@ class Task(Calling):
     _orig_run: Callable[..., Any]
     _exec_options: ClassVar[dict[str, Any] | None] = None
     abstract = True
+    from_config: ClassVar[tuple[tuple[str, str], ...]] = tuple(_FROM_CONFIG.items())
 
     # -- belonging to an app --------------------------------------------------------------------------------------
     @classmethod
@@ -105,7 +117,9 @@ class Task(Calling):
         conf = unwrap(app).conf
         if cls.typing is None:
             cls.typing = app.strict_typing
-        for attribute, setting in FROM_CONFIG.items():
+        if not was_bound:
+            cls._warn_of_routing()
+        for attribute, setting in cls.from_config:
             if getattr(cls, attribute, None) is None:
                 setattr(cls, attribute, conf[setting])
         both = cls.acks_on_failure_or_timeout
@@ -117,6 +131,15 @@ class Task(Calling):
             cls.request_stack = LocalStack()
         cls.on_bound(app)
         return app
+
+    @classmethod
+    def _warn_of_routing(cls) -> None:
+        for attribute in _DEPRECATED:
+            if getattr(cls, attribute, None) is not None:
+                warnings.warn(
+                    f"The {attribute!r} task attribute is deprecated in Celery, for 6.0; say it in task_routes",
+                    CDeprecationWarning, stacklevel=3,
+                )  # fmt: skip
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
@@ -240,12 +263,46 @@ class Task(Calling):
     # -- results --------------------------------------------------------------------------------------------------
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
         """Store a state of this call; without a result backend nowhere."""
-        self._get_app().backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
+        self.backend.store_result(task_id or self.request.id, meta, state, request=self.request, **kwargs)
 
     @property
     def backend(self) -> Any:
-        """The app's result backend."""
-        return self._get_app().backend
+        """Its own result backend, else the app's."""
+        return self._get_app().backend if self._backend is None else self._backend
+
+    @backend.setter
+    def backend(self, value: Any) -> None:
+        self._backend = value
+
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """SQS carries no events: nobody could hear of it."""
+
+    def replace(self, sig: Any) -> Any:
+        """Have another signature take this call's place: under its id, with its links, group, chord and the rest of its chain.
+
+        Raises:
+            Ignore: it was published. In eager mode the answer is its value instead.
+            ImproperlyConfigured: an empty chain, or one that belongs to a chord.
+        """
+        from pyqs_celery_compat import replacing
+
+        return replacing.replace(self, sig)
+
+    def on_replace(self, sig: Any) -> Any:
+        """Called by ``replace`` with what is to be published; for subclasses."""
+        from pyqs_celery_compat import replacing
+
+        return replacing.on_replace(self, sig)
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Have the running chord wait for one more task.
+
+        Raises:
+            ValueError: this call is in no chord. NotImplementedError: the result backend cannot.
+        """
+        from pyqs_celery_compat import replacing
+
+        return replacing.add_to_chord(self, sig, lazy)
 
     def add_trail(self, result: Any) -> Any:
         """Note the result of a task that this one has called."""
@@ -257,13 +314,23 @@ class Task(Calling):
         return _unpickle_task_v2, (self.name, type(self).__module__), None
 
     def __repr__(self) -> str:
-        return f"<@task: {self.name}>" if not self.__bound__ else f"<@task: {self.name} of {self._app!r}>"
+        return _reprtask(self, R_INSTANCE)
 
     @property
     def __name__(self) -> str:
         return type(self).__name__  # type: ignore[return-value]
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+def _reprtask(task: Any, fmt: str | None = None, flags: Iterable[str] | None = None) -> str:
+    """A task or its class as text; the format gets ``task`` and ``flags``."""
+    if not fmt:
+        fmt = R_BOUND_TASK if task._app else R_UNBOUND_TASK
+    said = [*(flags or ()), *(("v2 compatible",) if task.__v2_compat__ else ())]
+    app = task._app
+    name = f"{app.main or '__main__'} at {id(unwrap(app)):#x}" if app is not None else "None"
+    return fmt.format(task, flags=f" ({', '.join(said)})" if said else "", app=name)
 
 
 BaseTask = Task

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyqs_celery_compat import continuations, signals, states
+from pyqs_celery_compat import continuations, retrying, signals, states
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
@@ -99,6 +99,11 @@ class _TaskTracer:
         self.eager, self.propagate = eager, propagate
         self.call = task if task_has_custom(task, "__call__") else task.run
         self.handlers = frozenset(filter(lambda name: task_has_custom(task, name), _HANDLERS))
+        backend = task.backend
+        stores = getattr(backend, "stores", True) and (not eager or task.store_eager_result)
+        #: Where results go; None keeps none.
+        self.backend: Any = backend if stores else None
+        self.tracks = bool(stores and task.track_started and not eager)
 
     def __call__(
         self, uuid: str, args: Any, kwargs: Mapping[str, Any], request: Mapping[str, Any] | None = None
@@ -133,7 +138,7 @@ class _TaskTracer:
             if signals.task_prerun.receivers:
                 signals.task_prerun.send(sender=task, task_id=uuid, task=task, args=args, kwargs=kwargs)
             info, retval = self._call_body(uuid, args, kwargs, context)
-            if info is None and (context.callbacks or context.chain):
+            if info is None and (context.callbacks or context.chain or self.backend is not None):
                 info, retval = self._continue(uuid, context, retval)
             runtime = time.monotonic() - started
             if info is None:
@@ -159,6 +164,8 @@ class _TaskTracer:
 
     def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
         try:
+            if self.tracks and not retrying.actual_ignore_result(self.task, context):
+                self.backend.mark_as_started(uuid, pid=os.getpid(), hostname=self.hostname)
             if "before_start" in self.handlers:
                 self.task.before_start(uuid, args, kwargs)
             return None, self.call(*args, **kwargs)
@@ -176,11 +183,15 @@ class _TaskTracer:
             return self._failed(context, exc)
 
     def _continue(self, uuid: str, context: Context, retval: Any) -> tuple[TraceInfo | None, Any]:
-        """Publish what follows; a result that cannot be written makes the task a failed one, as in Celery."""
+        """Publish what follows and store the result; one that cannot be written makes the task a failed one, as in Celery."""
         from kombu.exceptions import EncodeError, OperationalError
 
         try:
-            continuations.on_success(self.app, context, retval, uuid)
+            if context.callbacks or context.chain:
+                continuations.on_success(self.app, context, retval, uuid)
+            if self.backend is not None:
+                stored = not retrying.actual_ignore_result(self.task, context)
+                self.backend.mark_as_done(uuid, retval, context, stored)
         except (EncodeError, OperationalError) as exc:
             if self.propagate:
                 raise
@@ -214,11 +225,13 @@ class _TaskTracer:
         einfo = ExceptionInfo.of(exc, internal=True)
         description = "rejected" if state == states.REJECTED else "ignored"
         data = self._data(context, exc=safe_repr(exc), description=description, internal=True)
-        logger.log(level, form, data, extra={"data": data}, exc_info=einfo.exc_info if level > logging.INFO else None)  # type: ignore[arg-type]
+        logger.log(level, form, data, extra={"data": data}, exc_info=exc if level > logging.INFO else None)
         return TraceInfo(state, exc), einfo
 
     def _retried(self, context: Context, exc: Retry) -> tuple[TraceInfo, ExceptionInfo]:
         einfo = ExceptionInfo.of(exc)
+        if self.backend is not None:
+            self.backend.mark_as_retry(context.id, exc.exc, einfo.traceback, context, self._stores_errors(context))
         self.task.on_retry(exc.exc, context.id, context.args, context.kwargs, einfo)
         signals.task_retry.send(sender=self.task, request=context, reason=exc, einfo=einfo)
         data = self._data(context, exc=str(exc))
@@ -226,19 +239,25 @@ class _TaskTracer:
         return TraceInfo(states.RETRY, exc), einfo
 
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
-        einfo = ExceptionInfo.of(exc)
+        einfo = _pickleable(exc)
+        if self.backend is not None:
+            stored = self._stores_errors(context)
+            self.backend.mark_as_failure(context.id, exc, einfo.traceback, context, stored, call_errbacks=False)
         continuations.on_failure(self.app, self.task, context, exc, einfo)
-        self.task.on_failure(exc, context.id, context.args, context.kwargs, einfo)
+        self.task.on_failure(einfo.raised, context.id, context.args, context.kwargs, einfo)
         signals.task_failure.send(
-            sender=self.task, task_id=context.id, exception=exc, args=context.args, kwargs=context.kwargs,
+            sender=self.task, task_id=context.id, exception=einfo.raised, args=context.args, kwargs=context.kwargs,
             traceback=exc.__traceback__, einfo=einfo,
         )  # fmt: skip
         expected = not internal and isinstance(exc, tuple(self.task.throws))
         level = logging.CRITICAL if internal else logging.INFO if expected else logging.ERROR
         what = "INTERNAL ERROR" if internal else "raised expected" if expected else "raised unexpected"
         data = self._data(context, exc=safe_repr(exc), traceback=einfo.traceback, description=what, internal=False)
-        logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else einfo.exc_info)  # type: ignore[arg-type]
+        logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else exc)
         return TraceInfo(states.FAILURE, exc), einfo
+
+    def _stores_errors(self, context: Context) -> bool:
+        return bool(self.task.store_errors_even_if_ignored) or not retrying.actual_ignore_result(self.task, context)
 
     def _internal_error(self, uuid: str, args: Any, kwargs: Any, request: Any, exc: Exception) -> None:
         signals.task_internal_error.send(
@@ -257,6 +276,15 @@ class _TaskTracer:
             "pid": os.getpid(),
             **more,
         }
+
+
+def _pickleable(exc: BaseException) -> ExceptionInfo:
+    """As handlers and signals of a failure get it: with an exception that can be pickled."""
+    from pyqs_celery_compat.utils.serialization import get_pickleable_exception
+
+    einfo = ExceptionInfo.of(exc)
+    einfo.raised = get_pickleable_exception(exc)
+    return einfo
 
 
 class LazyRepr:

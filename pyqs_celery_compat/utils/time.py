@@ -374,7 +374,8 @@ def get_exponential_backoff_interval(factor: float, retries: int, maximum: float
         full_jitter: any whole number from 0 to that.
     """
     try:
-        countdown = max(0, min(maximum, factor * 2**retries))
+        # The exponent is bounded: 2**(a wild retries header) is a number that nobody can hold.
+        countdown = max(0, min(maximum, factor * 2 ** min(retries, 1024)))
     except OverflowError:
         countdown = maximum
     return random.randrange(int(countdown) + 1) if full_jitter else countdown

@@ -733,7 +733,7 @@ def exception_tree():
         cls = getattr(exceptions, name)
         # ImproperlyConfigured is a pyqs error as well; a common base says nothing here
         bases = [b.__name__ for b in cls.__mro__ if b.__name__ not in ("ConfigError", "PyQSError")]
-        out.append((name, cls.__module__, bases))
+        out.append((name, "" if issubclass(cls, Warning) else cls.__module__, bases))  # those keep our module's name
     return out
 
 

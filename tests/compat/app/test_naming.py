@@ -33,8 +33,9 @@ def test_the_exceptions_are_celerys_and_billiards() -> None:
     assert {name for name, module in named.items() if module == "billiard.exceptions"} == {
         "SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated"
     }  # fmt: skip
-    assert named["Retry"] == named["NotRegistered"] == named["CDeprecationWarning"] == "celery.exceptions"
-    assert not [name for name, module in named.items() if module == exceptions.__name__]
+    assert named["Retry"] == named["NotRegistered"] == "celery.exceptions"
+    own = [name for name, module in named.items() if module == exceptions.__name__]
+    assert all(issubclass(getattr(exceptions, name), Warning) for name in own), "pytest-xdist imports these by name"
     assert named["ConfigError"] == "pyqs.errors"
 
 

@@ -372,14 +372,6 @@ print(*sorted({m.split('.')[0] for m in sys.modules} & {'kombu', 'boto3', 'botoc
     assert out.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("name", ["chain", "chord", "group", "chunks"])
-def test_canvas_builders_say_that_they_come_later(name: str) -> None:
-    import pyqs_celery_compat
-
-    with pytest.raises(ImportError, match="not there yet"):
-        getattr(pyqs_celery_compat, name)
-
-
 def test_a_countdown_on_a_fifo_queue_is_warned_about_once(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
     app.send_task("t", countdown=60, queue="x.fifo")
     app.send_task("t", countdown=60, queue="x.fifo")

@@ -128,6 +128,12 @@ def test_the_request_is_what_celerys_worker_gives(bench: Bench) -> None:
     assert request.correlation_id == "i"
     assert request.reply_to == bench.app.thread_oid
     assert request.properties["delivery_mode"] == 2
+    info = request.properties["delivery_info"]  # as kombu 5.7 leaves it there, where Celery's own four keys are not
+    assert (info["routing_key"], info["sqs_queue"]) == ("celery", bench.sqs.queue_url("celery"))
+    message = info["sqs_message"]
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+    assert message["MessageId"]
+    assert not [secret for secret in ("Body", "ReceiptHandle") if message[secret] in repr(request)]
     assert "ignore_result" in values
     assert request.hostname
     assert look.request.id is None
@@ -335,7 +341,7 @@ def test_a_retry_is_the_same_call_once_more(bench: Bench) -> None:
     assert (outcome.status, outcome.verdict, outcome.reason) == ("retried", Delete(), "in 30s")
     (follow_up,) = outcome.follow_ups
     headers, payload = opened(follow_up)
-    assert (follow_up.queue, follow_up.message.delay, follow_up.create) == ("celery", 30, True)
+    assert (follow_up.queue, follow_up.message.delay, follow_up.create) == (bench.sqs.queue_url("celery"), 30, False)
     assert (headers["id"], headers["retries"], headers["root_id"], headers["h"]) == ("i", 1, "i", "1")
     assert headers["timelimit"] == [50, None]
     assert headers["expires"]
@@ -357,7 +363,50 @@ def test_a_retry_goes_to_the_queue_the_message_came_from(bench: Bench) -> None:
     work.delay()
     body = bench.written().message.body  # its routing key says "celery"
     (follow_up,) = bench.end(bench.delivery(body, "reports-2")).follow_ups
-    assert follow_up.queue == "reports-2"
+    assert (follow_up.queue, follow_up.create) == ("http://sqs/reports-2", False)
+
+
+def test_a_retry_needs_no_look_up_of_its_queue(make_app: Callable[..., Celery], sqs: InProcessSqs) -> None:
+    """A prefix that the queue has not, predefined queues among which it is not: its URL is known all the same."""
+    predefined = {"dev-celery": {"url": sqs.create_queue("dev-celery")}}
+    app = make_app(broker_transport_options={"queue_name_prefix": "dev-", "predefined_queues": predefined})
+    bench = Bench(app, sqs)
+
+    @app.task(bind=True)
+    def work(self: Any) -> None:
+        raise self.retry(countdown=0)
+
+    work.delay()
+    outcome = bench.end(bench.delivery(bench.written("dev-celery").message.body, "elsewhere"))
+    assert [(one.queue, one.create) for one in outcome.follow_ups] == [("http://sqs/elsewhere", False)]
+
+
+def test_a_retry_to_another_queue_goes_by_its_name(bench: Bench) -> None:
+    @bench.app.task(bind=True)
+    def work(self: Any) -> None:
+        raise self.retry(countdown=0, queue="slow")
+
+    assert [(one.queue, one.create) for one in bench.run(work).follow_ups] == [("slow", True)]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_retry_that_cannot_be_written_keeps_the_message(bench: Bench, late: bool) -> None:
+    """Celery rejects the message, which deletes it; acked early it is deleted in any case."""
+    failed: list[Any] = []
+
+    @bench.app.task(bind=True, acks_late=late)
+    def work(self: Any) -> None:
+        raise self.retry(args=(object(),))
+
+    def hear(**given: Any) -> None:
+        failed.append(given)
+
+    signals.task_failure.connect(hear)
+    outcome = bench.run(work)
+    signals.task_failure.disconnect(hear)
+    assert (outcome.status, outcome.reason, outcome.follow_ups) == ("rejected", "its retry cannot be sent", ())
+    assert isinstance(outcome.verdict, Hide if late else Delete)
+    assert failed == []
 
 
 def test_too_many_retries_fail(bench: Bench) -> None:
@@ -386,7 +435,7 @@ def test_a_retry_on_a_fifo_queue_has_no_delay_and_keeps_its_group(bench: Bench) 
     work.apply_async(queue="jobs.fifo", MessageGroupId="customer-1")
     outcome = bench.end(bench.written("jobs.fifo"))
     (follow_up,) = outcome.follow_ups
-    assert follow_up.queue == "jobs.fifo"
+    assert follow_up.queue == bench.sqs.queue_url("jobs.fifo")
     assert (follow_up.message.delay, follow_up.message.group_id) == (None, "customer-1")
 
 
@@ -495,7 +544,7 @@ def test_the_follow_up_has_the_queue_of_the_prefix(make_app: Callable[..., Celer
 
     work.apply_async(queue="mail.out")
     outcome = bench.end(bench.written("dev-mail-out"))
-    assert outcome.follow_ups[0].queue == "dev-mail-out"
+    assert outcome.follow_ups[0].queue == sqs.queue_url("dev-mail-out")
     envelope = json.loads(base64.b64decode(outcome.follow_ups[0].message.body))
     assert envelope["properties"]["delivery_info"]["routing_key"] == "mail.out"
 

@@ -103,6 +103,8 @@ def exits(self):
 @task()
 def calls_another(self):
     inner = adds.delay(1)
+    if type(inner).__name__ != "EagerResult":
+        return "sent"
     note("inner", kind=type(inner).__name__, value=repr(inner.result), root=adds.request.root_id)
     return inner.get(disable_sync_subtasks=False)
 
@@ -129,12 +131,12 @@ FACTS = (
 )
 
 
-def said(call):
-    """What came of a call: its result's attributes, or what it raised."""
+def said(call, *, words=True):
+    """What came of a call: its result's attributes, or what it raised, without ``words`` only the kind of that."""
     try:
         result = call()
     except BaseException as exc:
-        return {"raised": type(exc).__name__, "said": str(exc)[:60].partition("[")[0]}
+        return {"raised": type(exc).__name__, "said": str(exc)[:60].partition("[")[0] if words else ""}
     found = {"kind": type(result).__name__}
     for name in FACTS:
         value = getattr(result, name, "-- AttributeError --")
@@ -171,9 +173,9 @@ def calls():
     for one in TASKS:
         note("said", call=f"delay {one.name}", **said(one.delay))
     note("said", call="delay adds", **said(lambda: adds.delay(1)))
-    note("said", call="delay bad args", **said(lambda: adds.delay()))
+    note("said", call="delay bad args", **said(lambda: adds.delay(), words=False))
     note("said", call="delay untyped bad args", **said(lambda: untyped.delay()))
-    note("said", call="delay unserializable", **said(lambda: adds.delay(1, b=object).get()))
+    note("said", call="delay unserializable", **said(lambda: adds.delay(1, b=object).get(), words=False))
     note(
         "said",
         call="send_task",

@@ -1,0 +1,74 @@
+"""Which result backend ``result_backend`` names.
+
+Owns: the table of those that there are, and what is said of the others. Runs where an app is first asked for its backend,
+before it publishes its first call. A class of the user's own is imported; nothing else is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
+from pyqs_celery_compat.result_backend import Backend, DisabledBackend
+from pyqs_celery_compat.utils import imports
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app.base import Celery
+
+BACKEND_ALIASES = {
+    "cache": "pyqs_celery_compat.backends.cache:CacheBackend",
+    "disabled": "pyqs_celery_compat.result_backend:DisabledBackend",
+}
+#: Celery's, which are not here yet: an app that names one may publish, and is told when it asks for a result.
+LATER = frozenset(
+    {"amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "database", "db"}
+    | {"django-cache", "django-db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "redis", "rediss", "riak", "rpc"}
+    | {"s3", "sentinel"}
+)
+_THERE_IS = "there are cache+memory:// (in this process only), disabled://, and classes of your own, as package.module:Class"
+
+
+def by_name(backend: str | type[Backend] | None = None, loader: Any = None) -> type[Backend]:
+    """The class of a backend, by its alias or its path.
+
+    Raises:
+        ImproperlyConfigured: there is none of this name.
+    """
+    name: Any = backend or "disabled"
+    if isinstance(name, type):
+        return name
+    path = BACKEND_ALIASES.get(name, name)
+    try:
+        found = imports.symbol_by_name(path)
+    except (ValueError, ImportError, AttributeError) as exc:
+        raise ImproperlyConfigured(
+            f"Unknown result backend: {name!r}.  Did you spell that correctly? ({exc}); {_THERE_IS}"
+        ) from exc
+    if not isinstance(found, type):
+        raise ImproperlyConfigured(f"Unknown result backend: {name!r} is no class; {_THERE_IS}")
+    return found
+
+
+def by_url(backend: str | type[Backend] | None = None, loader: Any = None) -> tuple[type[Backend], str | None]:
+    """The class of a backend and its URL: ``cache+memory://`` has both in one."""
+    url = None
+    if isinstance(backend, str) and "://" in backend:
+        url = backend
+        scheme = url.partition("://")[0]
+        backend = scheme
+        if "+" in scheme:
+            backend, _, inner = url.partition("+")
+            url = url if backend in BACKEND_ALIASES else inner
+    return by_name(backend, loader), url
+
+
+def backend_of(app: Celery) -> Backend:
+    """A new backend, as the app's settings say."""
+    named = app.conf.result_backend
+    if isinstance(named, str) and named.partition("://")[0].partition("+")[0].rstrip(":/") in LATER:
+        said = named.partition("://")[0]
+        return DisabledBackend(
+            app, f"result_backend is set to {said!r}, which this version of pyqs_celery_compat does not have yet: {_THERE_IS}"
+        )
+    cls, url = by_url(named)
+    return cls(app=app, url=url)

@@ -1,0 +1,229 @@
+"""A group and the task that gets its results: ``chord``.
+
+Owns: ``_chord``, which ``chord`` is. Runs where one is built and called. It is the result backend that counts the header's
+tasks and sends the body: without one that can, calling it is an error and nothing is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat.groups import flattened, group
+from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.signatures import Signature, each_signature, maybe_signature
+from pyqs_celery_compat.uuids import uuid
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+
+
+@Signature.register_type("chord")
+class _chord(Signature):  # noqa: N801 - Celery's name
+    """The header's tasks beside one another, then the body with the list of their results.
+
+    Parameters:
+        header: a group, or signatures. body: one signature; it may be given when the chord is called.
+        options: for the body.
+    """
+
+    def __init__(
+        self,
+        header: Any,
+        body: Any = None,
+        task: str = "celery.chord",
+        args: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+        app: Celery | None = None,
+        **options: Any,
+    ) -> None:
+        members = header.tasks if isinstance(header, group) else [header] if isinstance(header, Signature) else header
+        members = members if isinstance(members, (list, tuple)) else list(members)
+        parts = {"kwargs": dict(kwargs or {}), "header": members, "body": maybe_signature(body, app=app)}
+        super().__init__(task, args, parts, app=app, subtask_type="chord", **options)
+
+    @property
+    def tasks(self) -> Any:
+        """The header's tasks."""
+        header = self.kwargs.get("header") or ()
+        return header.tasks if isinstance(header, group) else header
+
+    @tasks.setter
+    def tasks(self, value: Any) -> None:
+        self["kwargs"]["header"] = value
+
+    @property
+    def body(self) -> Any:
+        """The task that gets the results, or None."""
+        return self.kwargs.get("body")
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        self["kwargs"]["body"] = value
+
+    def _restore_parts(self) -> None:
+        parts = self.kwargs
+        header = parts.get("header") or ()
+        if isinstance(header, dict):
+            header = maybe_signature(header, app=self._app)
+        else:
+            header = list(each_signature(header, self._app))
+        self["kwargs"] = {**parts, "header": header, "body": maybe_signature(parts.get("body"), app=self._app)}
+
+    def _copy_parts(self) -> None:
+        header, body = self.kwargs["header"], self.body
+        header = header.clone() if isinstance(header, group) else [member.clone() for member in header]
+        self["kwargs"] = {**self.kwargs, "header": header, "body": None if body is None else body.clone()}
+
+    @property
+    def app(self) -> Celery:
+        """The app it is called with: its own, its first task's, or its body's."""
+        parts = [*self.tasks[:1], *([] if self.body is None else [self.body])]
+        return self._app or next((part._app for part in parts if part._app), None) or super().app
+
+    # -- calling ------------------------------------------------------------------------------------------------
+    def __call__(self, body: Any = None, **options: Any) -> Any:
+        return self.apply_async((), {"body": body} if body else {}, **options)
+
+    def apply_async(  # type: ignore[override]  # Celery's signature
+        self,
+        args: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        connection: Any = None,
+        router: Any = None,
+        result_cls: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Publish the header's tasks; answers the body's result, whose ``parent`` is the header's.
+
+        Parameters:
+            args: for each of the header's tasks, in front of its own. kwargs: for the body; ``body`` among them is the body.
+
+        Raises:
+            NotImplementedError: there is no result backend.
+        """
+        given = dict(kwargs or {})
+        body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
+        args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
+        header = group(list(self.tasks), app=self.app)
+        if self.app.conf.task_always_eager:
+            return self._applied(header, body, args, {**self.kwargs.get("kwargs", {}), **given}, task_id, options)
+        options = {**self.options, **options}
+        return self.run(header.clone(), body.clone(**given), args, task_id=task_id, app=self.app, **options)
+
+    def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Run it here; answers the body's result."""
+        given = dict(kwargs or {})
+        body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
+        args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
+        header = group(list(self.tasks), app=self.app)
+        return self._applied(header, body, args, {**self.kwargs.get("kwargs", {}), **given}, None, options)
+
+    def _applied(self, header: group, body: Any, args: Any, kwargs: Any, task_id: str | None, options: dict[str, Any]) -> Any:
+        of_header = header.apply(args)
+        result = body.clone().apply((of_header.get(),), kwargs, **({"task_id": task_id} if task_id else {}))
+        result.parent = of_header
+        return result
+
+    def run(
+        self,
+        header: group,
+        body: Any,
+        partial_args: Any,
+        app: Celery | None = None,
+        interval: float | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        eager: bool = False,
+        task_id: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """The same with its parts given.
+
+        Parameters:
+            interval, max_retries: how often a backend that cannot count asks, in seconds, and how many times.
+            countdown: of the header's tasks.
+        """
+        app = app or self.app
+        root_id = body.options.get("root_id")
+        options.pop("task_id", None)
+        body.options.update(options)
+        result = body.freeze(task_id, root_id=root_id)
+        if not header.tasks:
+            body.delay([])
+            result.parent = app.GroupResult(uuid(), [])
+            return result
+        backend = app.backend
+        backend.ensure_chords_allowed()
+        body["chord_size"] = sum(member.tasks_counted() for member in flattened(header.tasks))
+        of_header = header.freeze(chord=body, root_id=root_id)
+        backend.apply_chord(of_header, body, interval=interval, max_retries=max_retries)
+        header(*partial_args, **{**dict(kwargs or {}), **({} if countdown is None else {"countdown": countdown})})
+        result.parent = of_header
+        return result
+
+    def freeze(
+        self,
+        _id: str | None = None,
+        group_id: str | None = None,
+        chord: Any = None,
+        root_id: str | None = None,
+        parent_id: str | None = None,
+        group_index: int | None = None,
+    ) -> Any:
+        """Fix the ids of body and header; answers the body's result, whose ``parent`` is the header's."""
+        header = group(list(self.tasks), app=self.app)
+        of_header = header.freeze(parent_id=parent_id, root_id=root_id, chord=self.body)
+        self["kwargs"]["header"] = header
+        if self.body is None:
+            self.options["task_id"] = _id or uuid()
+            return of_header
+        result = self.body.freeze(_id, group_id=group_id, chord=chord, root_id=root_id, group_index=group_index)
+        first = result
+        while first.parent is not None:
+            first = first.parent
+        first.parent = of_header
+        self.options["task_id"] = result.id
+        return result
+
+    _freeze = freeze
+
+    # -- changing -----------------------------------------------------------------------------------------------
+    def link(self, callback: Any) -> Any:
+        """Have the callback called with the body's result; answers the callback."""
+        self.body.link(callback)
+        return callback
+
+    def link_error(self, errback: Any) -> Any:
+        """Have the errback called if the body fails, or the header does; with ``task_allow_error_cb_on_chord_header`` also once
+        for each of the header's tasks that does."""
+        if self.app.conf.task_allow_error_cb_on_chord_header:
+            for member in self.tasks:
+                member.link_error(errback.clone().set(immutable=True))
+        self.body.link_error(errback)
+        return errback
+
+    def set_immutable(self, immutable: bool) -> None:
+        """For the body, too, the results of the header are ignored."""
+        self["immutable"] = immutable
+        if self.body is not None:
+            self.body.set_immutable(immutable)
+
+    def tasks_counted(self) -> int:
+        """What its body counts."""
+        return self.body.tasks_counted() if self.body is not None else 1
+
+    def __repr__(self) -> str:
+        body = self.body
+        if body is None:
+            return f"<chord without body: {self.tasks!r}>"
+        if body.get("subtask_type") == "chain" and body.tasks:
+            return f"%({' | '.join([body.tasks[0].reprcall(self.tasks), *map(repr, body.tasks[1:])])})"
+        return f"%{body.reprcall(self.tasks)}"
+
+
+chord = _chord
+belongs_to("celery.canvas", _chord)

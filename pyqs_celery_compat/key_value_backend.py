@@ -1,0 +1,98 @@
+"""A result backend on anything that keeps a value under a key.
+
+Owns: ``KeyValueStoreBackend``: Celery's keys and what is kept under them. Lives in the process that calls a task and in the one
+that runs it. It does not count a chord's tasks yet. A success that is kept is never written over: a message that comes
+twice must not take a result back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pyqs_celery_compat import states
+from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.result_backend import Backend
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.request import Context
+
+
+class KeyValueStoreBackend(Backend):
+    """Keeps results as bytes under keys; a subclass says how."""
+
+    task_keyprefix = "celery-task-meta-"
+    group_keyprefix = "celery-taskset-meta-"
+    chord_keyprefix = "chord-unlock-"
+
+    # -- what a store does --------------------------------------------------------------------------------------
+    def get(self, key: str) -> bytes | None:
+        """What is kept under a key, or None."""
+        raise NotImplementedError("Must implement the get method.")
+
+    def set(self, key: str, value: bytes) -> Any:
+        """Keep it."""
+        raise NotImplementedError("Must implement the set method.")
+
+    def delete(self, key: str) -> Any:
+        """Keep it no longer."""
+        raise NotImplementedError("Must implement the delete method")
+
+    def mget(self, keys: Iterable[str]) -> list[bytes | None]:
+        """Several at once."""
+        return [self.get(key) for key in keys]
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+    def get_key_for_task(self, task_id: str, key: str = "") -> str:
+        """Where a task's result is."""
+        return f"{self.task_keyprefix}{task_id}{key}"
+
+    def get_key_for_group(self, group_id: str, key: str = "") -> str:
+        """Where the ids of a group are."""
+        return f"{self.group_keyprefix}{group_id}{key}"
+
+    def get_key_for_chord(self, group_id: str, key: str = "") -> str:
+        """Where a chord's tasks are counted."""
+        return f"{self.chord_keyprefix}{group_id}{key}"
+
+    # -- results --------------------------------------------------------------------------------------------------
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Context | None = None, **kwargs: Any
+    ) -> None:
+        if self._get_task_meta_for(task_id)["status"] == states.SUCCESS:
+            return
+        meta = self._get_result_meta(result, state, traceback, request)
+        self.set(self.get_key_for_task(task_id), self.encode({**meta, "task_id": str(task_id)}))
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        kept = self.get(self.get_key_for_task(task_id))
+        if not kept:
+            return {"status": states.PENDING, "result": None}
+        found: dict[str, Any] = self.decode(kept)
+        return found
+
+    def _forget(self, task_id: str) -> None:
+        self.delete(self.get_key_for_task(task_id))
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        self.set(self.get_key_for_group(group_id), self.encode({"result": result.as_tuple()}))
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        from pyqs_celery_compat.result import result_from_tuple
+
+        kept = self.get(self.get_key_for_group(group_id))
+        if not kept:
+            return None
+        meta: dict[str, Any] = self.decode(kept)
+        return {**meta, "result": result_from_tuple(meta["result"], self.app)}
+
+    def _delete_group(self, group_id: str) -> None:
+        self.delete(self.get_key_for_group(group_id))
+
+
+class BaseKeyValueStoreBackend(KeyValueStoreBackend):
+    """The same, waiting by asking again; Celery has two names for it."""
+
+
+belongs_to("celery.backends.base", KeyValueStoreBackend, BaseKeyValueStoreBackend)

@@ -1,0 +1,428 @@
+"""What every result backend has: states, failures as data, waiting.
+
+Owns: ``Backend``, of which a store is made by the methods that raise NotImplementedError here, and ``DisabledBackend``, the one
+of an app without results. Lives in the process that calls a task and in the one that runs it. Never publishes.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyqs.errors import NotSerializable
+from pyqs_celery_compat import exceptions, serialization, states, stored_failures
+from pyqs_celery_compat._state import get_current_task
+from pyqs_celery_compat.naming import belongs_to
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.request import Context
+
+NO_BACKEND = "No result backend is configured.\nPlease see the documentation for more information."
+_EAGER = (
+    "Results are not stored in backend and should not be retrieved when task_always_eager is enabled, unless "
+    "task_store_eager_result is enabled."
+)
+
+
+class NoBackendError(NotImplementedError, AttributeError):
+    """There is no result backend. Celery raises one of the two, depending on what is asked."""
+
+
+class Backend:
+    """A result backend.
+
+    Parameters:
+        serializer: of results, by name; default ``result_serializer``.
+        expires: seconds, a timedelta, or None for ``result_expires``.
+        accept: content types by name; default ``result_accept_content``, else ``accept_content``.
+        url: where it is.
+    """
+
+    READY_STATES = states.READY_STATES
+    UNREADY_STATES = states.UNREADY_STATES
+    EXCEPTION_STATES = states.EXCEPTION_STATES
+    TimeoutError = exceptions.TimeoutError
+
+    #: Whether it keeps anything.
+    stores = True
+    #: Whether one object serves several threads.
+    thread_safe = False
+    supports_native_join = False
+    supports_autoexpire = False
+    persistent = True
+    is_async = False
+    subpolling_interval: float | None = None
+
+    def __init__(
+        self,
+        app: Celery,
+        serializer: str | None = None,
+        max_cached_results: int | None = None,
+        accept: Iterable[str] | None = None,
+        expires: float | timedelta | None = None,
+        expires_type: Any = None,
+        url: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.app = app
+        self.url = url
+        conf = app.conf
+        self.serializer: str = serializer or conf.result_serializer
+        names = accept or conf.result_accept_content or conf.accept_content
+        self.accept = serialization.Accept.from_names(names)
+        self.expires = self.prepare_expires(expires, expires_type)
+
+    # -- what a store does --------------------------------------------------------------------------------------
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Context | None = None, **kwargs: Any
+    ) -> None:
+        """Keep a state. What is not JSON has been made so, where the serializer needs it."""
+        raise NotImplementedError
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        """What is kept of a task; of an unknown one ``{"status": "PENDING", "result": None}``."""
+        raise NotImplementedError
+
+    def _forget(self, task_id: str) -> None:
+        raise NotImplementedError("backend does not implement forget.")
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        raise NotImplementedError
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+    def _delete_group(self, group_id: str) -> None:
+        raise NotImplementedError
+
+    # -- how a task ended ---------------------------------------------------------------------------------------
+    def mark_as_started(self, task_id: str, **meta: Any) -> Any:
+        """It runs."""
+        return self.store_result(task_id, meta, states.STARTED)
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Context | None = None, store_result: bool = True, state: str = states.SUCCESS
+    ) -> None:
+        """It returned this."""
+        if store_result:
+            self.store_result(task_id, result, state, request=request)
+        if request is not None and request.chord:
+            self.on_chord_part_return(request, state, result)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: str | None = None,
+        request: Context | None = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        """It raised this; what should have followed it in its chain has failed with it."""
+        if store_result:
+            self.store_result(task_id, exc, state, traceback=traceback, request=request)
+        if request is None:
+            return
+        if request.chord:
+            self.on_chord_part_return(request, state, exc)
+        for step in request.chain or ():
+            step_id = (step.get("options") or {}).get("task_id")
+            if step_id and store_result:
+                self.store_result(step_id, exc, state, traceback=traceback)
+        if call_errbacks and request.errbacks:
+            from pyqs_celery_compat import continuations
+            from pyqs_celery_compat.einfo import ExceptionInfo
+
+            continuations.on_failure(self.app, self.app.tasks[request.get("task")], request, exc, ExceptionInfo.of(exc))
+
+    def mark_as_revoked(
+        self, task_id: str, reason: str = "", request: Context | None = None, store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:  # fmt: skip
+        """It will not run."""
+        self.mark_as_failure(task_id, exceptions.TaskRevokedError(reason), None, request, store_result, False, state)
+
+    def mark_as_retry(
+        self, task_id: str, exc: BaseException, traceback: str | None = None, request: Context | None = None,
+        store_result: bool = True, state: str = states.RETRY,
+    ) -> Any:  # fmt: skip
+        """It will run again."""
+        return self.store_result(task_id, exc, state, traceback=traceback, request=request) if store_result else None
+
+    def fail_from_current_stack(self, task_id: Any, exc: BaseException | None = None) -> Any:
+        """The exception being handled is how it ended; answers its ExceptionInfo."""
+        from pyqs_celery_compat.einfo import ExceptionInfo
+
+        einfo = ExceptionInfo.of(exc) if exc is not None else ExceptionInfo()
+        assert einfo.raised is not None
+        self.mark_as_failure(task_id, einfo.raised, einfo.traceback)
+        return einfo
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Context | None = None, **kwargs: Any
+    ) -> Any:
+        """Keep a state with its result; answers the result as it is kept."""
+        result = self.encode_result(result, state)
+        self._store_result(task_id, result, state, traceback, request=request, **kwargs)
+        return result
+
+    # -- what is kept of one ------------------------------------------------------------------------------------
+    def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
+        """All that is known of it."""
+        meta = self._get_task_meta_for(task_id)
+        if meta.get("status") in self.EXCEPTION_STATES:
+            meta["result"] = self.exception_to_python(meta.get("result"))
+        return meta
+
+    def get_state(self, task_id: str) -> str:
+        """Its state."""
+        return self.get_task_meta(task_id)["status"]  # type: ignore[no-any-return]
+
+    get_status = get_state
+
+    def get_result(self, task_id: str) -> Any:
+        """What it returned, or raised."""
+        return self.get_task_meta(task_id).get("result")
+
+    def get_traceback(self, task_id: str) -> str | None:
+        """Its traceback, as text."""
+        return self.get_task_meta(task_id).get("traceback")
+
+    def get_children(self, task_id: str) -> Any:
+        """Results of what it called."""
+        return self.get_task_meta(task_id).get("children")
+
+    def forget(self, task_id: str) -> None:
+        """Keep nothing of it."""
+        self._forget(task_id)
+
+    def reload_task_result(self, task_id: str) -> None:
+        """Nothing is cached here that could be read anew."""
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+    def wait_for(
+        self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_interval: Any = None
+    ) -> dict[str, Any]:
+        """What is known of it once it has ended.
+
+        Raises:
+            celery.exceptions.TimeoutError: it has not within so many seconds.
+        """
+        self._ensure_not_eager()
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            meta = self.get_task_meta(task_id)
+            if meta["status"] in self.READY_STATES:
+                return meta
+            if on_interval:
+                on_interval()
+            left = interval if until is None else min(interval, until - time.monotonic())
+            if left <= 0:
+                raise self.TimeoutError("The operation timed out.")
+            time.sleep(left)
+
+    def wait_for_pending(
+        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_interval: Any = None,
+        callback: Any = None, propagate: bool = True,
+    ) -> Any:  # fmt: skip
+        """The same for an AsyncResult, which gets what is known; answers the return value or raises."""
+        meta = self.wait_for(result.id, timeout, interval, no_ack, on_interval)
+        result._maybe_set_cache(meta)
+        return result.maybe_throw(propagate=propagate, callback=callback)
+
+    def iter_native(
+        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_message: Any = None,
+        on_interval: Any = None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+        """Each result of a set with its id, in their order, once it is there."""
+        for one in result.results:
+            yield one.id, self.wait_for(one.id, timeout, interval, no_ack, on_interval)
+
+    def _ensure_not_eager(self) -> None:
+        if self.app.conf.task_always_eager and not self.app.conf.task_store_eager_result:
+            warnings.warn(_EAGER, RuntimeWarning, stacklevel=4)
+
+    # -- groups and chords --------------------------------------------------------------------------------------
+    def save_group(self, group_id: str, result: Any) -> Any:
+        """Keep which results a group has."""
+        return self._save_group(group_id, result)
+
+    def restore_group(self, group_id: str, cache: bool = True) -> Any:
+        """The group's result, or None."""
+        meta = self._restore_group(group_id)
+        return None if meta is None else meta["result"]
+
+    def delete_group(self, group_id: str) -> None:
+        """Keep nothing of a group."""
+        self._delete_group(group_id)
+
+    def ensure_chords_allowed(self) -> None:
+        """Raises where nothing could count the tasks of a chord."""
+
+    def apply_chord(self, header_result: Any, body: Any, **kwargs: Any) -> None:
+        """A chord is about to be published."""
+        self.ensure_chords_allowed()
+        header_result.save(backend=self)
+
+    def on_chord_part_return(self, request: Context, state: str, result: Any, **kwargs: Any) -> None:
+        """One task of a chord's header has ended."""
+        raise NotImplementedError(f"{type(self).__name__} does not count the tasks of a chord")
+
+    def add_to_chord(self, chord_id: str, result: Any) -> NoReturn:
+        """A task joins a chord that runs."""
+        raise NotImplementedError("Backend does not support add_to_chord")
+
+    def chord_error_from_stack(self, callback: Any, exc: BaseException) -> None:
+        """The body of a chord fails without having run."""
+        body_id = (callback.get("options") or {}).get("task_id")
+        try:
+            raise exc
+        except type(exc):
+            self.fail_from_current_stack(body_id, exc)
+
+    # -- values -------------------------------------------------------------------------------------------------
+    def encode_result(self, result: Any, state: str) -> Any:
+        """A result as it is kept: an exception as data, unless the serializer has a place for it."""
+        if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
+            return self.prepare_exception(result)
+        return self.prepare_value(result)
+
+    def prepare_value(self, result: Any) -> Any:
+        """A return value as it is kept; a result among them as what finds it again."""
+        as_tuple = getattr(result, "as_tuple", None)
+        return as_tuple() if as_tuple is not None and hasattr(result, "supports_native_join") else result
+
+    def prepare_exception(self, exc: BaseException, serializer: str | None = None) -> Any:
+        """An exception as it is kept."""
+        return stored_failures.as_data(exc, serializer or self.serializer)
+
+    def exception_to_python(self, exc: Any) -> Any:
+        """What was kept of an exception as one.
+
+        Raises:
+            SecurityError: what it names is no exception.
+        """
+        return stored_failures.as_exception(exc)
+
+    def encode(self, data: Any) -> bytes:
+        """A value as bytes; kombu's EncodeError where the serializer has no place for it."""
+        try:
+            return serialization.dumps(data, self.serializer).payload
+        except NotSerializable as exc:
+            said = NotSerializable(f"a result cannot be written as {self.serializer}: {exc.__cause__ or exc}")
+            raise serialization.encode_error(said) from exc
+
+    def decode(self, payload: bytes) -> Any:
+        """What ``encode`` wrote."""
+        form = serialization.dumps(None, self.serializer)
+        return serialization.loads(payload, form.content_type, form.content_encoding, None, self.accept)
+
+    def prepare_expires(self, value: Any, type: Any = None) -> Any:
+        """Seconds after which a result may go, or None for never."""
+        value = self.app.conf.result_expires if value is None else value
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        return type(value) if value is not None and type else value
+
+    def current_task_children(self, request: Context | None = None) -> list[Any]:
+        """What the running task has called, as what finds the results again."""
+        task = get_current_task()
+        request = request or (task.request if task is not None else None)
+        return [child.as_tuple() for child in request._children or ()] if request is not None else []
+
+    def _get_result_meta(
+        self, result: Any, state: str, traceback: str | None, request: Context | None, format_date: bool = True, **_: Any
+    ) -> dict[str, Any]:
+        """What is kept of a task, without its id."""
+        done: Any = datetime.now(timezone.utc) if state in self.READY_STATES else None
+        meta = {
+            "status": state,
+            "result": result,
+            "traceback": traceback,
+            "children": self.current_task_children(request),
+            "date_done": done.isoformat() if done is not None and format_date else done,
+        }
+        if request is not None:
+            family = {"group_id": request.group, "parent_id": request.parent_id}
+            meta.update({key: value for key, value in family.items() if value})
+            if self.app.conf.result_extended:
+                meta.update(self._extended(request))
+        return meta
+
+    @staticmethod
+    def _extended(request: Context) -> dict[str, Any]:
+        return {
+            "name": request.get("task"),
+            "args": request.args,
+            "kwargs": request.kwargs,
+            "worker": request.hostname,
+            "retries": request.retries,
+            "queue": (request.delivery_info or {}).get("routing_key"),
+        }
+
+    # -- housekeeping -------------------------------------------------------------------------------------------
+    def on_task_call(self, producer: Any, task_id: str) -> Mapping[str, Any]:
+        """A task is about to be published."""
+        return {}
+
+    def add_pending_result(self, result: Any, weak: bool = False) -> Any:
+        """Results are asked for, never waited for in the background."""
+        return result
+
+    def remove_pending_result(self, result: Any) -> Any:
+        """The same."""
+        return result
+
+    def cleanup(self) -> None:
+        """Delete what has expired; where it goes by itself there is nothing to do."""
+
+    def process_cleanup(self) -> None:
+        """A process that ran a task is done with it."""
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """Where it is, without a password unless that is asked for."""
+        return self.url or ""
+
+
+BaseBackend = BaseDictBackend = Backend
+
+
+class DisabledBackend(Backend):
+    """The backend of an app without one: forgets what it is told, has nothing to tell.
+
+    Parameters:
+        why: what to say to who asks for a result.
+    """
+
+    stores = False
+    thread_safe = True
+
+    def __init__(self, app: Celery, why: str = NO_BACKEND, **_: Any) -> None:
+        self.app = app
+        self.why = why
+
+    def store_result(self, *args: Any, **kwargs: Any) -> None:
+        """Store nothing, as Celery does without a backend."""
+
+    def ensure_chords_allowed(self) -> NoReturn:
+        """There is nothing that could count."""
+        raise NotImplementedError(f"a chord needs a result backend, to count its tasks and keep what they return: {self.why}")
+
+    def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NoBackendError(self.why)
+
+    def as_uri(self, *args: Any, **kwargs: Any) -> str:
+        """``disabled://``."""
+        return "disabled://"
+
+    get_state = get_status = get_result = get_traceback = get_task_meta = get_task_meta_for = _is_disabled
+    wait_for = wait_for_pending = get_many = iter_native = get_children = forget = _is_disabled
+    save_group = restore_group = delete_group = _is_disabled
+
+
+belongs_to("celery.backends.base", Backend, DisabledBackend)
