@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyqs_celery_compat._state import current_app, current_task
     from pyqs_celery_compat.alias import install_as_celery
+    from pyqs_celery_compat.app import bugreport
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.canvas import Signature, maybe_signature, signature, subtask
@@ -28,6 +29,7 @@ __all__ = [
     "Signature",
     "Task",
     "__version__",
+    "bugreport",
     "current_app",
     "current_task",
     "install_as_celery",
@@ -51,6 +53,7 @@ _HOMES = {
     "VERSION": "version",
     "VERSION_BANNER": "version",
     "__version__": "version",
+    "bugreport": "app",
     "current_app": "_state",
     "current_task": "_state",
     "install_as_celery": "alias",
@@ -69,7 +72,7 @@ _MODULES = frozenset(
         "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
     }
 )  # fmt: skip
-_LATER = frozenset({"beat", "bootsteps", "bugreport"})
+_LATER = frozenset({"beat", "bootsteps"})
 _CANVAS = frozenset({"chain", "chord", "chunks", "group", "xmap", "xstarmap"})
 
 

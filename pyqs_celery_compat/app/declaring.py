@@ -161,9 +161,7 @@ class Declaring:
 
     def gen_task_name(self, name: str, module: str | None) -> str:
         """``module.name``; ``__main__`` becomes the app's ``main``. For subclasses to change."""
-        if module == "__main__" and self.main:
-            return f"{self.main}.{name}"
-        return f"{module}.{name}" if module else name
+        return imports.gen_task_name(self, name, module)
 
     @cached_property
     def Task(self) -> type[BaseTask]:  # noqa: N802 - Celery's public name

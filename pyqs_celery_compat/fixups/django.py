@@ -78,9 +78,12 @@ class DjangoFixup:
 
     # -- what else asks -----------------------------------------------------------------------------------------------
     def autodiscover_tasks(self) -> list[str]:
-        """The packages of the installed apps."""
+        """The packages of the installed apps; Django is set up for it where it is not."""
+        import django
         from django.apps import apps
 
+        if not apps.ready:
+            django.setup()
         return [config.name for config in apps.get_app_configs()]
 
     # -- a worker loads -----------------------------------------------------------------------------------------------

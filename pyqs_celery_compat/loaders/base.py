@@ -7,6 +7,7 @@ begin with ``on_`` are there to be overridden, and run in the process whose begi
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import Any
 from pyqs_celery_compat import signals
 from pyqs_celery_compat.app import defaults
 from pyqs_celery_compat.exceptions import reraise
-from pyqs_celery_compat.utils.collections import DictAttribute, force_mapping
+from pyqs_celery_compat.utils.collections import DictAttribute
 from pyqs_celery_compat.utils.imports import (
     NotAPackage,
     find_module,
@@ -34,7 +35,9 @@ __all__ = ["BaseLoader"]
 _RACE_PROTECTION = False
 unconfigured = object()
 
-_ARGUMENT = re.compile(r"(?P<namespace>[^.=]*)\.?(?P<key>[^=]*)=(?:\((?P<type>\w+)\))?(?P<value>.*)")
+_TYPED = re.compile(r"(?:\((\w+)\))?(.*)", re.DOTALL)
+#: How settings end that are numbers, where their default does not say.
+_NUMBERS = ("_port", "_limit", "_concurrency", "_per_child", "_priority")
 _LISTS = {"list": list, "tuple": tuple, "set": set}
 
 
@@ -131,11 +134,16 @@ class BaseLoader:
         if isinstance(obj, str):
             try:
                 obj = self._smart_import(obj, imp=self.import_from_cwd)
-            except (ImportError, AttributeError):
+            except AttributeError as exc:
+                if silent:
+                    return False
+                raise ModuleNotFoundError(str(exc)) from exc
+            except ImportError:
                 if silent:
                     return False
                 raise
-        self._conf = force_mapping(obj)
+        # Django's settings stay what they are, which may be another object tomorrow.
+        self._conf = obj if isinstance(obj, Mapping) else DictAttribute(obj)
         if self._conf.get("override_backends") is not None:
             self.override_backends = self._conf["override_backends"]
         return True
@@ -185,27 +193,47 @@ class BaseLoader:
 
 
 def _setting(argument: str, namespace: str) -> tuple[str, Any]:
-    match = _ARGUMENT.fullmatch(argument)
-    if match is None:
+    name, separator, text = argument.partition("=")
+    if not separator or not name.strip("."):
         raise ValueError(f"{argument!r} is no setting: namespace.key=value")
-    group, key, kind, value = match["namespace"], match["key"], match["type"], match["value"]
-    if not key:
-        group, key = namespace, group
-    name = key.lower() if group.lower() == "celery" else f"{group}_{key}".lower()
+    name = _whole_name(name.lower(), namespace, argument)
+    kind, value = _TYPED.fullmatch(text).groups()  # type: ignore[union-attr] - it takes any text
     try:
-        return name, _LISTS[kind](value.split(",")) if kind in _LISTS else _converted(name, kind, value)
+        return name, _converted(name, kind, value)
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{argument!r}: {exc}") from None
+
+
+def _whole_name(name: str, namespace: str, argument: str) -> str:
+    """``worker.concurrency`` and, in the namespace ``worker``, ``.concurrency`` are ``worker_concurrency``."""
+    group, dot, key = name.partition(".")
+    if not dot:
+        if name not in defaults.DEFAULTS:
+            import difflib
+
+            near = difflib.get_close_matches(name, defaults.DEFAULTS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{argument!r}: there is no setting {name!r}{hint}")
+        return name
+    group = group or namespace.lower()
+    return key if group == "celery" else f"{group}_{key}"
 
 
 def _converted(name: str, kind: str | None, value: str) -> Any:
     known = defaults.DEFAULTS.get(name)
     if kind is None:
-        kind = type(known).__name__ if known is not None else "int" if name.endswith(("_port", "_limit")) else "str"
-    converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, **_LISTS}
+        kind = type(known).__name__ if known is not None else "int" if name.endswith(_NUMBERS) else "str"
     if kind in _LISTS:
         return _LISTS[kind](value.split(","))
+    converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, "dict": _dict}
     return converters.get(kind, str)(value)
+
+
+def _dict(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("a JSON object is wanted")
+    return found
 
 
 def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "tasks") -> Any:
