@@ -134,6 +134,8 @@ def read_transport(conf: Settings, *, consuming: bool = False, default_url: str 
     url = (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
     options: Mapping[str, Any] = conf.broker_transport_options or {}
     _check_options(options)
+    if conf.broker_use_ssl and not isinstance(conf.broker_use_ssl, bool):
+        raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
     connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
     predefined = tuple(
         _predefined(str(name), entry, connection) for name, entry in (options.get("predefined_queues") or {}).items()
@@ -260,8 +262,6 @@ def check_settings(conf: Settings) -> None:
         raise ImproperlyConfigured("the auth serializer is not supported")
     if conf.task_protocol not in (1, 2):
         raise ImproperlyConfigured(f"task_protocol must be 1 or 2, not {conf.task_protocol!r}")
-    if conf.broker_use_ssl and not isinstance(conf.broker_use_ssl, bool):
-        raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
 
 
 def check_worker_settings(app: Celery) -> tuple[str, ...]:

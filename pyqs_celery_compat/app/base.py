@@ -192,7 +192,9 @@ class Celery(Configuring, Declaring, Sending, Classes):
 
     def uses_utc_timezone(self) -> bool:
         """Whether the app's timezone is UTC."""
-        return self.timezone == timezone.utc
+        from pyqs_celery_compat.utils.time import timezone as zones
+
+        return self.timezone == zones.utc
 
     # -- what runs, and what came of it -------------------------------------------------------------------------------
     @property

@@ -69,7 +69,7 @@ class Configuring:
             return None
         self.conf.reload(self._load_config)
         found = self.loader.config_from_object(obj, silent=silent)
-        return self.conf if found else None
+        return self.conf.finalize() if found else None
 
     def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> Any:
         """The same with the path in an environment variable; where it is not set, that is an error, or False (``silent``)."""

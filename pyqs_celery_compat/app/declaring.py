@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import inspect
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.app import duplicates
 from pyqs_celery_compat.app.annotations import prepare
 from pyqs_celery_compat.app.autoretry import add_autoretry
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.task import Task as BaseTask
-from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.header import Header
 from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
 from pyqs_celery_compat.settings import Settings
@@ -46,6 +46,11 @@ class Declaring:
     _finalize_lock: threading.RLock
     _pending: deque[PromiseProxy]
     _tasks: TaskRegistry
+
+    @cached_property
+    def _duplicates(self) -> set[str]:
+        """Names of which it was said that two tasks have them."""
+        return set()
 
     @property
     def tasks(self) -> TaskRegistry:
@@ -123,10 +128,7 @@ class Declaring:
             raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
         if name in self._tasks:
             known: BaseTask = self._tasks[name]
-            if getattr(known, "_decorated_fun", None) not in (None, fun):
-                warnings.warn(
-                    DuplicateTaskNameWarning(f"task name {name!r} is used by two functions; the first one stays"), stacklevel=3
-                )
+            duplicates.first_stays(self._duplicates, name, known, fun)
             return known
         run = fun if bind else staticmethod(fun)
         attributes = {
@@ -136,6 +138,7 @@ class Declaring:
             "bind_self": bind,
             "__doc__": fun.__doc__,
             "__module__": fun.__module__,
+            "__annotations__": fun.__annotations__,
             "__header__": staticmethod(Header(fun, bound=bind)),
             "__wrapped__": run,
             "_decorated_fun": staticmethod(fun),
@@ -154,6 +157,8 @@ class Declaring:
         if not made.name:
             made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
         add_autoretry(made, **options)
+        if (known := self.tasks.get(made.name)) is not None:
+            duplicates.last_replaces(self._duplicates, made.name, known, made)
         self.tasks[made.name] = made
         type(made)._app = self
         made.bind(self)

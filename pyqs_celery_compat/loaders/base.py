@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -173,7 +172,7 @@ class BaseLoader:
             raise NotAPackage(f"{name!r} is a file: give the module's name, {name[:-3]!r}") from exc
         return self.import_from_cwd(name)
 
-    @cached_property
+    @property
     def conf(self) -> Any:
         """The configuration that was read."""
         if self._conf is unconfigured:
