@@ -1,6 +1,6 @@
 """Classes that belong to an app: subclasses of Celery's own whose instances know it.
 
-Owns: ``Classes``, a part of ``Celery``. Runs in any process; a class is made, and its module imported, when it is asked for first.
+Owns: ``Classes``, a part of ``Celery``. Runs in any process; a class is made, and its module imported, when it is asked for.
 Never starts a worker or beat: those are programs of their own, and making one says so.
 """
 

@@ -1,7 +1,7 @@
 """How an app comes by its configuration, and by its task modules.
 
-Owns: ``Configuring``, a part of ``Celery``: the loader, ``config_from_*``, defaults, the one reading of it all, autodiscovery, the
-schedule. Runs in every process that has an app. Never reads the configuration before somebody needs it, unless told to
+Owns: ``Configuring``, a part of ``Celery``: the loader, ``config_from_*``, defaults, the one reading of it all, autodiscovery,
+the schedule. Runs in every process that has an app. Never reads the configuration before somebody needs it, unless told to
 (``force``).
 """
 

@@ -1,7 +1,7 @@
 """What Celery keeps in ``celery.app.utils``: how an app is told and pickled, and its settings as text.
 
-Owns: ``AppPickler``, ``bugreport``, ``appstr``. Runs where somebody asks for one of them; an app itself loads this module when it
-is pickled. Nothing here opens a connection or shows a secret.
+Owns: ``AppPickler``, ``bugreport``, ``appstr``. Runs where somebody asks for one of them; an app itself loads this module when
+it is pickled. Nothing here opens a connection or shows a secret.
 """
 
 from __future__ import annotations

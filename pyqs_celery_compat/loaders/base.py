@@ -34,7 +34,7 @@ __all__ = ["BaseLoader"]
 _RACE_PROTECTION = False
 unconfigured = object()
 
-_TYPED = re.compile(r"(?:\((\w+)\))?(.*)", re.DOTALL)
+_TYPE = re.compile(r"\((\w+)\)")
 #: How settings end that are numbers, where their default does not say.
 _NUMBERS = ("_port", "_limit", "_concurrency", "_per_child", "_priority")
 _LISTS = {"list": list, "tuple": tuple, "set": set}
@@ -196,11 +196,17 @@ def _setting(argument: str, namespace: str) -> tuple[str, Any]:
     if not separator or not name.strip("."):
         raise ValueError(f"{argument!r} is no setting: namespace.key=value")
     name = _whole_name(name.lower(), namespace, argument)
-    kind, value = _TYPED.fullmatch(text).groups()  # type: ignore[union-attr] - it takes any text
+    kind, value = _typed(text)
     try:
         return name, _converted(name, kind, value)
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{argument!r}: {exc}") from None
+
+
+def _typed(text: str) -> tuple[str | None, str]:
+    """``(int)3`` in its two parts; a value alone has no type."""
+    match = _TYPE.match(text)
+    return (match[1], text[match.end() :]) if match else (None, text)
 
 
 def _whole_name(name: str, namespace: str, argument: str) -> str:

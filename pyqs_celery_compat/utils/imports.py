@@ -1,7 +1,7 @@
 """Importing what the user names: configuration modules, classes, task modules.
 
-Owns: ``symbol_by_name``, ``import_task_modules``, ``find_related_module``. Runs where an app is loaded: a short-lived process, an
-executor, a caller that asks for it. Imports nothing that was not named.
+Owns: ``symbol_by_name``, ``import_task_modules``. Runs where an app is loaded: a short-lived process, an executor, a
+caller that asks for it. Imports nothing that was not named.
 """
 
 from __future__ import annotations
