@@ -291,13 +291,13 @@ def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def censor(key: str, value: Any) -> Any:
     """A value fit for a log."""
+    if value is not None and _HIDDEN.search(key):
+        return "********"
     if isinstance(value, Mapping):
         return {inner: censor(str(inner), item) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(censor("", item) for item in value) if type(value) in (list, tuple) else value
     if isinstance(value, str):
-        if _HIDDEN.search(key):
-            return "********"
         return _URL_PASSWORD.sub("********@", value)
     return value
 
