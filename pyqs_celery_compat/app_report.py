@@ -30,7 +30,7 @@ def report(app: Celery) -> dict[str, Any]:
     """The report as what JSON can hold.
 
     ``settings`` are those that somebody has set: name, value (its repr, ``is_repr``, where JSON has none such), fate and note,
-    which are None for a setting that is not Celery's. ``errors`` are why a worker would not start, ``remarks`` what it would say.
+    which are None for a setting that is not Celery's. ``errors`` are why a worker would not start, ``remarks`` what it says.
     """
     errors, remarks = [], []
     try:

@@ -56,9 +56,9 @@ def find_app(name: str, directory: str | None = None) -> Celery:
         _module(module_name, name)
     holder = _module(parent, name)
     if not hasattr(holder, last):
-        beside = [f"{parent}.{one}" for one in (*_attributes(holder), *_modules_in(getattr(holder, "__path__", ())))]
+        beside = (*_attributes(holder), *_modules_in(getattr(holder, "__path__", ())))
         raise ImproperlyConfigured(
-            f"-A {name}: module {parent} has neither a module nor an attribute {last!r}{_near(module_name, beside)}"
+            f"-A {name}: module {parent} has neither a module nor an attribute {last!r}{_near(last, beside, f'{parent}.')}"
         )
     return _checked(getattr(holder, last), name)  # module.attribute
 
@@ -89,11 +89,12 @@ def _attributes(module: Any) -> list[str]:
     return [attribute for attribute in known if _is_app(getattr(module, attribute, None))] or known
 
 
-def _near(wanted: str, known: Iterable[str]) -> str:
+def _near(wanted: str, known: Iterable[str], before: str = "") -> str:
+    """A question whether one of those that are alike was meant; ``before`` stands in front of each."""
     import difflib
 
-    near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    near = difflib.get_close_matches(wanted, dict.fromkeys(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(before + one for one in near)}?" if near else ""
 
 
 def _app_in(module: ModuleType, name: str) -> Celery:

@@ -30,8 +30,8 @@ _ENVIRONMENT = {
 #: Attributes that fall back to another setting (as items they do not).
 _ALTERNATIVES = {
     "broker_url": ("broker_url", "broker_host"),
-    "broker_read_url": ("broker_read_url", "broker_url"),
-    "broker_write_url": ("broker_write_url", "broker_url"),
+    "broker_read_url": ("broker_read_url", "broker_url", "broker_host"),
+    "broker_write_url": ("broker_write_url", "broker_url", "broker_host"),
     "result_backend": ("result_backend", "CELERY_RESULT_BACKEND"),
     "task_default_exchange": ("task_default_exchange", "task_default_queue"),
     "task_default_routing_key": ("task_default_routing_key", "task_default_queue"),
