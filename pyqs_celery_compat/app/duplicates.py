@@ -26,7 +26,7 @@ def first_stays(told: set[str], name: str, first: Any, second: Callable[..., Any
         first: the task that has the name. One that was made of a class, or of the same function, is none of our business.
     """
     known = getattr(first, "_decorated_fun", None)
-    if known is not None and known is not second:
+    if known is not None and known is not second and not name.startswith("celery."):  # apps may share a registry
         _warn(told, name, f"{_place(known)} has it, and {_place(second)}, which came later, is no task")
 
 

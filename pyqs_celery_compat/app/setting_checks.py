@@ -1,8 +1,8 @@
 """Whether the values of an app's settings can be what was meant, and what a worker has to say of them.
 
 Owns: ``check``, ``objections``, ``remarks``, and what each kind of the table takes. Runs where a worker reads its app's
-settings and in ``pyqs report``; never in a process that only publishes. What is set to Celery's default is never wrong. Secrets stay out of
-what is said.
+settings and in ``pyqs report``; never in a process that only publishes. What is set to Celery's default is never wrong. Secrets
+stay out of what is said.
 """
 
 from __future__ import annotations

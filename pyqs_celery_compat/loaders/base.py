@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import signals
+from pyqs_celery_compat import lifecycle, signals
 from pyqs_celery_compat.app import defaults
 from pyqs_celery_compat.exceptions import reraise
 from pyqs_celery_compat.utils.collections import DictAttribute
@@ -28,6 +28,9 @@ from pyqs_celery_compat.utils.imports import (
     symbol_by_name,
 )
 from pyqs_celery_compat.utils.serialization import strtobool
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
 
 __all__ = ["BaseLoader"]
 
@@ -69,10 +72,10 @@ class BaseLoader:
         """A task has run."""
 
     def on_worker_init(self) -> None:
-        """The worker begins."""
+        """The worker begins; in the process of the worker signals, which runs no task."""
 
     def on_worker_shutdown(self) -> None:
-        """The worker ends."""
+        """The worker ends; where it began."""
 
     def on_worker_process_init(self) -> None:
         """An executor begins."""
@@ -189,6 +192,29 @@ class BaseLoader:
             ValueError: a value that is not of its type, or an argument that is no setting.
         """
         return dict(_setting(argument, namespace) for argument in args)
+
+
+def has_task_hooks(loader: Any) -> bool:
+    """Whether it wants to know when a task begins and has ended; most do not."""
+    kind = type(loader)
+    return any(getattr(kind, name, own) is not own for name, own in _TASK_HOOKS.items())
+
+
+_TASK_HOOKS = {"on_task_init": BaseLoader.on_task_init, "on_process_cleanup": BaseLoader.on_process_cleanup}
+
+
+@lifecycle.hosted.add
+def _hosted(app: Celery) -> None:
+    def ended(**_: Any) -> None:
+        app.loader.shutdown_worker()
+
+    signals.worker_shutdown.connect(ended, weak=False, dispatch_uid=("loader", id(app)))
+    app.loader.on_worker_init()
+
+
+@lifecycle.forked.add
+def _forked(app: Celery) -> None:
+    app.loader.init_worker_process()
 
 
 def _setting(argument: str, namespace: str) -> tuple[str, Any]:

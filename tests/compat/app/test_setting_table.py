@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from settings_document import DOCUMENT, renewed
 
 from pyqs_celery_compat.app.defaults import DEFAULTS
 from pyqs_celery_compat.app.setting_table import FACTS, QUIET, Fate
+from settings_document import DOCUMENT, renewed
 
 ROOT = Path(__file__).parents[3]
 #: Where a setting's name says nothing about who reads it.
@@ -23,10 +23,22 @@ CODE = "\n".join(
 READ = set(re.findall(r"\w+", CODE))
 #: Honoured once routing and logging are in: these branches read them.
 COMING = frozenset(
-    "broker_pool_acquire_timeout broker_pool_limit task_create_missing_queue_exchange_type task_create_missing_queue_type "
-    "task_default_exchange_type task_default_queue_type worker_hijack_root_logger worker_log_color worker_log_datefmt "
-    "worker_log_format worker_redirect_stdouts worker_redirect_stdouts_level worker_task_log_datefmt "
-    "worker_task_log_format".split()
+    [
+        "broker_pool_acquire_timeout",
+        "broker_pool_limit",
+        "task_create_missing_queue_exchange_type",
+        "task_create_missing_queue_type",
+        "task_default_exchange_type",
+        "task_default_queue_type",
+        "worker_hijack_root_logger",
+        "worker_log_color",
+        "worker_log_datefmt",
+        "worker_log_format",
+        "worker_redirect_stdouts",
+        "worker_redirect_stdouts_level",
+        "worker_task_log_datefmt",
+        "worker_task_log_format",
+    ]
 )
 
 
