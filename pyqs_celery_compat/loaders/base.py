@@ -27,7 +27,6 @@ from pyqs_celery_compat.utils.imports import (
     listed,
     symbol_by_name,
 )
-from pyqs_celery_compat.utils.serialization import strtobool
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -256,6 +255,8 @@ def _converted(name: str, kind: str | None, value: str) -> Any:
         kind = type(known).__name__ if known is not None else "int" if name.endswith(_NUMBERS) else "str"
     if kind in _LISTS:
         return _LISTS[kind](value.split(","))
+    from pyqs_celery_compat.utils.serialization import strtobool
+
     converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, "dict": _dict}
     return converters.get(kind, str)(value)
 
