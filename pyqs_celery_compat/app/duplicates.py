@@ -27,21 +27,21 @@ def first_stays(told: set[str], name: str, first: Any, second: Callable[..., Any
     """
     known = getattr(first, "_decorated_fun", None)
     if known is not None and known is not second and not name.startswith("celery."):  # apps may share a registry
-        _warn(told, name, f"{_place(known)} has it, and {_place(second)}, which came later, is no task")
+        _warn(told, name, f"two functions: {_place(known)} has it, and {_place(second)}, which came later, is no task")
 
 
 def last_replaces(told: set[str], name: str, first: Any, second: Any) -> None:
     """A task of a class was registered in place of another."""
     if type(first) is not type(second):
         before, now = (_place(getattr(task, "_decorated_fun", None) or type(task)) for task in (first, second))
-        _warn(told, name, f"{before} was replaced by {now}, which calls of this name reach now")
+        _warn(told, name, f"two tasks: {before} was replaced by {now}, which calls of this name reach now")
 
 
 def _warn(told: set[str], name: str, what: str) -> None:
     if name in told:
         return
     told.add(name)
-    text = f"the task name {name!r} is used twice: {what}; give one of them another name, by name= or by renaming it"
+    text = f"task name {name!r} is used by {what}; give one of them another name, by name= or by renaming it"
     warnings.warn(DuplicateTaskNameWarning(text), stacklevel=_levels_to_the_user())
 
 

@@ -339,7 +339,7 @@ def test_two_tasks_of_one_name_are_told_to_who_wrote_the_second(made: Celery) ->
 
         return scale
 
-    with pytest.warns(DuplicateTaskNameWarning, match=r"'scale' is used twice: .*declare.*scale") as told:
+    with pytest.warns(DuplicateTaskNameWarning, match=r"'scale' is used by two functions: .*declare.*scale") as told:
         assert declare(2).name == declare(3).name == declare(4).name
     assert [warning.filename for warning in told] == [__file__]
     assert made.tasks["scale"](2) == 4
