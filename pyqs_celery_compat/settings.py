@@ -62,6 +62,7 @@ class Settings(MutableMapping[str, Any]):
         put(self, "_then", loaded)
         #: One thread loads; the others wait, so that nobody takes a default for what is about to be read.
         put(self, "_lock", threading.RLock())
+        put(self, "_pid", os.getpid())
         put(self, "_loading", False)
         put(self, "_layers", [])
         put(self, "_namespace", "")
@@ -100,6 +101,11 @@ class Settings(MutableMapping[str, Any]):
 
     def _load_once(self) -> None:
         put, nothing = object.__setattr__, None
+        if self._pid != os.getpid():  # a thread that was loading when this process was forked is not here to end it
+            put(self, "_lock", threading.RLock())
+            put(self, "_pid", os.getpid())
+            put(self, "_loading", False)
+            self._layers.clear()
         with self._lock:
             load = self.__dict__["_load"]
             if load is None or self._loading:  # another thread was first, or what is called to load reads

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import threading
 import time
@@ -163,6 +165,34 @@ def test_no_thread_takes_a_default_for_what_is_about_to_be_read() -> None:
     assert reading.wait(5)
     assert app.conf.worker_concurrency == 3
     first.join()
+
+
+def test_a_child_that_is_forked_while_a_thread_reads_reads_it_itself() -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(AppLoader):
+        def config_from_object(self, obj: Any, silent: bool = False) -> bool:
+            reading.set()
+            go_on.wait(10)
+            return super().config_from_object(obj, silent)
+
+    app = Celery("proj", loader=Slow, set_as_current=False, config_source={"worker_concurrency": 3})
+    thread = threading.Thread(target=lambda: app.conf.worker_concurrency)
+    thread.start()
+    assert reading.wait(5)
+    child = os.fork()
+    if child == 0:
+        go_on.set()
+        os._exit(app.conf.worker_concurrency)
+    deadline = time.monotonic() + 10
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    go_on.set()
+    thread.join()
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (ended[0], os.waitstatus_to_exitcode(ended[1])) == (child, 3)
 
 
 def test_it_is_read_once_and_told_after_it(made: Celery) -> None:
