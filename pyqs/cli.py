@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
 #: Reads an app's settings in a short-lived process of its own; the worker never imports an app.
 COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
+#: Makes ``pyqs report``'s report of an app, in the same way.
+COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1

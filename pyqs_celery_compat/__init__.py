@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyqs_celery_compat._state import current_app, current_task
     from pyqs_celery_compat.alias import install_as_celery
+    from pyqs_celery_compat.app import bugreport
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.canvas import chain, chord, chunks, group, xmap, xstarmap
@@ -29,6 +30,7 @@ __all__ = [
     "Signature",
     "Task",
     "__version__",
+    "bugreport",
     "chain",
     "chord",
     "chunks",
@@ -58,6 +60,7 @@ _HOMES = {
     "VERSION": "version",
     "VERSION_BANNER": "version",
     "__version__": "version",
+    "bugreport": "app",
     "chain": "canvas",
     "chord": "canvas",
     "chunks": "canvas",
@@ -82,7 +85,7 @@ _MODULES = frozenset(
         "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
     }
 )  # fmt: skip
-_LATER = frozenset({"beat", "bugreport"})
+_LATER = frozenset({"beat"})
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
-"""What a worker must know of an app before it starts, read in a process that imports the app and ends.
+"""What a worker must know of an app before it starts, and what ``pyqs report`` tells of it, read in a process that imports the
+app and ends.
 
-Owns: ``read_app_settings`` (runs in the worker's parent, which never imports an app) and the child it starts
+Owns: ``read_app_settings`` and ``read_report`` (run in a parent, which never imports an app) and the child they start
 (``python -m pyqs_celery_compat.appinfo``). The child answers one JSON object on a pipe of its own, so that nothing the app
 prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end. However
 the parent ends, so does the child.
@@ -37,9 +38,21 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> con
         BootFailed: an import failed (``details`` has the traceback), or the app is not done importing after five minutes.
         ConfigError: there is no app there, or one of its settings cannot be honoured.
     """
+    return conf.worker_settings_from_primitives(_ask("settings", app, include, directory))
+
+
+def read_report(app: str, include: tuple[str, ...], directory: str) -> dict[str, Any]:
+    """The app's report, see ``app_report``. Parameters and errors are those of ``read_app_settings``, but that settings which
+    cannot be honoured are part of the report."""
+    return _ask("report", app, include, directory)
+
+
+def _ask(what: str, app: str, include: tuple[str, ...], directory: str) -> dict[str, Any]:
     answer, write_end = os.pipe()
     line, held_line = os.pipe()  # the child ends with the last who holds this
-    question = json.dumps({"app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line})
+    question = json.dumps(
+        {"what": what, "app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line}
+    )
     command = [sys.executable, "-m", "pyqs_celery_compat.appinfo", question]
     # The package must be importable in the child as it is here, wherever this process was started.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -47,7 +60,14 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> con
     env = {**os.environ, "PYTHONPATH": path}
     try:
         try:
-            child = subprocess.Popen(command, pass_fds=(write_end, line), stdin=subprocess.DEVNULL, cwd=directory, env=env)
+            child = subprocess.Popen(
+                command,
+                pass_fds=(write_end, line),
+                stdin=subprocess.DEVNULL,
+                stdout=2 if what == "report" else None,  # the report alone stands on standard output
+                cwd=directory,
+                env=env,
+            )
         finally:
             os.close(write_end)
             os.close(line)
@@ -62,7 +82,7 @@ def read_app_settings(app: str, include: tuple[str, ...], directory: str) -> con
         os.close(held_line)
     if not text:
         raise BootFailed(f"the app {app!r} ended its process while it was imported (exit status {status})")
-    return _settings_from(app, json.loads(text))
+    return _answered(app, json.loads(text))
 
 
 def _read_until_closed(fd: int) -> bytes:
@@ -82,12 +102,13 @@ def _read_until_closed(fd: int) -> bytes:
                 return b"".join(pieces)
 
 
-def _settings_from(app: str, answer: dict[str, Any]) -> conf.WorkerSettings:
+def _answered(app: str, answer: dict[str, Any]) -> dict[str, Any]:
     if "config_error" in answer:
         raise ConfigError(answer["config_error"])
     if "traceback" in answer:
         raise BootFailed(f"the app {app!r} does not import: {answer['error']}", answer["traceback"])
-    return conf.worker_settings_from_primitives(answer["settings"])
+    found: dict[str, Any] = answer["found"]
+    return found
 
 
 def main(question: str) -> int:
@@ -96,7 +117,7 @@ def main(question: str) -> int:
     _end_with(asked["lifeline"])
     answer: dict[str, Any]
     try:
-        answer = {"settings": _load(asked["app"], asked["include"], asked["directory"])}
+        answer = {"found": _load(asked["what"], asked["app"], asked["include"], asked["directory"])}
     except ConfigError as exc:
         answer = {"config_error": str(exc)}
     except BaseException as exc:  # SystemExit, too: an app that calls sys.exit() while it is imported
@@ -104,7 +125,7 @@ def main(question: str) -> int:
     payload = json.dumps(answer).encode() + b"\n"
     with os.fdopen(asked["answer"], "wb") as pipe:
         pipe.write(payload)
-    return 0 if "settings" in answer else 2
+    return 0 if "found" in answer else 2
 
 
 def _end_with(line: int) -> None:
@@ -117,7 +138,7 @@ def _end_with(line: int) -> None:
             os._exit(1)
 
 
-def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
+def _load(what: str, name: str, include: list[str], directory: str) -> dict[str, Any]:
     import importlib
 
     from pyqs_celery_compat import alias
@@ -127,6 +148,10 @@ def _load(name: str, include: list[str], directory: str) -> dict[str, Any]:
     app = find_app(name, directory)
     for module in include:
         importlib.import_module(module)
+    if what == "report":
+        from pyqs_celery_compat.app_report import report
+
+        return report(app)
     return dataclasses.asdict(conf.worker_settings(app))
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError
@@ -38,15 +38,6 @@ _REFUSED_OPTIONS = {
     "predefined_exchanges": "SNS exchanges are not there",
 }
 _REFUSED_SETTINGS = ("security_certificate", "security_cert_store", "security_key", "security_key_password")
-#: Parts of Celery's worker that can be replaced there.
-_ONLY_DEFAULT = {
-    "worker_consumer": "celery.worker.consumer:Consumer",
-    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
-}
-#: Settings of Celery that a worker would notice, not built yet.
-_NOT_KEPT_YET = (
-    "worker_deduplicate_successful_tasks", "worker_direct", "worker_enable_soft_shutdown_on_idle",
-)  # fmt: skip
 #: kombu's region where neither the options nor the AWS configuration name one.
 DEFAULT_REGION = "us-east-1"
 _NO_BACKEND = (None, "", "disabled", "disabled://")
@@ -152,13 +143,16 @@ def read_transport(conf: Settings, *, consuming: bool = False, default_url: str 
     Raises:
         ImproperlyConfigured: another broker than SQS, or an option that this version cannot honour.
     """
-    url = url or (conf.broker_read_url if consuming else conf.broker_write_url) or default_url
+    url = _whole_url(conf, url or (conf.broker_read_url if consuming else conf.broker_write_url) or "") or default_url
     options: Mapping[str, Any] = conf.broker_transport_options or {}
     _check_options(options)
-    in_memory = str(url).partition("://")[0].rstrip(":/").lower() == "memory"
+    if conf.broker_use_ssl and not isinstance(conf.broker_use_ssl, bool):
+        raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
+    in_memory = url.partition("://")[0].rstrip(":/").lower() == "memory"
     connection = ConnectionConfig()
     if not in_memory:
-        connection = _overlay(read_broker_url(str(url), options), ConnectionConfig.from_environment())
+        own = read_broker_url(url, {"port": conf.broker_port, **options})
+        connection = _overlay(own, ConnectionConfig.from_environment())
     predefined = tuple(
         _predefined(str(name), entry, connection) for name, entry in (options.get("predefined_queues") or {}).items()
     )
@@ -176,6 +170,20 @@ def read_transport(conf: Settings, *, consuming: bool = False, default_url: str 
         requeue_delay=float(options.get("wait_time_seconds", KOMBU_WAIT)),
         in_memory=in_memory,
     )
+
+
+def _whole_url(conf: Settings, url: str) -> str:
+    """The URL with what ``broker_transport``, ``broker_user`` and ``broker_password`` say of what it leaves out."""
+    if not isinstance(url, str):  # a list of one
+        url = str(next(iter(url), ""))
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        if not conf.broker_transport:
+            return url
+        scheme, rest = conf.broker_transport, url
+    if "@" not in rest and (conf.broker_user or conf.broker_password):
+        rest = f"{quote(conf.broker_user or '', safe='')}:{quote(conf.broker_password or '', safe='')}@{rest}"
+    return f"{scheme}://{rest}"
 
 
 def read_broker_url(url: str, options: Mapping[str, Any]) -> ConnectionConfig:
@@ -296,8 +304,6 @@ def check_settings(conf: Settings) -> None:
         raise ImproperlyConfigured("the auth serializer is not supported")
     if conf.task_protocol not in (1, 2):
         raise ImproperlyConfigured(f"task_protocol must be 1 or 2, not {conf.task_protocol!r}")
-    if conf.broker_use_ssl and not isinstance(conf.broker_use_ssl, bool):
-        raise ImproperlyConfigured("broker_use_ssl with certificates does not apply to SQS; remove it")
 
 
 def check_worker_settings(app: Celery) -> tuple[str, ...]:
@@ -306,22 +312,17 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     Raises:
         ImproperlyConfigured: names the setting and what to do.
     """
+    from pyqs_celery_compat.app import setting_checks
+
     conf = app.conf
     check_settings(conf)
+    setting_checks.check(conf)
     if read_transport(conf, consuming=True).in_memory:
         raise ImproperlyConfigured(
             "memory:// is within one process, and a worker's tasks run in others: use sqs:// here, with `pyqs local` on this "
             "machine (broker_url = 'sqs://key:secret@localhost:9324')"
         )
     app.amqp.queues  # noqa: B018 - reading task_queues raises on what is no queue
-    pool = str(conf.worker_pool)
-    if pool not in ("prefork", "processes", "solo"):
-        raise ImproperlyConfigured(f"worker_pool = {pool!r} is not supported: tasks run in processes (prefork) here")
-    for name, usual in _ONLY_DEFAULT.items():
-        if conf.get(name) not in (None, usual):
-            raise ImproperlyConfigured(f"{name} cannot be replaced: this worker has none")
-    if conf.worker_agent:
-        raise ImproperlyConfigured("worker_agent is not supported")
     if conf.result_backend not in _NO_BACKEND and not conf.task_ignore_result:
         raise ImproperlyConfigured(
             "result_backend is set, but a worker of this version stores no results: whoever waits for one would wait for ever. "
@@ -334,12 +335,7 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
         notes.append(f"broker_transport_options {', '.join(unknown)}: unknown here, ignored")
     if conf.task_always_eager:
         notes.append("task_always_eager is on: what tasks call runs inside them, in this worker, too")
-    for name in _NOT_KEPT_YET:
-        if conf.get(name):
-            notes.append(f"{name} is not kept yet")
-    for name in ("worker_send_task_events", "task_send_sent_event", "worker_state_db"):
-        if conf.get(name):
-            notes.append(f"{name} is set, but there are no monitoring events and no state file here")
+    notes.extend(setting_checks.remarks(conf))
     if app.steps["worker"] or app.steps["consumer"]:
         from pyqs_celery_compat import bootsteps
 
@@ -417,13 +413,7 @@ def _one_connection(transport: Transport) -> tuple[ConnectionConfig, tuple[str, 
 
 def _per_child(conf: Settings, name: str) -> int | None:
     """A limit of one executor; 0 and None mean none, as in Celery."""
-    try:
-        number = int(conf.get(name) or 0)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise ImproperlyConfigured(f"{name} must be a number of at least 0, or None, not {conf.get(name)!r}")
-    return number or None
+    return int(conf.get(name) or 0) or None
 
 
 def worker_settings_from_primitives(values: dict[str, Any]) -> WorkerSettings:

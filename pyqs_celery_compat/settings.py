@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
@@ -29,35 +30,13 @@ _ENVIRONMENT = {
 #: Attributes that fall back to another setting (as items they do not).
 _ALTERNATIVES = {
     "broker_url": ("broker_url", "broker_host"),
-    "broker_read_url": ("broker_read_url", "broker_url"),
-    "broker_write_url": ("broker_write_url", "broker_url"),
+    "broker_read_url": ("broker_read_url", "broker_url", "broker_host"),
+    "broker_write_url": ("broker_write_url", "broker_url", "broker_host"),
     "result_backend": ("result_backend", "CELERY_RESULT_BACKEND"),
     "task_default_exchange": ("task_default_exchange", "task_default_queue"),
     "task_default_routing_key": ("task_default_routing_key", "task_default_queue"),
     "timezone": ("timezone", "TIME_ZONE"),
 }
-
-
-class AttributeMapping(Mapping[str, Any]):
-    """The public attributes of a module, class or instance, read when asked for."""
-
-    def __init__(self, obj: Any) -> None:
-        self.obj = obj
-
-    def __getitem__(self, key: str) -> Any:
-        try:
-            return getattr(self.obj, key)
-        except AttributeError:
-            raise KeyError(key) from None
-
-    def __contains__(self, key: object) -> bool:
-        return hasattr(self.obj, str(key))
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in dir(self.obj) if not name.startswith("_"))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 class Settings(MutableMapping[str, Any]):
@@ -67,22 +46,38 @@ class Settings(MutableMapping[str, Any]):
     what ``add_defaults`` brought, the configuration object, Celery's defaults.
 
     Parameters:
-        load: called once, on first read; answers the configuration object as a mapping, and the namespace.
-        changes: values known from the start.
+        load: called once, on first read; it calls ``use`` and ``add_defaults``.
+        changes: values known from the start; their names may be newer or older than those of the configuration.
+        loaded: called once that is done, when other threads read already.
     """
 
-    def __init__(self, load: Callable[[Settings], None] | None = None, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[Settings], None] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        loaded: Callable[[Settings], None] | None = None,
+    ) -> None:
         put = object.__setattr__
         put(self, "_load", load)
+        put(self, "_then", loaded)
+        #: One thread loads; the others wait, so that nobody takes a default for what is about to be read.
+        put(self, "_lock", threading.RLock())
+        put(self, "_pid", os.getpid())
+        put(self, "_loading", False)
         put(self, "_layers", [])
         put(self, "_namespace", "")
         put(self, "_own_defaults", {})
         put(self, "changes", {})
         put(self, "_observers", [])
+        #: Names as they were written before the configuration was read: old and new ones must not be mixed.
+        put(self, "_spelled", set())
+        #: What code had written by then, and what stays when another configuration is read.
+        put(self, "_before", {})
         put(self, "deprecated_settings", frozenset())
         #: How often it was written: who keeps what he has read looks again when this has changed.
         put(self, "writes", 0)
         self.update(changes or {})
+        self._spelled.clear()
 
     # -- loading ------------------------------------------------------------------------------------------------
     def use(self, source: Mapping[str, Any], namespace: str | None) -> None:
@@ -91,31 +86,55 @@ class Settings(MutableMapping[str, Any]):
         self._written()
         put(self, "_namespace", _prefix(namespace))
         if not self._namespace:
-            put(self, "deprecated_settings", _check_names(set(source)))
+            put(self, "deprecated_settings", _check_names({*source, *self._spelled}))
         self._layers.insert(0, source)
 
     def add_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Values that beat the configuration object (observed on Celery 5.7), but nothing that code wrote."""
         self._written()
-        self._layers.insert(0, dict(defaults))
+        self._layers.insert(0, defaults)
 
     def finalize(self) -> Settings:
         """Load the configuration now."""
-        load, loader = self.__dict__["_load"], None
-        if load is not None:
-            object.__setattr__(self, "_load", loader)
+        if self.__dict__["_load"] is not None:
+            self._load_once()
+        return self
+
+    def _load_once(self) -> None:
+        put, nothing = object.__setattr__, None
+        if self._pid != os.getpid():  # a thread that was loading when this process was forked is not here to end it
+            put(self, "_lock", threading.RLock())
+            put(self, "_pid", os.getpid())
+            put(self, "_loading", False)
+            self._layers.clear()
+        with self._lock:
+            load = self.__dict__["_load"]
+            if load is None or self._loading:  # another thread was first, or what is called to load reads
+                return
+            put(self, "_loading", True)
             try:
                 load(self)
             except BaseException:
-                object.__setattr__(self, "_load", load)
+                self._layers.clear()
                 raise
-        return self
+            finally:
+                put(self, "_loading", False)
+            put(self, "_before", dict(self.changes))
+            put(self, "_load", nothing)
+        if self._then is not None:
+            self._then(self)
 
     def reload(self, load: Callable[[Settings], None]) -> None:
-        """Forget the configuration object; the next read loads another. What code wrote stays."""
-        self._layers.clear()
-        self._written()
-        object.__setattr__(self, "_load", load)
+        """Forget the configuration object, added defaults, and what code wrote since they were read; the next read loads anew.
+
+        Celery 5.7 does the same: what was written before the first read stays.
+        """
+        with self._lock:
+            self._layers.clear()
+            self.changes.clear()
+            self.changes.update(self._before)
+            self._written()
+            object.__setattr__(self, "_load", load)
 
     @property
     def loaded(self) -> bool:
@@ -132,6 +151,8 @@ class Settings(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._written()
+        if self.__dict__["_load"] is not None:
+            self._spelled.add(key)
         self.changes[self._canonical(key)] = value
 
     def __delitem__(self, key: str) -> None:
@@ -147,7 +168,7 @@ class Settings(MutableMapping[str, Any]):
         self.finalize()
         seen: dict[str, None] = dict.fromkeys(self.changes)
         for layer in self._layers:
-            seen.update(dict.fromkeys(self._canonical(key) for key in layer))
+            seen.update(dict.fromkeys(self._canonical(key) for key in layer if not key.startswith("_")))
         seen.update(dict.fromkeys(DEFAULTS))
         return iter(seen)
 
@@ -179,11 +200,11 @@ class Settings(MutableMapping[str, Any]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Write several values, as ``dict.update`` does."""
-        written = {self._canonical(str(key)): value for key, value in dict(*args, **kwargs).items()}
-        for key, value in written.items():
+        given = {str(key): value for key, value in dict(*args, **kwargs).items()}
+        for key, value in given.items():
             self[key] = value
         for observer in self._observers:
-            observer(written)
+            observer({self._canonical(key): value for key, value in given.items()})
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Write the value unless the key is known; loads nothing."""
@@ -206,23 +227,36 @@ class Settings(MutableMapping[str, Any]):
         """Everything that somebody set."""
         return {key: self[key] for key in self if self.value_set_for(key)}
 
+    @property
+    def defaults(self) -> list[Mapping[str, Any]]:
+        """What is looked into for what no code has written, in this order; Celery's own defaults are the last."""
+        return [*self.finalize()._layers, DEFAULTS]
+
+    @property
+    def maps(self) -> list[Mapping[str, Any]]:
+        """The same with what code wrote before it."""
+        return [self.changes, *self.defaults]
+
+    @property
+    def prefix(self) -> str | None:
+        """The namespace with its underscore; None without."""
+        return self.finalize()._namespace or None
+
     def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
         """The settings as a dict; secrets and passwords in URLs are starred out."""
         self.finalize()
         table = {key: self[key] for key in self if with_defaults or self.value_set_for(key)}
-        return {key: censor(key, value) for key, value in table.items()} if censored else table
+        return without_secrets(table) if censored else table
 
     def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
         """The same as lines of text."""
         return "\n".join(f"{key}: {value!r}" for key, value in self.table(with_defaults, censored).items())
 
-    def find_option(self, name: str, namespace: str = "celery") -> tuple[str, str, Any]:
-        """Where a setting lives: ``(first word, rest, default)``."""
-        for key in (f"{namespace}_{name}", *(key for key in DEFAULTS if key.partition("_")[2] == name), name):
-            if key.lower() in DEFAULTS:
-                space, _, rest = key.lower().partition("_")
-                return (space, rest, DEFAULTS[key.lower()]) if rest else ("", space, DEFAULTS[key.lower()])
-        raise KeyError(name)
+    def find_option(self, name: str, namespace: str = "") -> Any:
+        """Where a setting lives: ``(first word, rest, option)``. Raises KeyError."""
+        from pyqs_celery_compat.app.setting_options import find
+
+        return find(name, namespace)
 
     def find_value_for_key(self, name: str, namespace: str = "celery") -> Any:
         """The value of a setting given without its first word."""
@@ -269,15 +303,20 @@ class Settings(MutableMapping[str, Any]):
         return self._own_defaults[name]
 
 
+def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they may be shown: secrets and passwords in URLs are starred out."""
+    return {key: censor(str(key), value) for key, value in settings.items()}
+
+
 def censor(key: str, value: Any) -> Any:
     """A value fit for a log."""
+    if value is not None and _HIDDEN.search(key):
+        return "********"
     if isinstance(value, Mapping):
         return {inner: censor(str(inner), item) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(censor("", item) for item in value) if type(value) in (list, tuple) else value
     if isinstance(value, str):
-        if _HIDDEN.search(key):
-            return "********"
         return _URL_PASSWORD.sub("********@", value)
     return value
 

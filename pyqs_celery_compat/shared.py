@@ -39,8 +39,8 @@ def shared_task(*args: Any, **kwargs: Any) -> Any:
 
     def create(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         def wrap(fun: Callable[..., Any]) -> Any:
-            if isinstance(fun, Proxy):
-                raise TypeError(f"{fun!r} is a task already: @shared_task was applied twice")
+            if type(fun) is Proxy and hasattr(object.__getattribute__(fun, "_proxy_local"), "is_shared_task"):
+                raise TypeError("@shared_task was applied more than once to the same function; once is enough")
             name = options.get("name")
             # The module is imported after an app was finalized as often as before.
             state.connect_on_app_finalize(lambda app: app._task_from_fun(fun, **options))
@@ -53,6 +53,7 @@ def shared_task(*args: Any, **kwargs: Any) -> Any:
                 app = state.get_current_app()
                 return app.tasks[name or app.gen_task_name(fun.__name__, fun.__module__)]
 
+            task_of_current_app.is_shared_task = True  # type: ignore[attr-defined]
             return Proxy(task_of_current_app)
 
         return wrap

@@ -11,17 +11,32 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyqs_celery_compat._state import app_or_default, pop_current_task, push_current_task
+    from pyqs_celery_compat._state import app_or_default, disable_trace, enable_trace, pop_current_task, push_current_task
     from pyqs_celery_compat.app.base import Celery
+    from pyqs_celery_compat.app.utils import AppPickler
     from pyqs_celery_compat.shared import shared_task
 
     default_app: Any
 
-__all__ = ["Celery", "app_or_default", "default_app", "pop_current_task", "push_current_task", "shared_task"]
+__all__ = [
+    "AppPickler",
+    "Celery",
+    "app_or_default",
+    "bugreport",
+    "default_app",
+    "disable_trace",
+    "enable_trace",
+    "pop_current_task",
+    "push_current_task",
+    "shared_task",
+]
 
 _HOMES = {
+    "AppPickler": "app.utils",
     "Celery": "app.base",
     "app_or_default": "_state",
+    "disable_trace": "_state",
+    "enable_trace": "_state",
     "pop_current_task": "_state",
     "push_current_task": "_state",
     "shared_task": "shared",
@@ -34,6 +49,13 @@ def __getattr__(name: str) -> Any:
     if name == "default_app":
         return _default_app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def bugreport(app: Celery | None = None) -> str:
+    """Versions and settings of the app, or of the current one: what an issue should have."""
+    from pyqs_celery_compat._state import app_or_default
+
+    return app_or_default(app).bugreport()
 
 
 @cache

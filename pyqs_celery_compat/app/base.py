@@ -8,6 +8,7 @@ there yet of Celery's app is absent, not pretended.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import conf
 from pyqs_celery_compat.app import builtins as builtin_tasks
+from pyqs_celery_compat.app.classes import Classes
 from pyqs_celery_compat.app.configuring import Configuring
 from pyqs_celery_compat.app.connecting import Connecting
 from pyqs_celery_compat.app.declaring import Declaring
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
 builtin_tasks.register()
 
 #: What Celery's apps have and ours do not yet.
-NOT_YET = frozenset({"Beat", "Worker", "WorkController", "bugreport", "start", "worker_main"})
+NOT_YET = frozenset({"WorkController", "start", "worker_main"})
+#: Celery's children may be started by exec and then name their tasks anew; here they are forked.
+USING_EXECV = False
 
 
-class Celery(Configuring, Declaring, Connecting, Sending):
+class Celery(Configuring, Declaring, Connecting, Sending, Classes):
     """A Celery app on SQS.
 
     Parameters:
@@ -56,6 +60,8 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         autofinalize: False makes the use of a task an error until ``finalize()`` was called.
         strict_typing: check arguments when tasks are called.
         fixups: functions of the app, or their dotted names, applied now; None means ``builtin_fixups``.
+        loader, amqp, tasks, task_cls: classes, or where they are, of what makes up the app; made when they are needed.
+        config_source_silent: no error if ``config_source`` does not import.
     """
 
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -68,6 +74,9 @@ class Celery(Configuring, Declaring, Connecting, Sending):
     #: What an app does for the framework around it.
     builtin_fixups: Iterable[Any] = frozenset({"pyqs_celery_compat.fixups.django:fixup"})
     IS_WINDOWS = os.name == "nt"
+    IS_macOS = sys.platform == "darwin"
+    #: Subclasses may have a method of this name, which is called before the configuration is read.
+    on_configure: Any = None
 
     def __init__(
         self,
@@ -89,6 +98,7 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         autofinalize: bool = True,
         namespace: str | None = None,
         strict_typing: bool = True,
+        config_source_silent: bool = False,
         **kwargs: Any,
     ) -> None:
         self.main = main
@@ -106,17 +116,23 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         self.steps: defaultdict[str, set[Any]] = defaultdict(set)
         #: Options that a project adds to commands, by the command's name.
         self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
+        self.loader_cls = loader or self.loader_cls
+        self.amqp_cls = amqp or self.amqp_cls
         self._config_source = config_source
+        self._config_source_silent = config_source_silent
         self._finalize_lock = threading.RLock()
         self._pending: deque[PromiseProxy] = deque()
         self._pending_defaults: list[Any] = []
-        registry = self.registry_cls if tasks is None else tasks
-        self._tasks: TaskRegistry = registry() if callable(registry) else TaskRegistry(registry)
+        self._pending_periodic_tasks: list[tuple[str, dict[str, Any], str | None]] = []
+        self._tasks: TaskRegistry = tasks if isinstance(tasks, TaskRegistry) else self._new_registry(tasks)
         given = {"broker_url": broker, "result_backend": backend, "include": include}
         self.conf = Settings(
-            self._load_config, {**(changes or {}), **kwargs, **{k: v for k, v in given.items() if v is not None}}
+            self._load_config,
+            {**(changes or {}), **kwargs, **{k: v for k, v in given.items() if v is not None}},
+            self._config_loaded,
         )
-        self.on_configure: Any = Signal(name="app.on_configure")
+        if self.on_configure is None:
+            self.on_configure = Signal(name="app.on_configure")
         self.on_after_configure = Signal(name="app.on_after_configure", providing_args=("source",))
         self.on_after_finalize = Signal(name="app.on_after_finalize")
         self.on_after_fork = Signal(name="app.on_after_fork")
@@ -130,6 +146,10 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         self._fixups: list[Any] = [imports.symbol_by_name(each)(self) for each in self.fixups]
         self.on_init()
         state.register_app(self)
+
+    def _new_registry(self, tasks: Any) -> TaskRegistry:
+        registry: TaskRegistry = imports.symbol_by_name(self.registry_cls)(tasks or {})
+        return registry
 
     def on_init(self) -> None:
         """Called at the end of making an app; for subclasses."""
@@ -156,18 +176,35 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         self.close()
 
     # -- time ---------------------------------------------------------------------------------------------------------
-    @cached_property
+    @property
     def timezone(self) -> tzinfo:
         """``timezone``, else UTC, else (``enable_utc`` off) local time. Read once; ``del app.timezone`` has it read again."""
-        from pyqs_celery_compat.utils.time import timezone as zones
+        if self._timezone is None:
+            from pyqs_celery_compat.utils.time import timezone as zones
 
-        name = self.conf.timezone
-        zone: tzinfo = zones.get_timezone(name) if name else zones.utc if self.conf.enable_utc else zones.local
-        return zone
+            name = self.conf.timezone
+            self._timezone = zones.get_timezone(name) if name else zones.utc if self.conf.enable_utc else zones.local
+        return self._timezone
+
+    @timezone.setter
+    def timezone(self, zone: tzinfo) -> None:
+        self._timezone = zone
+
+    @timezone.deleter
+    def timezone(self) -> None:
+        self._timezone = None
+
+    _timezone: tzinfo | None = None
 
     def now(self) -> datetime:
         """The moment, in the app's timezone."""
         return datetime.now(timezone.utc).astimezone(self.timezone)
+
+    def uses_utc_timezone(self) -> bool:
+        """Whether the app's timezone is UTC."""
+        from pyqs_celery_compat.utils.time import timezone as zones
+
+        return self.timezone == zones.utc
 
     # -- what runs, and what came of it -------------------------------------------------------------------------------
     @property
@@ -239,21 +276,60 @@ class Celery(Configuring, Declaring, Connecting, Sending):
         """An id of this app in this thread; stands in ``reply_to``."""
         return thread_oid(self)
 
+    @cached_property
+    def clock(self) -> Any:
+        """A logical clock. Nothing here ticks it: it orders events, of which there are none."""
+        from kombu.clocks import LamportClock
+
+        return LamportClock()
+
+    def bugreport(self) -> str:
+        """Versions and settings, secrets starred out, for an issue."""
+        from pyqs_celery_compat.app.utils import bugreport
+
+        return bugreport(self)
+
+    # -- pickling -----------------------------------------------------------------------------------------------------
+    @property
+    def Pickler(self) -> Any:  # noqa: N802 - Celery's public name
+        """What makes a pickled app again whose class has a ``__reduce_args__`` of its own."""
+        from pyqs_celery_compat.app.utils import AppPickler
+
+        return AppPickler
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self.__reduce_keys__())
+        from pyqs_celery_compat.app import utils
+
+        if type(self).__reduce_args__ is not Celery.__reduce_args__:  # older than Celery 4
+            return utils._unpickle_app, (type(self), self.Pickler, *self.__reduce_args__())
+        return utils._unpickle_app_v2, (type(self), self.__reduce_keys__())
 
     def __reduce_keys__(self) -> dict[str, Any]:
         """The arguments that make this app again, elsewhere; for subclasses with more of them."""
         source = self._config_source
         return {
-            "config_source": source.__name__ if isinstance(source, ModuleType) else source,
             "main": self.main,
             "changes": dict(self.conf.changes),
+            "loader": self.loader_cls,
+            "amqp": self.amqp_cls,
+            "events": self.events_cls,
+            "log": self.log_cls,
+            "control": self.control_cls,
+            "fixups": self.fixups,
+            "config_source": source.__name__ if isinstance(source, ModuleType) else source,
+            "config_source_silent": self._config_source_silent,
             "task_cls": self.task_cls,
             "autofinalize": self.autofinalize,
             "namespace": self.namespace,
             "strict_typing": self.strict_typing,
         }
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        """The same in the order of ``AppPickler.build_standard_kwargs``, for subclasses that are older than Celery 4."""
+        keys = self.__reduce_keys__()
+        head = keys["main"], keys["changes"], keys["loader"], None, keys["amqp"]
+        return (*head, keys["events"], keys["log"], keys["control"], False, keys["config_source"],
+                keys["config_source_silent"])  # fmt: skip
 
     def __getattr__(self, name: str) -> Any:
         # An AttributeError still, so that hasattr() of a library that feels its way gets its answer.
@@ -262,7 +338,3 @@ class Celery(Configuring, Declaring, Connecting, Sending):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"
-
-
-def _unpickled(cls: type[Celery], arguments: dict[str, Any]) -> Celery:
-    return cls(set_as_current=False, **arguments)

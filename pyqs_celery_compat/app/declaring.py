@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import inspect
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from pyqs_celery_compat import _state as state
+from pyqs_celery_compat.app import duplicates
 from pyqs_celery_compat.app.annotations import prepare
 from pyqs_celery_compat.app.autoretry import add_autoretry_behaviour
 from pyqs_celery_compat.app.registry import TaskRegistry
 from pyqs_celery_compat.app.task import Task as BaseTask
-from pyqs_celery_compat.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.header import Header
 from pyqs_celery_compat.local import PromiseProxy, maybe_evaluate
 from pyqs_celery_compat.settings import Settings
@@ -49,7 +49,7 @@ class Declaring:
 
     @cached_property
     def _duplicates(self) -> set[str]:
-        """Names of which it was said that two functions have them."""
+        """Names of which it was said that two tasks have them."""
         return set()
 
     @property
@@ -127,8 +127,7 @@ class Declaring:
             raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
         if name in self._tasks:
             known: BaseTask = self._tasks[name]
-            if getattr(known, "_decorated_fun", None) not in (None, fun):
-                self._warn_of_duplicate(name, known._decorated_fun, fun)  # type: ignore[attr-defined]
+            duplicates.first_stays(self._duplicates, name, known, fun)
             return known
         header: Any = Header(fun, bound=bind)
         if options.get("pydantic"):
@@ -148,6 +147,7 @@ class Declaring:
             "bind_self": bind,
             "__doc__": fun.__doc__,
             "__module__": fun.__module__,
+            "__annotations__": fun.__annotations__,
             "__header__": None if header is None else staticmethod(header),
             "__wrapped__": run,
             "_decorated_fun": staticmethod(fun),
@@ -160,25 +160,14 @@ class Declaring:
         add_autoretry_behaviour(task, **options)
         return task
 
-    def _warn_of_duplicate(self, name: str, first: Callable[..., Any], second: Callable[..., Any]) -> None:
-        """Once for each name."""
-        if name in self._duplicates:
-            return
-        self._duplicates.add(name)
-        warnings.warn(
-            DuplicateTaskNameWarning(
-                f"task name {name!r} is used by two functions: {_place(first)} has it, and {_place(second)}, which came later, "
-                "is no task; give one of them another name, by name= or by renaming it"
-            ),
-            stacklevel=4,
-        )
-
     def register_task(self, task: Any, **options: Any) -> BaseTask:
         """Add a class-based task (a class is instantiated); one of the same name is replaced."""
         made: Any = task() if inspect.isclass(task) else task
         if not made.name:
             made.name = self.gen_task_name(type(made).__name__, type(made).__module__)
         add_autoretry_behaviour(made, **options)
+        if (known := self.tasks.get(made.name)) is not None:
+            duplicates.last_replaces(self._duplicates, made.name, known, made)
         self.tasks[made.name] = made
         type(made)._app = self
         made.bind(self)
@@ -186,9 +175,7 @@ class Declaring:
 
     def gen_task_name(self, name: str, module: str | None) -> str:
         """``module.name``; ``__main__`` becomes the app's ``main``. For subclasses to change."""
-        if module == "__main__" and self.main:
-            return f"{self.main}.{name}"
-        return f"{module}.{name}" if module else name
+        return imports.gen_task_name(self, name, module)
 
     @cached_property
     def Task(self) -> type[BaseTask]:  # noqa: N802 - Celery's public name
@@ -204,10 +191,3 @@ class Declaring:
     def annotations(self) -> Sequence[Any]:
         """``task_annotations`` as objects that can be asked."""
         return prepare(self.conf.task_annotations)
-
-
-def _place(fun: Callable[..., Any]) -> str:
-    """A function by its name and where it is."""
-    code = getattr(inspect.unwrap(fun), "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-    return f"{fun.__module__}.{getattr(fun, '__qualname__', fun)}{where}"

@@ -171,7 +171,7 @@ TO_NEW: dict[str, str] = {old: new for new, old in TO_OLD.items()}
 #: Names of ``celery.app.defaults`` that only libraries ask for: in a module of their own, which an app does not load.
 _LOOKED_UP = frozenset(
     {"NAMESPACES", "Option", "SETTING_KEYS", "find", "searchresult", "_OLD_DEFAULTS", "_OLD_SETTING_KEYS", "_TO_NEW_KEY"}
-    | {"_TO_OLD_KEY"}
+    | {"_TO_OLD_KEY", "strtobool"}
 )
 
 

@@ -15,6 +15,7 @@ from pyqs_celery_compat import publishing
 from pyqs_celery_compat.app.amqp import AMQP
 from pyqs_celery_compat.publisher import Publisher, batching
 from pyqs_celery_compat.settings import Settings
+from pyqs_celery_compat.utils import imports
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.base import Celery
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 class Sending:
     """The sending side of an app."""
 
+    #: The class of ``amqp``, or where it is.
     amqp_cls: Any = AMQP
     conf: Settings
     publisher: Publisher
@@ -31,7 +33,7 @@ class Sending:
     @cached_property
     def amqp(self) -> AMQP:
         """The sending side."""
-        return self.amqp_cls(self)  # type: ignore[no-any-return]
+        return imports.symbol_by_name(self.amqp_cls)(self)  # type: ignore[no-any-return]
 
     @cached_property
     def native_refused_on(self) -> frozenset[str]:

@@ -90,7 +90,15 @@ def build_tracer(
         eager: it runs in the caller's process; handler errors reach the caller.
         propagate: raise what the task raises, calling no failure handler.
     """
-    return _TaskTracer(name, task, app or task.app, hostname or socket.gethostname(), eager, propagate)
+    from pyqs_celery_compat.loaders.base import has_task_hooks
+
+    app = app or task.app
+    loader = app.loader if loader is None else loader
+    kind = _HookedTracer if has_task_hooks(loader) else _TaskTracer
+    tracer = kind(name, task, app, hostname or socket.gethostname(), eager, propagate)
+    if isinstance(tracer, _HookedTracer):
+        tracer.loader = loader
+    return tracer
 
 
 class _TaskTracer:
@@ -276,6 +284,31 @@ class _TaskTracer:
             "pid": os.getpid(),
             **more,
         }
+
+
+class _HookedTracer(_TaskTracer):
+    """The same for an app whose loader wants to know when a task begins and has ended."""
+
+    loader: Any
+
+    def __call__(
+        self, uuid: str, args: Any, kwargs: Mapping[str, Any], request: Mapping[str, Any] | None = None
+    ) -> TraceOutcome:
+        try:
+            return super().__call__(uuid, args, kwargs, request)
+        finally:
+            if not self.eager:
+                self._cleanup(uuid)
+
+    def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
+        self.loader.on_task_init(uuid, self.task)
+        return super()._call_body(uuid, args, kwargs, context)
+
+    def _cleanup(self, uuid: str) -> None:
+        try:
+            self.loader.on_process_cleanup()
+        except Exception as exc:  # the task has ended, whatever this is
+            logger.error("Process cleanup failed: %r", exc, exc_info=True)
 
 
 def _pickleable(exc: BaseException) -> ExceptionInfo:

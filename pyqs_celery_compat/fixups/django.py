@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import _state as state
@@ -39,7 +40,7 @@ def fixup(app: Celery, env: str = "DJANGO_SETTINGS_MODULE") -> DjangoFixup | Non
     Raises:
         ImproperlyConfigured: this Django is too old.
     """
-    if not os.environ.get(env):
+    if not os.environ.get(env) or "django" in str(app.loader_cls).lower():  # a loader of Django's own does it all
         return None
     try:
         import django
@@ -69,6 +70,7 @@ class DjangoFixup:
     def install(self) -> DjangoFixup:
         """The working directory first on the path, ``DjangoTask`` unless the app has a class of its own."""
         sys.path.insert(0, os.getcwd())
+        self.app.loader.now = self.now  # type: ignore[method-assign]
         if not self.app._custom_task_cls_used:
             self.app.task_cls = "pyqs_celery_compat.contrib.django.task:DjangoTask"
         signals.import_modules.connect(
@@ -76,11 +78,20 @@ class DjangoFixup:
         )
         return self
 
+    def now(self, utc: bool = False) -> datetime:
+        """The time, by Django's clock: aware where it is (``USE_TZ``)."""
+        from django.utils.timezone import now
+
+        return datetime.now(timezone.utc) if utc else now()
+
     # -- what else asks -----------------------------------------------------------------------------------------------
     def autodiscover_tasks(self) -> list[str]:
-        """The packages of the installed apps."""
+        """The packages of the installed apps; Django is set up for it where it is not."""
+        import django
         from django.apps import apps
 
+        if not apps.ready:
+            django.setup()
         return [config.name for config in apps.get_app_configs()]
 
     # -- a worker loads -----------------------------------------------------------------------------------------------

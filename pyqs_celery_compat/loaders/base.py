@@ -7,18 +7,18 @@ begin with ``on_`` are there to be overridden, and run in the process whose begi
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import signals
+from pyqs_celery_compat import lifecycle, signals
 from pyqs_celery_compat.app import defaults
 from pyqs_celery_compat.exceptions import reraise
-from pyqs_celery_compat.utils.collections import DictAttribute, force_mapping
+from pyqs_celery_compat.utils.collections import DictAttribute
 from pyqs_celery_compat.utils.imports import (
     NotAPackage,
     find_module,
@@ -27,14 +27,18 @@ from pyqs_celery_compat.utils.imports import (
     listed,
     symbol_by_name,
 )
-from pyqs_celery_compat.utils.serialization import strtobool
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
 
 __all__ = ["BaseLoader"]
 
 _RACE_PROTECTION = False
 unconfigured = object()
 
-_ARGUMENT = re.compile(r"(?P<namespace>[^.=]*)\.?(?P<key>[^=]*)=(?:\((?P<type>\w+)\))?(?P<value>.*)")
+_TYPE = re.compile(r"\((\w+)\)")
+#: How settings end that are numbers, where their default does not say.
+_NUMBERS = ("_port", "_limit", "_concurrency", "_per_child", "_priority")
 _LISTS = {"list": list, "tuple": tuple, "set": set}
 
 
@@ -67,10 +71,10 @@ class BaseLoader:
         """A task has run."""
 
     def on_worker_init(self) -> None:
-        """The worker begins."""
+        """The worker begins; in the process of the worker signals, which runs no task."""
 
     def on_worker_shutdown(self) -> None:
-        """The worker ends."""
+        """The worker ends; where it began."""
 
     def on_worker_process_init(self) -> None:
         """An executor begins."""
@@ -131,11 +135,16 @@ class BaseLoader:
         if isinstance(obj, str):
             try:
                 obj = self._smart_import(obj, imp=self.import_from_cwd)
-            except (ImportError, AttributeError):
+            except AttributeError as exc:
+                if silent:
+                    return False
+                raise ModuleNotFoundError(str(exc)) from exc
+            except ImportError:
                 if silent:
                     return False
                 raise
-        self._conf = force_mapping(obj)
+        # Django's settings stay what they are, which may be another object tomorrow.
+        self._conf = obj if isinstance(obj, Mapping) else DictAttribute(obj)
         if self._conf.get("override_backends") is not None:
             self.override_backends = self._conf["override_backends"]
         return True
@@ -165,7 +174,7 @@ class BaseLoader:
             raise NotAPackage(f"{name!r} is a file: give the module's name, {name[:-3]!r}") from exc
         return self.import_from_cwd(name)
 
-    @cached_property
+    @property
     def conf(self) -> Any:
         """The configuration that was read."""
         if self._conf is unconfigured:
@@ -184,28 +193,79 @@ class BaseLoader:
         return dict(_setting(argument, namespace) for argument in args)
 
 
+def has_task_hooks(loader: Any) -> bool:
+    """Whether it wants to know when a task begins and has ended; most do not."""
+    kind = type(loader)
+    return any(getattr(kind, name, own) is not own for name, own in _TASK_HOOKS.items())
+
+
+_TASK_HOOKS = {"on_task_init": BaseLoader.on_task_init, "on_process_cleanup": BaseLoader.on_process_cleanup}
+
+
+@lifecycle.hosted.add
+def _hosted(app: Celery) -> None:
+    def ended(**_: Any) -> None:
+        app.loader.shutdown_worker()
+
+    signals.worker_shutdown.connect(ended, weak=False, dispatch_uid=("loader", id(app)))
+    app.loader.on_worker_init()
+
+
+@lifecycle.forked.add
+def _forked(app: Celery) -> None:
+    app.loader.init_worker_process()
+
+
 def _setting(argument: str, namespace: str) -> tuple[str, Any]:
-    match = _ARGUMENT.fullmatch(argument)
-    if match is None:
+    name, separator, text = argument.partition("=")
+    if not separator or not name.strip("."):
         raise ValueError(f"{argument!r} is no setting: namespace.key=value")
-    group, key, kind, value = match["namespace"], match["key"], match["type"], match["value"]
-    if not key:
-        group, key = namespace, group
-    name = key.lower() if group.lower() == "celery" else f"{group}_{key}".lower()
+    name = _whole_name(name.lower(), namespace, argument)
+    kind, value = _typed(text)
     try:
-        return name, _LISTS[kind](value.split(",")) if kind in _LISTS else _converted(name, kind, value)
+        return name, _converted(name, kind, value)
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{argument!r}: {exc}") from None
+
+
+def _typed(text: str) -> tuple[str | None, str]:
+    """``(int)3`` in its two parts; a value alone has no type."""
+    match = _TYPE.match(text)
+    return (match[1], text[match.end() :]) if match else (None, text)
+
+
+def _whole_name(name: str, namespace: str, argument: str) -> str:
+    """``worker.concurrency`` and, in the namespace ``worker``, ``.concurrency`` are ``worker_concurrency``."""
+    group, dot, key = name.partition(".")
+    if not dot:
+        if name not in defaults.DEFAULTS:
+            import difflib
+
+            near = difflib.get_close_matches(name, defaults.DEFAULTS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{argument!r}: there is no setting {name!r}{hint}")
+        return name
+    group = group or namespace.lower()
+    return key if group == "celery" else f"{group}_{key}"
 
 
 def _converted(name: str, kind: str | None, value: str) -> Any:
     known = defaults.DEFAULTS.get(name)
     if kind is None:
-        kind = type(known).__name__ if known is not None else "int" if name.endswith(("_port", "_limit")) else "str"
-    converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, **_LISTS}
+        kind = type(known).__name__ if known is not None else "int" if name.endswith(_NUMBERS) else "str"
     if kind in _LISTS:
         return _LISTS[kind](value.split(","))
+    from pyqs_celery_compat.utils.serialization import strtobool
+
+    converters: dict[str, Any] = {"int": int, "float": float, "bool": strtobool, "dict": _dict}
     return converters.get(kind, str)(value)
+
+
+def _dict(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("a JSON object is wanted")
+    return found
 
 
 def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "tasks") -> Any:

@@ -42,6 +42,6 @@ class Loader(BaseLoader):
                 raise
             if C_WNOCONF:
                 warnings.warn(NotConfigured(f"there is no module {name}, so nothing is configured"), stacklevel=2)
-            return self.setup_settings({})
+            return {}
         self.configured = True
         return self.setup_settings(module)

@@ -1,7 +1,7 @@
 """Importing what the user names: configuration modules, classes, task modules.
 
-Owns: ``symbol_by_name``, ``import_task_modules``, ``autodiscover``. Runs where an app is loaded: a short-lived process, an
-executor, a caller that asks for it. Imports nothing that was not named.
+Owns: ``symbol_by_name``, ``import_task_modules``. Runs where an app is loaded: a short-lived process, an executor, a
+caller that asks for it. Imports nothing that was not named.
 """
 
 from __future__ import annotations
@@ -168,26 +168,18 @@ def load_extension_classes(namespace: str) -> Iterator[tuple[str, Any]]:
 
 
 def import_task_modules(app: Celery, include: Iterable[str] = ()) -> None:
-    """Import ``imports``, ``include`` and what ``autodiscover_tasks`` asked for. Raises what the imports raise."""
-    from pyqs_celery_compat import signals
+    """Import what the app's loader finds: ``imports``, ``include`` and what ``autodiscover_tasks`` asked for; then these.
 
-    for _, answer in signals.import_modules.send(sender=app):
-        if isinstance(answer, Exception):  # an ImportError inside a tasks module must not pass for "no tasks"
-            raise answer
-    wanted = [*listed(app.conf.imports), *listed(app.conf.include), *include]
-    for module in dict.fromkeys(wanted):
+    Raises: what the imports raise.
+    """
+    app.loader.import_default_modules()
+    for module in dict.fromkeys(include):
         importlib.import_module(module)
 
 
 def listed(value: Any) -> list[str]:
     """A setting that is one name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())
-
-
-def autodiscover(packages: Iterable[str], related_name: str | None) -> list[ModuleType]:
-    """Import ``<package>.<related_name>`` of each package that has one. Raises what such a module raises."""
-    found = (find_related_module(package, related_name) for package in packages)
-    return [module for module in found if module is not None]
 
 
 def find_related_module(package: str, related_name: str | None) -> ModuleType | None:
@@ -208,15 +200,3 @@ def find_related_module(package: str, related_name: str | None) -> ModuleType | 
         if exc.name == name:
             return None
         raise
-
-
-def django_packages() -> list[str]:
-    """Names of Django's installed apps; none without ``DJANGO_SETTINGS_MODULE``."""
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        return []
-    import django
-    from django.apps import apps
-
-    if not apps.ready:
-        django.setup()
-    return [config.name for config in apps.get_app_configs()]

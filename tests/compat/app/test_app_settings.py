@@ -319,5 +319,5 @@ def test_limits_of_a_child_are_taken_over(make_app: Callable[..., Celery]) -> No
     assert settings.notes == ()
     settings = worker_settings(make_app(worker_max_tasks_per_child=0))
     assert settings.max_tasks_per_child is settings.max_memory_per_child is None
-    with pytest.raises(ImproperlyConfigured, match="worker_max_memory_per_child must be a number"):
+    with pytest.raises(ImproperlyConfigured, match="worker_max_memory_per_child = 'much': must be a number"):
         worker_settings(make_app(worker_max_memory_per_child="much"))
