@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import task_end
+from pyqs_celery_compat import publisher
 from pyqs_celery_compat.signatures import Signature
 from pyqs_celery_compat.uuids import uuid
 
@@ -90,7 +90,7 @@ def publish(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...] = (), **o
     elif kind == "group":
         _publish_group(app, sig, args, options)
     else:
-        with task_end.into_outbox():
+        with publisher.into_outbox():
             Signature(dict(sig), app=app).apply_async(args, **options)
 
 

@@ -66,12 +66,8 @@ class Retry(TaskPredicate):
         self.message = message
         if isinstance(exc, str):
             self.exc, self.excs = None, exc
-        elif exc is None:
-            self.exc, self.excs = None, None  # type: ignore[assignment]
         else:
-            from pyqs_celery_compat.utils.serialization import get_pickleable_exception
-
-            self.exc, self.excs = get_pickleable_exception(exc), _safe_repr(exc)
+            self.exc, self.excs = exc, _safe_repr(exc) if exc is not None else None  # type: ignore[assignment]
         self.when = when
         self.is_eager = is_eager
         self.sig = sig

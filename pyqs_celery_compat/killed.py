@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyqs_celery_compat import continuations, retrying, signals, states, task_end
+from pyqs_celery_compat import continuations, publisher, retrying, signals, states
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.app import trace
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -81,7 +81,7 @@ def retried(task: Task, request: Context, how: str) -> bool:
     retries, countdown = request.retries + 1, task.default_retry_delay
     again = retrying.signature_from_request(task, request, countdown=countdown, retries=retries)
     try:
-        with task_end.into_outbox(back=True):
+        with publisher.into_outbox(back=True):
             again.apply_async()
     except Exception:
         logger.exception("Failed to retry task %s[%s] after worker was lost", task.name, request.id)

@@ -1,7 +1,8 @@
 """Door to the engine's sending side: one sealed message to one queue, named as Celery names it.
 
-Owns: ``Publisher``: the app's SQS client, queue URLs, creation of missing queues. Runs in whatever thread publishes; inside a
-worker what a task's end brings about is collected instead of sent (``task_end``). Never encodes an argument.
+Owns: ``Publisher`` (the app's SQS client, queue URLs, creation of missing queues) and the outbox of a running task. Runs
+in whatever thread publishes; inside a worker what a task's end brings about is collected instead of sent (``collecting``,
+``into_outbox``), because the worker sends it before it settles the parent's message. Never encodes an argument.
 """
 
 from __future__ import annotations
@@ -21,18 +22,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyqs.bulk import MAX_BYTES, message_size, send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig
 from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
-from pyqs.message import FollowUp, OutgoingMessage, SentMessage
+from pyqs.message import Delivery, FollowUp, OutgoingMessage, SentMessage
 from pyqs.producer import CREATED_PAUSES, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
 from pyqs.value import value
 from pyqs_celery_compat import _state as state
-from pyqs_celery_compat import task_end
 from pyqs_celery_compat.conf import PredefinedQueue, Transport, with_overrides, with_region
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from pyqs_celery_compat.task_end import collecting
+    from types import TracebackType
 
 log = logging.getLogger("pyqs_celery_compat.publisher")
 
@@ -43,6 +43,8 @@ MOST_NAMED = 10
 
 T = TypeVar("T")
 
+_collecting: contextvars.ContextVar[collecting | None] = contextvars.ContextVar("collecting", default=None)
+_into_outbox: contextvars.ContextVar[into_outbox | None] = contextvars.ContextVar("into_outbox", default=None)
 _batch: contextvars.ContextVar[list[_Waiting] | None] = contextvars.ContextVar("batch", default=None)
 
 
@@ -156,9 +158,9 @@ class Publisher:
             TooLarge: over 1 MiB.
             UndefinedQueue, SqsError: see there.
         """
-        ending = task_end.collected()
-        if ending is not None and (into := task_end.belongs()) is not None:
-            ending.outbox.append(self._follow_up(ending, queue, message, task, back=into.back))
+        task_end = _collecting.get()
+        if task_end is not None and (into := _into_outbox.get()) is not None:
+            task_end.outbox.append(self._follow_up(task_end, queue, message, task, back=into.back))
             sent()
             return
         name = self.transport.sqs_name(queue)
@@ -180,10 +182,10 @@ class Publisher:
                 self._sleep(pause)
         sent()
 
-    def _follow_up(self, ending: collecting, queue: str, message: OutgoingMessage, task: str, *, back: bool) -> FollowUp:
+    def _follow_up(self, task_end: collecting, queue: str, message: OutgoingMessage, task: str, *, back: bool) -> FollowUp:
         """The message for the running task's outbox."""
-        origin = ending.origin
-        if back and origin is not None and queue == ending.queue:
+        origin = task_end.origin
+        if back and origin is not None and queue == task_end.queue:
             # Where it came from it may go again, whatever prefix, mapping or permission a look-up by name would meet.
             return FollowUp(origin.queue_url, self._checked(origin.queue, message, task))
         name = self.transport.sqs_name(queue)
@@ -361,6 +363,25 @@ def native_refusal(queue: str) -> str:
 guard_queues(native_refusal)
 
 
+class collecting:  # noqa: N801 - like a function of contextlib's, whose generator would cost each task three times as much
+    """While a worker runs a task: where messages published under ``into_outbox`` go.
+
+    Parameters:
+        origin: the task's own delivery. queue: its queue, as the app names it.
+    """
+
+    __slots__ = ("_token", "origin", "outbox", "queue")
+
+    def __init__(self, outbox: list[FollowUp], origin: Delivery | None = None, queue: str = "") -> None:
+        self.outbox, self.origin, self.queue = outbox, origin, queue
+
+    def __enter__(self) -> None:
+        self._token = _collecting.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _collecting.reset(self._token)
+
+
 @contextlib.contextmanager
 def batching() -> Iterator[None]:
     """What this thread publishes inside is sent when it ends, also by an exception: ten to a request, several at once.
@@ -398,3 +419,23 @@ def _flush(waiting: Sequence[_Waiting]) -> None:
         more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
         text = f"{len(failed)} of {len(waiting)} calls were not sent: {'; '.join(failed[:MOST_NAMED])}{more}"
         raise SendFailed(text, [results[index] for index in range(len(waiting))])
+
+
+class into_outbox:  # noqa: N801 - reads as a statement
+    """What is published inside belongs to the end of the running task: in a worker it is sent by the parent process,
+    before the task's own message is settled; elsewhere it is sent at once.
+
+    Parameters:
+        back: it is the task's own call once more: to the queue it came from it goes by that one's URL.
+    """
+
+    __slots__ = ("_token", "back")
+
+    def __init__(self, *, back: bool = False) -> None:
+        self.back = back
+
+    def __enter__(self) -> None:
+        self._token = _into_outbox.set(self)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        _into_outbox.reset(self._token)

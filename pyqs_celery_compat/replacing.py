@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import task_end
+from pyqs_celery_compat import publisher
 from pyqs_celery_compat.canvas import Signature, _chain, group, signature
 from pyqs_celery_compat.exceptions import Ignore, ImproperlyConfigured
 
@@ -51,7 +51,7 @@ def on_replace(task: Task, sig: Any) -> Any:
     """What ``Task.on_replace`` does: in eager mode run it and answer its value, else publish it and raise Ignore."""
     if task.request.is_eager:
         return sig.apply().get()
-    with task_end.into_outbox():
+    with publisher.into_outbox():
         sig.delay()
     raise Ignore("Replaced by new task")
 
@@ -66,7 +66,7 @@ def add_to_chord(task: Task, sig: Any, lazy: bool) -> Any:
     task.backend.add_to_chord(request.group, result)
     if lazy:
         return sig
-    with task_end.into_outbox():
+    with publisher.into_outbox():
         return sig.delay()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyqs_celery_compat import task_end
+from pyqs_celery_compat import publisher
 from pyqs_celery_compat.exceptions import Reject, Retry
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def retry(
     signal = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager, sig=again)
     if not request.is_eager:
         try:
-            with task_end.into_outbox(back=True):
+            with publisher.into_outbox(back=True):
                 again.apply_async()
         except Exception as failure:
             raise RetryNotSent(failure) from failure

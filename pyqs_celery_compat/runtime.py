@@ -38,7 +38,6 @@ from pyqs_celery_compat import (
     rate_limits,
     signals,
     states,
-    task_end,
 )
 from pyqs_celery_compat.acceptance import acceptance
 from pyqs_celery_compat.app import Celery, trace
@@ -302,7 +301,7 @@ class CeleryPrepared:
         outbox: list[FollowUp] = []
         outcome: trace.TraceOutcome | None = None
         ended: BaseException | None = None
-        with task_end.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
+        with publisher.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
             try:
                 outcome = runtime.known_tasks.tracer(task)(call.id, args, kwargs, request)
             except Reject as exc:  # from a handler: on_success, after_return
@@ -334,7 +333,7 @@ class CeleryPrepared:
         args, kwargs, request = self._call_values()
         context = Context(request, args=args, kwargs=kwargs, called_directly=False)
         outbox: list[FollowUp] = []
-        with task_end.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
+        with publisher.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
             status, verdict = self._fate(context, death)
         if death.acked_early:
             verdict = Leave()

@@ -239,15 +239,14 @@ class _TaskTracer:
         return TraceInfo(states.RETRY, exc), einfo
 
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
-        told = _pickleable(exc)
-        einfo = ExceptionInfo((type(exc), told, exc.__traceback__))
+        einfo = _pickleable(exc)
         if self.backend is not None:
             stored = self._stores_errors(context)
-            self.backend.mark_as_failure(context.id, told, einfo.traceback, context, stored, call_errbacks=False)
-        continuations.on_failure(self.app, self.task, context, told, einfo)
-        self.task.on_failure(told, context.id, context.args, context.kwargs, einfo)
+            self.backend.mark_as_failure(context.id, exc, einfo.traceback, context, stored, call_errbacks=False)
+        continuations.on_failure(self.app, self.task, context, exc, einfo)
+        self.task.on_failure(exc, context.id, context.args, context.kwargs, einfo)
         signals.task_failure.send(
-            sender=self.task, task_id=context.id, exception=told, args=context.args, kwargs=context.kwargs,
+            sender=self.task, task_id=context.id, exception=exc, args=context.args, kwargs=context.kwargs,
             traceback=exc.__traceback__, einfo=einfo,
         )  # fmt: skip
         expected = not internal and isinstance(exc, tuple(self.task.throws))
@@ -279,11 +278,13 @@ class _TaskTracer:
         }
 
 
-def _pickleable(exc: BaseException) -> BaseException:
-    """As errbacks, handlers and signals of a failure get it."""
+def _pickleable(exc: BaseException) -> ExceptionInfo:
+    """As handlers and signals of a failure get it: with an exception that can be pickled."""
     from pyqs_celery_compat.utils.serialization import get_pickleable_exception
 
-    return get_pickleable_exception(exc)
+    einfo = ExceptionInfo.of(exc)
+    einfo.exception = get_pickleable_exception(exc)
+    return einfo
 
 
 class LazyRepr:

@@ -12,7 +12,7 @@ from pyqs.errors import SendFailed, SqsError
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.message import FollowUp, OutgoingMessage, SentMessage
 from pyqs_celery_compat import Celery, signals
-from pyqs_celery_compat.task_end import collecting, into_outbox
+from pyqs_celery_compat.publisher import collecting, into_outbox
 
 
 @pytest.fixture
