@@ -66,7 +66,10 @@ class Header:
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as exc:
-            raise TypeError(f"{self.name}() {exc}") from None
+            from pyqs_celery_compat.argument_errors import reason
+
+            said = reason(tuple(self.signature.parameters.values()), args, kwargs)
+            raise TypeError(f"{self.name}() {said or exc}") from None
 
     def more_than_one_left(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """True if, after these stored arguments, more than one positional parameter is open."""
