@@ -6,7 +6,7 @@ from __future__ import annotations
 NATIVE = ("email_tasks.send_email", "my.custom.path", "hostile.tasks.native")
 CELERY = ("spec.tasks.add", "spec.tasks.mul", "spec.tasks.bound", "spec.shared.one", "pak.täsk", "spec.tasks.limited")
 #: Celery's own tasks that this project has; what they run is a registered task again.
-BUILT_IN = ("celery.map", "celery.starmap", "celery.accumulate")
+BUILT_IN = ("celery.map", "celery.starmap", "celery.accumulate", "celery.backend_cleanup", "celery.chunks")
 KNOWN = frozenset((*NATIVE, *CELERY, *BUILT_IN))
 
 NOT_TASKS = (
@@ -16,8 +16,8 @@ NOT_TASKS = (
     "webbrowser.open", "code.interact", "pdb.run", "runpy.run_module", "venv.create", "ensurepip.bootstrap", "pip.main",
     "pip._internal.main", "pytest.main", "_pytest.config.main", "boto3.client", "botocore.session.Session", "yaml.load",
     "yaml.unsafe_load", "msgpack.unpackb", "kombu.Connection", "kombu.serialization.pickle_loads", "django.setup",
-    "hypothesis.find", "moto.server.main", "celery.Celery", "celery.app.task.Task", "celery.backend_cleanup",
-    "celery.chain", "celery.chord", "celery.chord_unlock", "celery.chunks", "celery.group",
+    "hypothesis.find", "moto.server.main", "celery.Celery", "celery.app.task.Task",
+    "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group",
     "celery.ping", "pyqs.cli.main", "pyqs.registry.Registry", "pyqs.local.server.LocalServer",
     "pyqs.commands.worker.worker", "pyqs_celery_compat.pickles.loads_full", "pyqs_celery_compat.app.Celery",
     "pyqs.demo.run.run",
