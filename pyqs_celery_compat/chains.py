@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat.chords import _chord
-from pyqs_celery_compat.groups import group, unrolled
+from pyqs_celery_compat.chords import _chord, put_behind
+from pyqs_celery_compat.groups import OfTasks, group, unrolled
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.signatures import Signature, each_signature
+from pyqs_celery_compat.signatures import Signature, each_signature, said
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 
 @Signature.register_type("chain")
-class _chain(Signature):  # noqa: N801 - Celery's name
+class _chain(OfTasks):  # noqa: N801 - Celery's name
     """Tasks of which each gets the result of the one before.
 
     Parameters:
@@ -31,26 +31,6 @@ class _chain(Signature):  # noqa: N801 - Celery's name
     def __init__(self, *tasks: Any, **options: Any) -> None:
         listed = tasks[0] if len(tasks) == 1 and _is_list(tasks[0]) else tasks
         super().__init__("celery.chain", (), {"tasks": _several(listed)}, subtask_type="chain", **options)
-
-    @property
-    def tasks(self) -> Any:
-        """The steps."""
-        return self["kwargs"].get("tasks") or ()
-
-    @tasks.setter
-    def tasks(self, value: Any) -> None:
-        self["kwargs"]["tasks"] = value
-
-    def _restore_parts(self) -> None:
-        self["kwargs"] = {**self.kwargs, "tasks": list(each_signature(self.kwargs.get("tasks"), self._app))}
-
-    def _copy_parts(self) -> None:
-        self["kwargs"] = {**self.kwargs, "tasks": [step.clone() for step in self.tasks]}
-
-    @property
-    def app(self) -> Celery:
-        """The app it is called with: its own, or its first step's."""
-        return self._app or next((step._app for step in self.tasks[:1] if step._app), None) or super().app
 
     # -- calling ------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +44,7 @@ class _chain(Signature):  # noqa: N801 - Celery's name
 
     def run(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, app: Celery | None = None, **options: Any) -> Any:
         """The same, whether or not ``task_always_eager`` is set."""
-        options = {**self.options, **{key: value for key, value in options.items() if value is not None}}
+        options = {**self.options, **said(options)}
         steps = self._steps(app)
         if not steps:
             return None
@@ -182,10 +162,7 @@ def _freeze(
             places["parent_id"] = parent_id
         result = step.freeze(last_id, **places, **of_last) if number == len(steps) else step.freeze(**places)
         if previous is not None:
-            first = result
-            while first.parent is not None:  # of a chord it is the header that comes next
-                first = first.parent
-            first.parent = previous
+            put_behind(result, previous)
         previous = result
     return previous
 

@@ -104,26 +104,28 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         Raises:
             NotImplementedError: there is no result backend.
         """
-        given = dict(kwargs or {})
-        body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
-        args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
-        header = group(list(self.tasks), app=self.app)
         if self.app.conf.task_always_eager:
-            return self._applied(header, body, args, {**self.kwargs.get("kwargs", {}), **given}, task_id, options)
+            return self._applied(args, kwargs, task_id)
+        header, body, args, given = self._parts(args, kwargs)
         options = {**self.options, **options}
         return self.run(header.clone(), body.clone(**given), args, task_id=task_id, app=self.app, **options)
 
     def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here; answers the body's result."""
+        return self._applied(args, kwargs, None)
+
+    def _parts(self, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[group, Any, tuple[Any, ...], dict[str, Any]]:
+        """Header, body, the header's arguments and the body's keywords of a call."""
         given = dict(kwargs or {})
         body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
         args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
-        header = group(list(self.tasks), app=self.app)
-        return self._applied(header, body, args, {**self.kwargs.get("kwargs", {}), **given}, None, options)
+        return group(list(self.tasks), app=self.app), body, args, given
 
-    def _applied(self, header: group, body: Any, args: Any, kwargs: Any, task_id: str | None, options: dict[str, Any]) -> Any:
+    def _applied(self, args: Any, kwargs: Mapping[str, Any] | None, task_id: str | None) -> Any:
+        header, body, args, given = self._parts(args, kwargs)
         of_header = header.apply(args)
-        result = body.clone().apply((of_header.get(),), kwargs, **({"task_id": task_id} if task_id else {}))
+        named = {**self.kwargs.get("kwargs", {}), **given}
+        result = body.clone().apply((of_header.get(),), named, **({"task_id": task_id} if task_id else {}))
         result.parent = of_header
         return result
 
@@ -182,10 +184,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             self.options["task_id"] = _id or uuid()
             return of_header
         result = self.body.freeze(_id, group_id=group_id, chord=chord, root_id=root_id, group_index=group_index)
-        first = result
-        while first.parent is not None:
-            first = first.parent
-        first.parent = of_header
+        put_behind(result, of_header)
         self.options["task_id"] = result.id
         return result
 
@@ -223,6 +222,13 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         if body.get("subtask_type") == "chain" and body.tasks:
             return f"%({' | '.join([body.tasks[0].reprcall(self.tasks), *map(repr, body.tasks[1:])])})"
         return f"%{body.reprcall(self.tasks)}"
+
+
+def put_behind(result: Any, earlier: Any) -> None:
+    """Have a result come after another one: of a chord it is the header's that does."""
+    while result.parent is not None:
+        result = result.parent
+    result.parent = earlier
 
 
 chord = _chord

@@ -11,15 +11,39 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.signatures import Signature, each_signature, maybe_signature, signature
+from pyqs_celery_compat.signatures import Signature, each_signature, maybe_signature, said, signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 
+class OfTasks(Signature):
+    """A canvas that is a list of tasks: what chain and group have in common."""
+
+    @property
+    def tasks(self) -> Any:
+        """The tasks in it."""
+        return self["kwargs"].get("tasks") or ()
+
+    @tasks.setter
+    def tasks(self, value: Any) -> None:
+        self["kwargs"]["tasks"] = value
+
+    def _restore_parts(self) -> None:
+        self["kwargs"] = {**self.kwargs, "tasks": list(each_signature(self.kwargs.get("tasks"), self._app))}
+
+    def _copy_parts(self) -> None:
+        self["kwargs"] = {**self.kwargs, "tasks": [task.clone() for task in self.tasks]}
+
+    @property
+    def app(self) -> Celery:
+        """The app it is called with: its own, or its first task's."""
+        return self._app or next((task._app for task in self.tasks[:1] if task._app), None) or super().app
+
+
 @Signature.register_type("group")
-class group(Signature):  # noqa: N801 - Celery's name
+class group(OfTasks):  # noqa: N801 - Celery's name
     """Tasks that run beside one another.
 
     Parameters:
@@ -38,26 +62,6 @@ class group(Signature):  # noqa: N801 - Celery's name
         super().__init__(
             "celery.group", (), {"tasks": _as_signatures(members, options.get("app"))}, subtask_type="group", **options
         )
-
-    @property
-    def tasks(self) -> Any:
-        """The members."""
-        return self["kwargs"].get("tasks") or ()
-
-    @tasks.setter
-    def tasks(self, value: Any) -> None:
-        self["kwargs"]["tasks"] = value
-
-    def _restore_parts(self) -> None:
-        self["kwargs"] = {**self.kwargs, "tasks": list(each_signature(self.kwargs.get("tasks"), self._app))}
-
-    def _copy_parts(self) -> None:
-        self["kwargs"] = {**self.kwargs, "tasks": [member.clone() for member in self.tasks]}
-
-    @property
-    def app(self) -> Celery:
-        """The app it is called with: its own, or its first member's."""
-        return self._app or next((member._app for member in self.tasks[:1] if member._app), None) or super().app
 
     # -- calling ------------------------------------------------------------------------------------------------
     def __call__(self, *partial_args: Any, **options: Any) -> Any:
@@ -85,7 +89,7 @@ class group(Signature):  # noqa: N801 - Celery's name
         app = self.app
         if app.conf.task_always_eager:
             return self.apply(args, kwargs, **options)
-        options = {**self.options, **{key: value for key, value in options.items() if value is not None}}
+        options = {**self.options, **said(options)}
         places = {key: options.pop(key, None) for key in ("root_id", "parent_id", "chord")}
         frozen = self.clone()
         result = frozen.freeze(options.pop("task_id", None) or options.pop("group_id", None), **places)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs_celery_compat import of_task
 from pyqs_celery_compat.canvas import Signature, _chain, group, signature
 from pyqs_celery_compat.exceptions import Ignore, ImproperlyConfigured
+from pyqs_celery_compat.signatures import as_list
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
@@ -24,9 +25,9 @@ def replace(task: Task, sig: Any) -> Any:
     if isinstance(sig, _chain) and not sig.tasks:
         raise ImproperlyConfigured("Cannot replace with an empty chain")
     sig = _with_one_result(task, sig)
-    for callback in _listed(request.callbacks):
+    for callback in as_list(request.callbacks):
         sig.link(callback)
-    for errback in _listed(request.errbacks):
+    for errback in as_list(request.errbacks):
         sig.link_error(errback)
     if request.chain:
         # Its id first: the steps that are left have theirs, by which somebody waits for them.
@@ -82,7 +83,3 @@ def _with_one_result(task: Task, sig: Any) -> Any:
 def _accumulate(task: Task) -> Signature:
     made: Signature = task.app.tasks["celery.accumulate"].s(index=0)
     return made
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]

@@ -178,7 +178,7 @@ class Signature(dict[str, Any]):
         self, args: Any = None, kwargs: Mapping[str, Any] | None = None, route_name: str | None = None, **options: Any
     ) -> Any:
         """Publish it: arguments given here come first, options given here win."""
-        args, kwargs, options = self._merge(args, kwargs, _said(options))
+        args, kwargs, options = self._merge(args, kwargs, said(options))
         if route_name:
             options["route_name"] = route_name
         try:
@@ -279,8 +279,7 @@ class Signature(dict[str, Any]):
 
     def append_to_list_option(self, key: str, value: Any) -> Any:
         """Add to an option that is a list, once; answers what was added."""
-        items = self.options.get(key)
-        known = list(items) if isinstance(items, (list, tuple)) else [] if items is None else [items]
+        known = as_list(self.options.get(key))
         if value not in known:
             known.append(value)
         self.options[key] = known
@@ -288,14 +287,13 @@ class Signature(dict[str, Any]):
 
     def extend_list_option(self, key: str, value: Any) -> None:
         """Add each of these to an option that is a list, once."""
-        for item in value if isinstance(value, (list, tuple)) else () if value is None else (value,):
+        for item in as_list(value):
             self.append_to_list_option(key, item)
 
     def flatten_links(self) -> list[Any]:
         """It, what it links to, what that links to, and so on."""
-        links = self.options.get("link") or ()
         found: list[Any] = [self]
-        for link in links if isinstance(links, (list, tuple)) else (links,):
+        for link in as_list(self.options.get("link") or None):
             found += link.flatten_links() if isinstance(link, Signature) else Signature.from_dict(link).flatten_links()
         return found
 
@@ -352,7 +350,12 @@ class Signature(dict[str, Any]):
         return self.reprcall()
 
 
-def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+def as_list(value: Any) -> list[Any]:
+    """An option that is one or several, or None, as a list of its own."""
+    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+
+
+def said(options: Mapping[str, Any]) -> dict[str, Any]:
     """Without those that are None: a call leaves to the signature what it does not say."""
     return {key: value for key, value in options.items() if value is not None}
 

@@ -63,8 +63,9 @@ class Host:
             lines = 0
             for frame in frames.feed(data):
                 self._take(frame)
-                lines += isinstance(frame, Line)
-                if not isinstance(frame, Line):
+                if isinstance(frame, Line):
+                    lines += 1
+                else:
                     process.flush()
                     lifeline.keep_signals()
             if lines:

@@ -56,11 +56,15 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def without_settings() -> dict[str, str]:
+    """Our variables without the settings of the person who runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_"))}
+
+
 def environment(endpoint_url: str) -> dict[str, str]:
-    """Variables for a worker on the embedded SQS: nothing of the settings of the person who runs the tests."""
+    """Variables for a worker on the embedded SQS."""
     home = str(Path(pyqs.__file__).resolve().parents[1])
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_"))}
-    return env | {
+    return without_settings() | {
         "PYQS_ENDPOINT_URL": endpoint_url,
         "PYQS_REGION": "us-east-1",
         "PYQS_ACCESS_KEY_ID": "test",

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from processes import environment
+from processes import environment, without_settings
 
 SCRIPTS = Path(__file__).parents[1] / "compat" / "scenarios" / "scripts"
 #: Seconds for a scenario: what is tried again on SQS comes seconds later.
@@ -92,7 +92,7 @@ def ours(folder: Path, endpoint_url: str) -> Side:
 
 def genuine(folder: Path, python: str, redis_url: str) -> Side:
     """Celery's, prefork."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYQS_", "CELERY_", "DJANGO_"))}
+    env = without_settings()
     env.pop("PYTHONPATH", None)
     worker = (
         "-m",
