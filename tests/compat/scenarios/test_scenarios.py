@@ -38,8 +38,8 @@ def _differs(one: dict[str, Any]) -> list[dict[str, Any]]:
     signal = one.get("signal", "")
     if signal == "worker_before_create_process":
         return []
-    if signal.startswith("after_setup_"):  # sent in both executors, too: they do not inherit it
-        return [one, *[one | {"process": "child"}] * 2]
+    if signal.startswith("after_setup_"):  # sent in the executor, too: it does not inherit it
+        return [one, one | {"process": "child"}]
     if signal in ("worker_init", "worker_ready", "worker_shutdown"):
         return [one | {"sender": "HostedWorker"}]
     if signal == "task_received":
@@ -78,9 +78,9 @@ def server() -> Iterator[LocalServer]:
     store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of this run on a socket, so that no port is taken."""
+    """A Redis of this test, so that what one leaves is no other's, on a socket, so that no port is taken."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
