@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).parents[1] / "compat" / "scenarios" / "scripts"
 PATIENCE = 60.0
 #: What no two runs share.
 _ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]{6,}")
-#: One process runs all tasks: where there are two, the next try begins in one while handlers of the last still run in the other.
+#: One process runs all tasks: of two, one begins the next try while handlers of the last still run in the other.
 _WORKER = ("-c", "1", "-l", "INFO")
 
 
