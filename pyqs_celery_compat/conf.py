@@ -40,7 +40,6 @@ _REFUSED_OPTIONS = {
 _REFUSED_SETTINGS = ("security_certificate", "security_cert_store", "security_key", "security_key_password")
 #: kombu's region where neither the options nor the AWS configuration name one.
 DEFAULT_REGION = "us-east-1"
-_NO_BACKEND = (None, "", "disabled", "disabled://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +311,7 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     Raises:
         ImproperlyConfigured: names the setting and what to do.
     """
-    from pyqs_celery_compat.app import setting_checks
+    from pyqs_celery_compat.app import backends, setting_checks
 
     conf = app.conf
     check_settings(conf)
@@ -323,12 +322,8 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
             "machine (broker_url = 'sqs://key:secret@localhost:9324')"
         )
     app.amqp.queues  # noqa: B018 - reading task_queues raises on what is no queue
-    if conf.result_backend not in _NO_BACKEND and not conf.task_ignore_result:
-        raise ImproperlyConfigured(
-            "result_backend is set, but a worker of this version stores no results: whoever waits for one would wait for ever. "
-            "To run without results all the same, start the worker with CELERY_RESULT_BACKEND=disabled:// "
-            "(or set task_ignore_result = True)"
-        )
+    if not conf.task_ignore_result:
+        backends.check_for_worker(conf.result_backend)
     notes = []
     unknown = sorted(set(conf.broker_transport_options or {}) - _OPTIONS - set(_REFUSED_OPTIONS) - {"body_encoding"})
     if unknown:

@@ -15,7 +15,11 @@ from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.result_backend import Backend
 
 if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.request import Context
+
+#: What ends a prefix of all keys; where none of them does, "_" is added.
+_AFTER_A_PREFIX = ":_-."
 
 
 class KeyValueStoreBackend(Backend):
@@ -24,6 +28,14 @@ class KeyValueStoreBackend(Backend):
     task_keyprefix = "celery-task-meta-"
     group_keyprefix = "celery-taskset-meta-"
     chord_keyprefix = "chord-unlock-"
+
+    def __init__(self, app: Celery, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        prefix = (app.conf.result_backend_transport_options or {}).get("global_keyprefix")
+        if prefix:
+            prefix = prefix if prefix[-1] in _AFTER_A_PREFIX else f"{prefix}_"
+            for name in ("task_keyprefix", "group_keyprefix", "chord_keyprefix"):
+                setattr(self, name, f"{prefix}{getattr(self, name)}")
 
     # -- what a store does --------------------------------------------------------------------------------------
     def get(self, key: str) -> bytes | None:

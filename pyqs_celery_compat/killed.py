@@ -5,7 +5,7 @@ users expect what its parent process does (``ended_itself`` in the executor, whi
 the outcome's outbox. Never decides on a message.
 
 Order (observed on Celery 5.7): a hard limit: errbacks, on_failure, after_return, task_failure; a lost executor: errbacks,
-task_failure, and neither handler. A result backend's record of the failure has its place before the errbacks.
+task_failure, and neither handler. Before all of it the result backend keeps the failure, which may raise ``ResultNotStored``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyqs_celery_compat import continuations, of_task, retrying, signals, states
+from pyqs_celery_compat import continuations, of_task, retrying, signals, states, storing
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.app import trace
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -31,6 +31,7 @@ def timed_out(task: Task, request: Context, limit: float | None) -> None:
     """Tell that it was killed at its hard limit."""
     exc = TimeLimitExceeded(limit)
     einfo = _raised(exc)
+    storing.failed(task, request, exc, None)
     with _Running(task, request):
         continuations.on_failure(task.app, task, request, exc, einfo)
         task_id, args, kwargs = str(request.id), request.args, request.kwargs
@@ -54,6 +55,7 @@ def ended_itself(task: Task, request: Context, name: str, exc: BaseException) ->
     lost.__cause__ = exc
     einfo = ExceptionInfo.of(exc)
     trace.logger.error("Task %s[%s] ended by %s", name, request.id, type(exc).__name__, exc_info=exc)
+    storing.failed(task, request, lost, einfo.traceback)
     continuations.on_failure(task.app, task, request, lost, einfo)
     _guarded(task, request, "on_failure", lambda: task.on_failure(lost, request.id, request.args, request.kwargs, einfo))
     signals.task_failure.send(
@@ -66,6 +68,7 @@ def lost(task: Task, request: Context, how: str) -> None:
     """Tell that its executor died with it."""
     exc = WorkerLostError(f"Worker exited prematurely: the executor {how}")
     einfo = _raised(exc)
+    storing.failed(task, request, exc, None)
     with _Running(task, request):
         continuations.on_failure(task.app, task, request, exc, einfo)
         signals.task_failure.send(

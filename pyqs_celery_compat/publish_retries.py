@@ -41,13 +41,13 @@ class PublishRetries:
         if self._pauses is None:
             policy = self._asked()
             self._usual = policy == _USUAL
-            self._pauses = _pauses(policy)
+            self._pauses = pauses(policy)
         if not failure.retryable or (self._usual and time.monotonic() - self._started >= PATIENCE):
             return None
         return next(self._pauses, None)
 
 
-def _pauses(policy: Mapping[str, Any] | None) -> Iterator[float]:
+def pauses(policy: Mapping[str, Any] | None) -> Iterator[float]:
     """The waits of a policy, in seconds; ``max_retries`` None means no end, and no policy no wait at all."""
     if policy is None:
         return

@@ -1,14 +1,14 @@
 """What every result backend has: states, failures as data, waiting.
 
-Owns: ``Backend``, of which a store is made by the methods that raise NotImplementedError here, and ``DisabledBackend``, the one
-of an app without results. Lives in the process that calls a task and in the one that runs it. Never publishes.
+Owns: ``Backend``, of which a store is made by the methods that raise NotImplementedError here. Lives in the process that calls
+a task and in the one that runs it. Never publishes.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,20 +16,20 @@ from pyqs.errors import NotSerializable
 from pyqs_celery_compat import exceptions, serialization, states, stored_failures
 from pyqs_celery_compat._state import get_current_task
 from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.utils.time import get_exponential_backoff_interval
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.request import Context
 
-NO_BACKEND = "No result backend is configured.\nPlease see the documentation for more information."
 _EAGER = (
     "Results are not stored in backend and should not be retrieved when task_always_eager is enabled, unless "
     "task_store_eager_result is enabled."
 )
 
 
-class NoBackendError(NotImplementedError, AttributeError):
-    """There is no result backend. Celery raises one of the two, depending on what is asked."""
+class ResultTooLarge(exceptions.BackendStoreError):
+    """A result is larger than its backend takes, whenever it is tried."""
 
 
 class Backend:
@@ -75,6 +75,11 @@ class Backend:
         names = accept or conf.result_accept_content or conf.accept_content
         self.accept = serialization.Accept.from_names(names)
         self.expires = self.prepare_expires(expires, expires_type)
+        #: ``result_backend_always_retry`` and what belongs to it; the pauses in milliseconds.
+        self.always_retry = bool(conf.result_backend_always_retry)
+        self.max_retries: float = conf.result_backend_max_retries
+        self.base_sleep_between_retries_ms: int = conf.result_backend_base_sleep_between_retries_ms
+        self.max_sleep_between_retries_ms: int = conf.result_backend_max_sleep_between_retries_ms
 
     # -- what a store does --------------------------------------------------------------------------------------
     def _store_result(
@@ -130,10 +135,11 @@ class Backend:
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
-        for step in request.chain or ():
-            step_id = (step.get("options") or {}).get("task_id")
-            if step_id and store_result:
-                self.store_result(step_id, exc, state, traceback=traceback)
+        for step in map(_of_step, request.chain or ()):
+            if step.id and store_result:
+                self.store_result(step.id, exc, state, traceback=traceback, request=step)
+            if step.chord:
+                self.on_chord_part_return(step, state, exc)
         if call_errbacks and request.errbacks:
             from pyqs_celery_compat import continuations
             from pyqs_celery_compat.einfo import ExceptionInfo
@@ -168,13 +174,47 @@ class Backend:
     ) -> Any:
         """Keep a state with its result; answers the result as it is kept."""
         result = self.encode_result(result, state)
-        self._store_result(task_id, result, state, traceback, request=request, **kwargs)
+        self._tried(
+            lambda: self._store_result(task_id, result, state, traceback, request=request, **kwargs),
+            lambda: exceptions.BackendStoreError("failed to store result on the backend", task_id=task_id, state=state),
+        )
         return result
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """Whether another try may help after this one, with ``result_backend_always_retry``."""
+        return False
+
+    def _sleep(self, amount: float) -> None:
+        time.sleep(amount)
+
+    def _tried(self, call: Callable[[], Any], given_up: Callable[[], Exception]) -> Any:
+        """What a call to the store answers; with ``always_retry`` called again, and ``given_up`` when that has an end."""
+        retries = 0
+        while True:
+            try:
+                return call()
+            except Exception as exc:
+                if not (self.always_retry and self.exception_safe_to_retry(exc)):
+                    raise
+                if retries >= self.max_retries:
+                    raise given_up() from exc
+            pause = get_exponential_backoff_interval(
+                self.base_sleep_between_retries_ms, retries, self.max_sleep_between_retries_ms, True
+            )
+            self._sleep(pause / 1000)
+            retries += 1
 
     # -- what is kept of one ------------------------------------------------------------------------------------
     def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
         """All that is known of it."""
-        meta = self._get_task_meta_for(task_id)
+        meta = self._tried(
+            lambda: self._get_task_meta_for(task_id),
+            lambda: exceptions.BackendGetMetaError("failed to get meta", task_id=task_id),
+        )
+        return self.meta_from_decoded(meta)
+
+    def meta_from_decoded(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """The same of what was read already: its exception made again."""
         if meta.get("status") in self.EXCEPTION_STATES:
             meta["result"] = self.exception_to_python(meta.get("result"))
         return meta
@@ -329,11 +369,11 @@ class Backend:
             value = value.total_seconds()
         return type(value) if value is not None and type else value
 
-    def current_task_children(self, request: Context | None = None) -> list[Any]:
-        """What the running task has called, as what finds the results again."""
+    def current_task_children(self, request: Context | None = None) -> list[Any] | None:
+        """What the running task has called, as what finds the results again; None where none runs."""
         task = get_current_task()
         request = request or (task.request if task is not None else None)
-        return [child.as_tuple() for child in request._children or ()] if request is not None else []
+        return [child.as_tuple() for child in request._children or ()] if request is not None else None
 
     def _get_result_meta(
         self, result: Any, state: str, traceback: str | None, request: Context | None, format_date: bool = True, **_: Any
@@ -389,40 +429,16 @@ class Backend:
         return self.url or ""
 
 
+def _of_step(signature: Mapping[str, Any]) -> Context:
+    """The request of a chain's step that will never run, as far as its signature tells."""
+    from pyqs_celery_compat.request import Context
+
+    options = signature.get("options") or {}
+    said = {name: signature.get(name) for name in ("task", "args", "kwargs")}
+    return Context({**said, **options, "id": options.get("task_id"), "group": options.get("group_id")})
+
+
 BaseBackend = BaseDictBackend = Backend
 
 
-class DisabledBackend(Backend):
-    """The backend of an app without one: forgets what it is told, has nothing to tell.
-
-    Parameters:
-        why: what to say to who asks for a result.
-    """
-
-    stores = False
-    thread_safe = True
-
-    def __init__(self, app: Celery, why: str = NO_BACKEND, **_: Any) -> None:
-        self.app = app
-        self.why = why
-
-    def store_result(self, *args: Any, **kwargs: Any) -> None:
-        """Store nothing, as Celery does without a backend."""
-
-    def ensure_chords_allowed(self) -> NoReturn:
-        """There is nothing that could count."""
-        raise NotImplementedError(f"a chord needs a result backend, to count its tasks and keep what they return: {self.why}")
-
-    def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NoBackendError(self.why)
-
-    def as_uri(self, *args: Any, **kwargs: Any) -> str:
-        """``disabled://``."""
-        return "disabled://"
-
-    get_state = get_status = get_result = get_traceback = get_task_meta = get_task_meta_for = _is_disabled
-    wait_for = wait_for_pending = get_many = iter_native = get_children = forget = _is_disabled
-    save_group = restore_group = delete_group = _is_disabled
-
-
-belongs_to("celery.backends.base", Backend, DisabledBackend)
+belongs_to("celery.backends.base", Backend)

@@ -1,8 +1,7 @@
 """Door to the engine's consuming side: ``CeleryRuntime``, which turns deliveries of Celery and of pyqs into outcomes.
 
-Owns: the order of decisions on one message (readable, known, supported, in time, due) and Celery's acknowledgement matrix
-as verdicts. Runs in the main thread of an executor, or of the host. What must be sent goes into the outcome's outbox. Never
-calls SQS, never deletes what it cannot read.
+Owns: the order of decisions on one message (readable, known, supported, in time, due). Runs in the main thread of an executor,
+or of the host. Running a call and Celery's verdicts are in ``prepared.py``. Never calls SQS, never deletes what it cannot read.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from pyqs import backoff, logs
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
 from pyqs.import_policy import ImportPolicy
-from pyqs.message import Death, Delete, Delivery, Drop, FollowUp, Hide, Leave, Resend, Verdict
-from pyqs.native import NativeRuntime, is_stopped, left, setup_django, stopped
+from pyqs.message import Death, Delete, Delivery, Hide, Leave, Resend, Verdict
+from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.runtime import BootReport, Outcome, Prepared
@@ -32,35 +31,31 @@ from pyqs_celery_compat import (
     alias,
     conf,
     continuations,
-    killed,
     lifecycle,
-    of_task,
     publisher,
     rate_limits,
     signals,
-    states,
+    storing,
     worker_events,
 )
 from pyqs_celery_compat.acceptance import acceptance
-from pyqs_celery_compat.app import Celery, trace
+from pyqs_celery_compat.app import Celery
 from pyqs_celery_compat.app import builtins as builtin_tasks
 from pyqs_celery_compat.app.task import Task
 from pyqs_celery_compat.call_request import request_values
 from pyqs_celery_compat.decoding import decode_envelope
-from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.envelope import Native, open_envelope
-from pyqs_celery_compat.exceptions import Reject, SoftTimeLimitExceeded
 from pyqs_celery_compat.finding import find_app
 from pyqs_celery_compat.known_tasks import KnownTasks
+from pyqs_celery_compat.prepared import RESULT_NOT_STORED, CeleryPrepared, again
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
-from pyqs_celery_compat.retrying import RetryNotSent
 from pyqs_celery_compat.serialization import Accept
+from pyqs_celery_compat.storing import ResultNotStored
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
 
 log = logging.getLogger(__name__)
-received_log = logging.getLogger("celery.worker.strategy")
 
 #: Seconds ahead of its eta at which a call may wait in the executor (design decision 8). While it waits there nothing else
 #: runs, so many etas in a row would hold each other up: what is due a little later hops and comes within a second of its
@@ -208,16 +203,23 @@ class CeleryRuntime:
         call, task, rate = read
         now = time.time()
         if call.expires is not None and now > call.expires:
-            signals.task_revoked.send(
-                sender=task, request=self._request(call, task, delivery), terminated=False, signum=None, expired=True
-            )
-            return Outcome(Delete(), "expired", (), call.task, call.id, f"expired {now - call.expires:.0f} s ago")
+            return self._expired(call, task, delivery, now - call.expires)
         left = 0.0 if call.eta is None else call.eta - now
         if left > (WAIT_ON_FIFO if delivery.is_fifo else WAIT_IN_EXECUTOR):
             return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
         return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
 
     # -- parts --------------------------------------------------------------------------------------------------------
+    def _expired(self, call: CeleryCall, task: Task, delivery: Delivery, seconds: float) -> Outcome:
+        """Too late for it: its state says so before its message goes."""
+        request = Context(self._request_values(call, task, delivery), args=list(call.args), kwargs=dict(call.kwargs))
+        try:
+            storing.revoked(task, request, "expired")
+        except ResultNotStored:
+            return Outcome(again(delivery), "rejected", (), call.task, call.id, RESULT_NOT_STORED)
+        signals.task_revoked.send(sender=task, request=request, terminated=False, signum=None, expired=True)
+        return Outcome(Delete(), "expired", (), call.task, call.id, f"expired {seconds:.0f} s ago")
+
     def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | Native | Outcome:
         """The call in a message, its task and that one's rate; what is pyqs's own; or why it cannot be run."""
         if handler_of(delivery.queue) is not None:
@@ -260,9 +262,6 @@ class CeleryRuntime:
         worker_events.unread(delivery, exc, call, status)
         return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
-    def _request(self, call: CeleryCall, task: Task, delivery: Delivery) -> Context:
-        return Context(self._request_values(call, task, delivery), called_directly=False)
-
     def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:
         info = call.delivery_info
         queue = self._logical_queue(info, task, delivery)
@@ -277,161 +276,6 @@ class CeleryRuntime:
             return said
         mapped = canonical_name(prefix)
         return delivery.queue[len(mapped) :] if delivery.queue.startswith(mapped) else delivery.queue
-
-
-class CeleryPrepared:
-    """One Celery call that may start. See ``pyqs.runtime.Prepared``.
-
-    Parameters:
-        start_at: wall-clock second before which it must not start, or None.
-        rate: tokens per second, 0 for a task without a limit.
-    """
-
-    __slots__ = (
-        "ack_early", "call", "call_id", "celery_task", "delivery", "rate", "rate_key", "runtime", "soft_time_limit", "start_at",
-        "task", "time_limit",
-    )  # fmt: skip
-
-    #: The host knows; ``tells`` has it asked.
-    if_killed: ClassVar[Verdict | None] = None
-    tells: ClassVar[bool] = True
-    soft_limit_error: ClassVar[type[BaseException]] = SoftTimeLimitExceeded
-
-    def __init__(
-        self, runtime: CeleryRuntime, delivery: Delivery, call: CeleryCall, task: Task, start_at: float | None, rate: float
-    ) -> None:
-        self.runtime, self.delivery, self.call, self.celery_task = runtime, delivery, call, task
-        self.start_at, self.rate = start_at, rate
-        self.task, self.call_id = call.task, call.id
-        #: The call's own limits, else the task's; seconds.
-        self.time_limit: float | None = call.time_limit or task.time_limit or None
-        self.soft_time_limit: float | None = call.soft_time_limit or task.soft_time_limit or None
-        self.ack_early = not task.acks_late
-        self.rate_key = task.name if rate else None
-
-    def run(self) -> Outcome:
-        """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
-        call, task, runtime = self.call, self.celery_task, self.runtime
-        args, kwargs, request = self._call_values()
-        context: Context | None = None
-        if signals.task_received.receivers:
-            context = Context(request, args=args, kwargs=kwargs)
-            signals.task_received.send(sender=None, request=context)
-        received_log.info("Task %s[%s] received", call.task, call.id)
-        outbox: list[FollowUp] = []
-        outcome: trace.TraceOutcome | None = None
-        ended: BaseException | None = None
-        with of_task.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
-            try:
-                outcome = runtime.known_tasks.tracer(task)(call.id, args, kwargs, request)
-            except Reject as exc:  # from a handler: on_success, after_return
-                outcome = trace.TraceOutcome(ExceptionInfo.of(exc), trace.TraceInfo(states.REJECTED, exc), 0.0, None)
-            except BaseException as exc:
-                if os.getpid() != runtime.pid:  # a process that the task forked: it is nobody's executor
-                    raise
-                ended = exc
-                if not is_stopped(exc):
-                    context = context or Context(request, args=args, kwargs=kwargs)
-                    killed.ended_itself(task, context, call_name(call), exc)
-        if outcome is None:
-            assert ended is not None
-            if is_stopped(ended):
-                return stopped(self.delivery, call.task, call.id, acked=self.ack_early)
-            return self._outcome(self._after_failure(lost=True), "failed", outbox, f"ended by {type(ended).__name__}")
-        if outcome.info is None:
-            return self._outcome(Delete(), "succeeded", outbox, "")
-        return self._ended(outcome.info, context or Context(request, args=args, kwargs=kwargs), outbox)
-
-    def _call_values(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Arguments and request, as the task gets them."""
-        call = self.call
-        args: Any = call.args if call.content_type.endswith("python-serialize") else list(call.args)
-        return args, dict(call.kwargs), self.runtime._request_values(call, self.celery_task, self.delivery)
-
-    def killed(self, death: Death) -> Outcome:
-        """In the host: the task began and its executor is dead."""
-        args, kwargs, request = self._call_values()
-        context = Context(request, args=args, kwargs=kwargs, called_directly=False)
-        outbox: list[FollowUp] = []
-        with of_task.collecting(outbox, self.delivery, request["delivery_info"]["routing_key"]):
-            status, verdict = self._fate(context, death)
-        if death.acked_early:
-            verdict = Leave()
-        return self._outcome(verdict, status, outbox, death.how)
-
-    def _fate(self, context: Context, death: Death) -> tuple[str, Verdict]:
-        """Tell who is to be told; Celery's matrix. What is received again comes back later each time."""
-        task = self.celery_task
-        again = self._again()
-        if death.limit is not None:
-            killed.timed_out(task, context, self.time_limit or death.limit)
-            return "timed-out", Delete() if self.ack_early or task.acks_on_timeout else again
-        exhausted = bool(task.retry_on_worker_lost) and task.max_retries is not None and context.retries >= task.max_retries
-        if task.retry_on_worker_lost and not exhausted and killed.retried(task, context, death.how):
-            return "retried", Delete()
-        if not self.ack_early and task.reject_on_worker_lost and not exhausted:
-            return "lost", again
-        killed.lost(task, context, death.how)
-        return "lost", self._after_failure(lost=False)
-
-    def _ended(self, info: trace.TraceInfo, context: Context, outbox: list[FollowUp]) -> Outcome:
-        kind = type(info.retval).__name__
-        if info.state == states.RETRY:
-            return self._outcome(Delete(), "retried", outbox, _when(info.retval))
-        if info.state == states.IGNORED:
-            return self._outcome(Delete(), "ignored", outbox, "")
-        if isinstance(info.retval, RetryNotSent):
-            return self._outcome(Delete() if self.ack_early else self._again(), "rejected", outbox, "its retry cannot be sent")
-        if info.state == states.REJECTED:
-            requeue = bool(getattr(info.retval, "requeue", False))
-            if not requeue:
-                einfo = ExceptionInfo.of(info.retval)
-                signals.task_failure.send(
-                    sender=self.celery_task, task_id=self.call.id, exception=info.retval, args=context.args,
-                    kwargs=context.kwargs, traceback=einfo.traceback, einfo=einfo,
-                )  # fmt: skip
-            verdict = Delete() if self.ack_early else self._reject(requeue)
-            return self._outcome(verdict, "rejected", outbox, "to be received again" if requeue else "")
-        return self._outcome(self._after_failure(lost=False), "failed", outbox, kind)
-
-    def _after_failure(self, *, lost: bool) -> Verdict:
-        """acks_on_failure deletes the message of a failed task, else it is rejected; of a lost one, reject_on_worker_lost
-        asks for it again."""
-        if self.ack_early:
-            return Delete()
-        if lost and self.celery_task.reject_on_worker_lost:
-            return self._reject(requeue=True)
-        return Delete() if self.celery_task.acks_on_failure else self._reject(requeue=False)
-
-    def _reject(self, requeue: bool) -> Verdict:
-        """What kombu 5.7 does on SQS: requeueing hides the message for ``wait_time_seconds``; else it is deleted, unless
-        the queue has a redrive policy, which then takes it to the dead-letter queue, or a backoff policy for the task."""
-        transport, delivery = self.celery_task.app.publisher.transport, self.delivery
-        if requeue:
-            return Hide(transport.requeue_delay)
-        again = self._again()
-        policy = transport.backoff(delivery.queue, self.task)
-        if policy is None:
-            return Drop(again.seconds)
-        given = policy.get(delivery.receive_count)
-        return again if given is None else Hide(backoff.clamp_visibility(given, held=boottime() - delivery.received_at))
-
-    def _again(self) -> Hide:
-        """It is received again, later each time."""
-        return Hide(backoff.retry_seconds(self.delivery.receive_count, held=boottime() - self.delivery.received_at))
-
-    def _outcome(self, verdict: Verdict, status: str, outbox: list[FollowUp], reason: str) -> Outcome:
-        return Outcome(verdict, status, tuple(outbox), self.call.task, self.call.id, reason)
-
-
-def call_name(call: CeleryCall) -> str:
-    """The name for the logs."""
-    return call.shadow or call.task
-
-
-def _when(exc: BaseException) -> str:
-    humanize: Callable[[], str] | None = getattr(exc, "humanize", None)
-    return humanize() if humanize else ""
 
 
 def _postpone(delivery: Delivery, left: float) -> Verdict:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyqs_celery_compat.disabled_backend import DisabledBackend
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
-from pyqs_celery_compat.result_backend import Backend, DisabledBackend
+from pyqs_celery_compat.result_backend import Backend
 from pyqs_celery_compat.utils import imports
 
 if TYPE_CHECKING:
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 
 BACKEND_ALIASES = {
     "cache": "pyqs_celery_compat.backends.cache:CacheBackend",
-    "disabled": "pyqs_celery_compat.result_backend:DisabledBackend",
+    "disabled": "pyqs_celery_compat.disabled_backend:DisabledBackend",
+    "redis": "pyqs_celery_compat.backends.redis:RedisBackend",
+    "rediss": "pyqs_celery_compat.backends.redis:RedisBackend",
 }
 #: Celery's, which are not here yet: an app that names one may publish, and is told when it asks for a result.
 LATER = frozenset(
     {"amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "database", "db"}
-    | {"django-cache", "django-db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "redis", "rediss", "riak", "rpc"}
+    | {"django-cache", "django-db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "riak", "rpc"}
     | {"s3", "sentinel"}
 )
-_THERE_IS = "there are cache+memory:// (in this process only), disabled://, and classes of your own, as package.module:Class"
+_THERE_IS = (
+    "there are redis://, rediss://, cache+memory:// (in this process only), disabled://, and classes of your own, as "
+    "package.module:Class"
+)
 
 
 def by_name(backend: str | type[Backend] | None = None, loader: Any = None) -> type[Backend]:
@@ -60,6 +66,21 @@ def by_url(backend: str | type[Backend] | None = None, loader: Any = None) -> tu
             backend, _, inner = url.partition("+")
             url = url if backend in BACKEND_ALIASES else inner
     return by_name(backend, loader), url
+
+
+def check_for_worker(named: Any) -> None:
+    """Raise ImproperlyConfigured for a ``result_backend`` whose results nobody outside of an executor would see."""
+    scheme = named.partition("://")[0].partition("+")[0].rstrip(":/") if isinstance(named, str) else ""
+    what = ""
+    if scheme in LATER:
+        what = f"this version of pyqs_celery_compat does not have {scheme}: {_THERE_IS}"
+    elif scheme == "cache":
+        what = "it is the memory of one process, and a worker's tasks run in others"
+    if what:
+        raise ImproperlyConfigured(
+            f"result_backend is set, but {what}. Whoever waits for a result would wait for ever. To run without results all "
+            "the same, start the worker with CELERY_RESULT_BACKEND=disabled:// (or set task_ignore_result = True)"
+        )
 
 
 def backend_of(app: Celery) -> Backend:

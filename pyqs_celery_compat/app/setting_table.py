@@ -40,15 +40,20 @@ _HONOURED = {
     "flag": "enable_utc task_acks_late task_acks_on_failure task_acks_on_failure_or_timeout task_acks_on_timeout "
     "task_always_eager task_create_missing_queues task_eager_propagates task_ignore_result task_inherit_parent_priority "
     "task_publish_retry task_reject_on_worker_lost task_retry_on_worker_lost worker_disable_prefetch "
-    "worker_disable_rate_limits worker_hijack_root_logger worker_log_color worker_redirect_stdouts",
+    "worker_disable_rate_limits worker_hijack_root_logger worker_log_color worker_redirect_stdouts "
+    "redis_retry_on_timeout redis_socket_keepalive result_backend_always_retry result_extended task_store_eager_result "
+    "task_store_errors_even_if_ignored task_track_started",
     "count": "broker_port task_default_priority task_repr_maxlevels worker_max_memory_per_child worker_max_tasks_per_child "
-    "worker_prefetch_multiplier",
+    "worker_prefetch_multiplier redis_max_connections redis_port result_backend_base_sleep_between_retries_ms "
+    "result_backend_max_sleep_between_retries_ms",
     "count or auto": "worker_concurrency",
     "bound": "broker_pool_limit",
-    "seconds": "broker_pool_acquire_timeout task_soft_time_limit task_time_limit worker_soft_shutdown_timeout",
+    "seconds": "redis_socket_connect_timeout redis_socket_timeout "
+    "broker_pool_acquire_timeout task_soft_time_limit task_time_limit worker_soft_shutdown_timeout",
     "protocol": "task_protocol",
     "pool": "worker_pool",
-    "text": "broker_host broker_password broker_transport broker_user task_create_missing_queue_exchange_type "
+    "text": "redis_host redis_password redis_username "
+    "broker_host broker_password broker_transport broker_user task_create_missing_queue_exchange_type "
     "task_create_missing_queue_type task_default_exchange task_default_exchange_type task_default_queue "
     "task_default_queue_type task_default_routing_key worker_log_datefmt worker_log_format worker_task_log_datefmt "
     "worker_task_log_format",
@@ -56,12 +61,13 @@ _HONOURED = {
     "rate": "task_default_rate_limit",
     "level": "worker_redirect_stdouts_level",
     "names": "imports include",
-    "mapping": "broker_transport_options task_publish_retry_policy",
+    "mapping": "broker_transport_options result_backend_transport_options task_publish_retry_policy",
     "timezone": "timezone",
-    "accept": "accept_content",
-    "serializer": "task_serializer",
+    "accept": "accept_content result_accept_content",
+    "serializer": "result_serializer task_serializer",
     "compression": "task_compression",
-    "anything": "task_annotations task_default_delivery_mode task_queues task_routes",
+    "anything": "redis_backend_use_ssl redis_db result_backend result_backend_max_retries result_expires "
+    "task_annotations task_default_delivery_mode task_queues task_routes",
 }
 
 #: What is to say of some of those that are honoured.
@@ -78,6 +84,9 @@ _NOTES = {
     "broker_user": "the access key id, where the URL has none",
     "broker_write_url": "what calls go to; the environment's `CELERY_BROKER_WRITE_URL` wins",
     "accept_content": "what a worker reads of messages; `auth` is refused",
+    "result_backend": "`redis://`, `rediss://`; the environment's `CELERY_RESULT_BACKEND` wins",
+    "result_backend_max_retries": "with `result_backend_always_retry`",
+    "result_backend_transport_options": "`global_keyprefix` and `retry_policy`",
     "task_create_missing_queue_exchange_type": "of queues made from a name alone; SQS has no exchanges",
     "task_create_missing_queue_type": "of queues made from a name alone; SQS has one type",
     "task_default_delivery_mode": "written into messages; SQS keeps every message on disk",
@@ -146,26 +155,21 @@ _NAMED = {
 }
 
 #: Not yet, and what comes with what.
-_RESULTS = "comes with result backends"
+_RESULTS = "comes with the result backends that are not there yet, and with chords"
 _BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
     _RESULTS: "cache_backend cache_backend_options database_create_tables_at_setup database_engine_callback "
     "database_engine_options database_short_lived_sessions database_table_names database_table_schemas database_url "
-    "redis_backend_use_ssl redis_db redis_host redis_max_connections redis_password redis_port redis_retry_on_timeout "
-    "redis_socket_connect_timeout redis_socket_keepalive redis_socket_timeout redis_username result_accept_content "
-    "result_backend result_backend_always_retry result_backend_base_sleep_between_retries_ms result_backend_max_retries "
-    "result_backend_max_sleep_between_retries_ms result_backend_transport_options result_cache_max result_chord_expires "
-    "result_chord_join_timeout result_chord_retry_interval result_compression result_expires result_extended "
-    "result_serializer s3_access_key_id s3_base_path s3_bucket s3_endpoint_url s3_region s3_secret_access_key "
-    "task_allow_error_cb_on_chord_header task_store_eager_result task_store_errors_even_if_ignored task_track_started "
-    "worker_deduplicate_successful_tasks",
+    "result_cache_max result_chord_expires result_chord_join_timeout result_chord_retry_interval result_compression "
+    "s3_access_key_id s3_base_path s3_bucket s3_endpoint_url s3_region s3_secret_access_key "
+    "task_allow_error_cb_on_chord_header worker_deduplicate_successful_tasks",
     _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
     "beat_sync_every",
     "a queue of each worker's own comes later: name it with `-Q`": "worker_direct",
     "comes later: a worker with nothing to do stops at once": "worker_enable_soft_shutdown_on_idle",
 }
 #: Those of them without which a worker's user misses nothing while there is no backend: no line at its start.
-QUIET = frozenset(_LATER[_RESULTS].split()) - {"result_backend", "worker_deduplicate_successful_tasks"}
+QUIET = frozenset(_LATER[_RESULTS].split()) - {"worker_deduplicate_successful_tasks"}
 
 #: Refused, and why.
 _SIGNED = "signed messages (the auth serializer) are not supported"

@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyqs_celery_compat import continuations, retrying, signals, states
+from pyqs_celery_compat import continuations, retrying, signals, states, storing
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.einfo import ExceptionInfo
 from pyqs_celery_compat.exceptions import Ignore, InvalidTaskError, Reject, Retry
 from pyqs_celery_compat.request import Context, request_of
+from pyqs_celery_compat.result_backend import ResultTooLarge
+from pyqs_celery_compat.storing import ResultNotStored
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -173,7 +175,7 @@ class _TaskTracer:
     def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
         try:
             if self.tracks and not retrying.actual_ignore_result(self.task, context):
-                self.backend.mark_as_started(uuid, pid=os.getpid(), hostname=self.hostname)
+                self._store(uuid, self.backend.mark_as_started, uuid, pid=os.getpid(), hostname=self.hostname)
             if "before_start" in self.handlers:
                 self.task.before_start(uuid, args, kwargs)
             return None, self.call(*args, **kwargs)
@@ -199,8 +201,8 @@ class _TaskTracer:
                 continuations.on_success(self.app, context, retval, uuid)
             if self.backend is not None:
                 stored = not retrying.actual_ignore_result(self.task, context)
-                self.backend.mark_as_done(uuid, retval, context, stored)
-        except (EncodeError, OperationalError) as exc:
+                self._store(uuid, self.backend.mark_as_done, uuid, retval, context, stored)
+        except (EncodeError, OperationalError, ResultTooLarge) as exc:
             if self.propagate:
                 raise
             return self._failed(context, exc)
@@ -239,7 +241,13 @@ class _TaskTracer:
     def _retried(self, context: Context, exc: Retry) -> tuple[TraceInfo, ExceptionInfo]:
         einfo = ExceptionInfo.of(exc)
         if self.backend is not None:
-            self.backend.mark_as_retry(context.id, exc.exc, einfo.traceback, context, self._stores_errors(context))
+            mark = self.backend.mark_as_retry
+            try:
+                self._store(
+                    context.id, mark, context.id, exc.exc, einfo.traceback, context, storing.stores_errors(self.task, context)
+                )
+            except ResultNotStored:
+                pass  # it is logged; the next run is on its way, and its state will be the news
         self.task.on_retry(exc.exc, context.id, context.args, context.kwargs, einfo)
         signals.task_retry.send(sender=self.task, request=context, reason=exc, einfo=einfo)
         data = self._data(context, exc=str(exc))
@@ -249,8 +257,12 @@ class _TaskTracer:
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
         einfo = _pickleable(exc)
         if self.backend is not None:
-            stored = self._stores_errors(context)
-            self.backend.mark_as_failure(context.id, exc, einfo.traceback, context, stored, call_errbacks=False)
+            stored = storing.stores_errors(self.task, context)
+            mark = self.backend.mark_as_failure
+            try:
+                self._store(context.id, mark, context.id, einfo.raised, einfo.traceback, context, stored, call_errbacks=False)
+            except ResultTooLarge as larger:  # what the exception holds, or its traceback
+                self._store(context.id, mark, context.id, larger, None, context, stored, call_errbacks=False)
         continuations.on_failure(self.app, self.task, context, exc, einfo)
         self.task.on_failure(einfo.raised, context.id, context.args, context.kwargs, einfo)
         signals.task_failure.send(
@@ -264,8 +276,12 @@ class _TaskTracer:
         logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else exc)
         return TraceInfo(states.FAILURE, exc), einfo
 
-    def _stores_errors(self, context: Context) -> bool:
-        return bool(self.task.store_errors_even_if_ignored) or not retrying.actual_ignore_result(self.task, context)
+    def _store(self, uuid: Any, store: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Tell the backend; in place there is no message that could stay, so whatever it raises is the caller's."""
+        if self.eager:
+            store(*args, **kwargs)
+        else:
+            storing.stored(uuid, self.name, store, *args, **kwargs)
 
     def _internal_error(self, uuid: str, args: Any, kwargs: Any, request: Any, exc: Exception) -> None:
         signals.task_internal_error.send(

@@ -72,7 +72,7 @@ def main(options: Options) -> None:
         "BENCH_ADDRESS": "127.0.0.1:1",
         "BENCH_QUEUE_URL": "http://127.0.0.1:1/0/bench",
     }
-    sys.path.insert(0, str(APPS))
+    sys.path.append(str(APPS))  # last: one of them has the name of a bench
     runtime = CeleryRuntime(RuntimeConfig(app="bench_app", include=("bench_tasks",), working_directory=str(APPS)))
     runtime.boot()
     runtime.after_fork()

@@ -32,10 +32,12 @@ class Side:
 
     Parameters:
         python: the interpreter of client and worker. worker: its command line, with ``{script}`` for its app's
-            module. env: variables for both.
+            module. broker, backend: URLs. env: variables for both.
     """
 
-    def __init__(self, name: str, python: str, worker: tuple[str, ...], folder: Path, broker: str, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, python: str, worker: tuple[str, ...], folder: Path, broker: str, backend: str, env: dict[str, str]
+    ) -> None:
         self._command = (python, *worker)
         self._python = python
         self._folder = folder
@@ -44,6 +46,7 @@ class Side:
         self._env = env | {
             "SCENARIO_SIDE": name,
             "SCENARIO_BROKER": broker,
+            "SCENARIO_BACKEND": backend,
             "SCENARIO_NOTES": str(self._notes),
             "SCENARIO_PATIENCE": str(PATIENCE),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPTS), env.get("PYTHONPATH", "")])),
@@ -78,8 +81,8 @@ class Side:
         )  # fmt: skip
 
 
-def ours(folder: Path, endpoint_url: str) -> Side:
-    """Our client and worker, with the alias."""
+def ours(folder: Path, endpoint_url: str, redis_url: str) -> Side:
+    """Our client and worker, with the alias; results that a script wants are on Redis, too."""
     broker = "sqs://test:test@" + endpoint_url.removeprefix("http://")
     return Side(
         "ours",
@@ -87,6 +90,7 @@ def ours(folder: Path, endpoint_url: str) -> Side:
         ("-m", "pyqs", "worker", "-A", "{script}", "-Q", "scenario", *_WORKER),
         folder,
         broker,
+        redis_url,
         environment(endpoint_url),
     )
 
@@ -106,7 +110,7 @@ def genuine(folder: Path, python: str, redis_url: str) -> Side:
         "--without-mingle",
         "--without-heartbeat",
     )
-    return Side("genuine", python, worker, folder, redis_url, env)
+    return Side("genuine", python, worker, folder, redis_url, redis_url, env)
 
 
 def with_roles(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:

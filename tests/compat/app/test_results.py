@@ -46,8 +46,8 @@ def test_an_unknown_backend_is_an_error_that_names_what_there_is_before_anything
 
 
 def test_a_backend_that_comes_later_lets_publish_and_says_so_to_who_asks(make_app: Callable[..., Celery]) -> None:
-    result = make_app(backend="redis://:geheim@host/0").send_task("t")
-    with pytest.raises(NotImplementedError, match=r"'redis'.*does not have yet.*cache\+memory") as caught:
+    result = make_app(backend="mongodb://:geheim@host/0").send_task("t")
+    with pytest.raises(NotImplementedError, match=r"'mongodb'.*does not have yet.*cache\+memory") as caught:
         result.get()
     assert "geheim" not in str(caught.value)
     assert isinstance(result.backend, DisabledBackend)

@@ -756,7 +756,8 @@ def test_without_an_app_everything_that_runs_no_code_is_read(bench: Bench) -> No
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ("result_backend='redis://x'", "CELERY_RESULT_BACKEND=disabled://"),
+        ("result_backend='mongodb://x'", "CELERY_RESULT_BACKEND=disabled://"),
+        ("result_backend='cache+memory://'", "memory of one process"),
         ("worker_pool='gevent'", "gevent"),
         ("security_key='k'", "security_key"),
         ("accept_content=['auth']", "auth"),
@@ -771,7 +772,7 @@ def test_settings_that_cannot_be_honoured_stop_the_worker(tmp_path: Path, settin
 
 def test_a_worker_may_knowingly_go_without_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_RESULT_BACKEND", "disabled://")
-    booted(tmp_path, SOURCE.replace("{}", "result_backend='redis://x'"))
+    booted(tmp_path, SOURCE.replace("{}", "result_backend='mongodb://x'"))
 
 
 def test_another_broker_stops_the_worker(tmp_path: Path) -> None:

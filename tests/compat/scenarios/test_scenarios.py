@@ -10,8 +10,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -20,15 +18,16 @@ from typing import Any
 
 import pytest
 
+import real_redis
 import scenarios
-from processes import wait_until
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
 
 RECORDED = Path(__file__).parent / "recorded"
 #: Whether a worker takes part.
 SCRIPTS = {
-    "acknowledgement": True, "configuration": False, "eager": False, "requests": True, "retries": True, "signals": True,
+    "acknowledgement": True, "configuration": False, "eager": False, "requests": True, "results": True, "retries": True,
+    "signals": True,
 }  # fmt: skip
 Story = dict[str, list[dict[str, Any]]]
 
@@ -80,21 +79,9 @@ def server() -> Iterator[LocalServer]:
 
 @pytest.fixture
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of this test, so that what one leaves is no other's, on a socket, so that no port is taken."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-    folder = tmp_path_factory.mktemp("redis")
-    socket = folder / "redis.sock"
-    process = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_until(socket.exists)
-        yield f"redis+socket://{socket}"
-    finally:
-        process.terminate()
-        process.wait()
+    """A Redis of this test, so that what one leaves is no other's."""
+    with real_redis.running(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 def _written(story: Story) -> str:
@@ -108,8 +95,8 @@ def _recorded(script: str) -> Story:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_is_as_under_celery_57(script: str, server: LocalServer, tmp_path: Path) -> None:
-    story = told(scenarios.ours(tmp_path, server.endpoint_url).run(script, worker=SCRIPTS[script]))
+def test_it_is_as_under_celery_57(script: str, server: LocalServer, redis_url: str, tmp_path: Path) -> None:
+    story = told(scenarios.ours(tmp_path, server.endpoint_url, redis_url).run(script, worker=SCRIPTS[script]))
     celerys = {call: _in_order(chain.from_iterable(map(_differs, happened))) for call, happened in _recorded(script).items()}
     assert not (apart := _apart(celerys, story)), apart
 
