@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent
 ABREAST = ("-n", "4", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
 CELERY57 = "celery[sqs,redis,msgpack,yaml,pydantic]==5.7.0"
+MOTO = "moto[server]>=5.2"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
@@ -115,11 +116,12 @@ def interop(session: nox.Session) -> None:
     short = "--short" in args
     if short:
         args.remove("--short")
-    session.install(".[test]")
+    session.install(".[test]", MOTO, "pydantic>=2")
     peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
+    peers["PYQS_INTEROP_CELERY57_RESULTS"] = peer(session, "celery57results", PYTHONS, CELERY57, "sqlalchemy>=2")
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
@@ -202,7 +204,7 @@ def chaos(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
-    session.install(".[test]", "moto[server]>=5.2", "ministack>=1.5")
+    session.install(".[test]", MOTO, "ministack>=1.5")
     session.run(
         "pytest",
         "tests/contract",

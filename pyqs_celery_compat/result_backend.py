@@ -7,8 +7,7 @@ a task and in the one that runs it. Never publishes.
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,23 +15,19 @@ from pyqs.errors import NotSerializable
 from pyqs_celery_compat import exceptions, serialization, states, stored_failures
 from pyqs_celery_compat._state import get_current_task
 from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.result_waiting import Waiting
 from pyqs_celery_compat.utils.time import get_exponential_backoff_interval
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.request import Context
 
-_EAGER = (
-    "Results are not stored in backend and should not be retrieved when task_always_eager is enabled, unless "
-    "task_store_eager_result is enabled."
-)
-
 
 class ResultTooLarge(exceptions.BackendStoreError):
     """A result is larger than its backend takes, whenever it is tried."""
 
 
-class Backend:
+class Backend(Waiting):
     """A result backend.
 
     Parameters:
@@ -42,10 +37,8 @@ class Backend:
         url: where it is.
     """
 
-    READY_STATES = states.READY_STATES
     UNREADY_STATES = states.UNREADY_STATES
     EXCEPTION_STATES = states.EXCEPTION_STATES
-    TimeoutError = exceptions.TimeoutError
 
     #: Whether it keeps anything.
     stores = True
@@ -243,49 +236,6 @@ class Backend:
 
     def reload_task_result(self, task_id: str) -> None:
         """Nothing is cached here that could be read anew."""
-
-    # -- waiting ------------------------------------------------------------------------------------------------
-    def wait_for(
-        self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_interval: Any = None
-    ) -> dict[str, Any]:
-        """What is known of it once it has ended.
-
-        Raises:
-            celery.exceptions.TimeoutError: it has not within so many seconds.
-        """
-        self._ensure_not_eager()
-        until = None if timeout is None else time.monotonic() + timeout
-        while True:
-            meta = self.get_task_meta(task_id)
-            if meta["status"] in self.READY_STATES:
-                return meta
-            if on_interval:
-                on_interval()
-            left = interval if until is None else min(interval, until - time.monotonic())
-            if left <= 0:
-                raise self.TimeoutError("The operation timed out.")
-            time.sleep(left)
-
-    def wait_for_pending(
-        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_interval: Any = None,
-        callback: Any = None, propagate: bool = True,
-    ) -> Any:  # fmt: skip
-        """The same for an AsyncResult, which gets what is known; answers the return value or raises."""
-        meta = self.wait_for(result.id, timeout, interval, no_ack, on_interval)
-        result._maybe_set_cache(meta)
-        return result.maybe_throw(propagate=propagate, callback=callback)
-
-    def iter_native(
-        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_message: Any = None,
-        on_interval: Any = None,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
-        """Each result of a set with its id, in their order, once it is there."""
-        for one in result.results:
-            yield one.id, self.wait_for(one.id, timeout, interval, no_ack, on_interval)
-
-    def _ensure_not_eager(self) -> None:
-        if self.app.conf.task_always_eager and not self.app.conf.task_store_eager_result:
-            warnings.warn(_EAGER, RuntimeWarning, stacklevel=4)
 
     # -- groups and chords --------------------------------------------------------------------------------------
     def save_group(self, group_id: str, result: Any) -> Any:

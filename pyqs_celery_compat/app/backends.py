@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 
 BACKEND_ALIASES = {
     "cache": "pyqs_celery_compat.backends.cache:CacheBackend",
+    "database": "pyqs_celery_compat.backends.database:DatabaseBackend",
+    "db": "pyqs_celery_compat.backends.database:DatabaseBackend",
     "disabled": "pyqs_celery_compat.disabled_backend:DisabledBackend",
+    "dynamodb": "pyqs_celery_compat.backends.dynamodb:DynamoDBBackend",
+    "file": "pyqs_celery_compat.backends.filesystem:FilesystemBackend",
     "redis": "pyqs_celery_compat.backends.redis:RedisBackend",
     "rediss": "pyqs_celery_compat.backends.redis:RedisBackend",
+    "s3": "pyqs_celery_compat.backends.s3:S3Backend",
 }
 #: Celery's, which are not here yet: an app that names one may publish, and is told when it asks for a result.
 LATER = frozenset(
-    {"amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "database", "db"}
-    | {"django-cache", "django-db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "riak", "rpc"}
-    | {"s3", "sentinel"}
+    {"amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "elasticsearch", "gs"}
+    | {"mongodb", "riak", "rpc", "sentinel"}
 )
 _THERE_IS = (
-    "there are redis://, rediss://, cache+memory:// (in this process only), disabled://, and classes of your own, as "
-    "package.module:Class"
+    "there are redis://, rediss://, db+sqlite:/// and what else SQLAlchemy reaches, dynamodb://, s3://, file:///, "
+    "cache+memory:// (in this process only), disabled://, and classes of your own, as package.module:Class"
 )
 
 

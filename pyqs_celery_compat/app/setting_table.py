@@ -41,8 +41,8 @@ _HONOURED = {
     "task_always_eager task_create_missing_queues task_eager_propagates task_ignore_result task_inherit_parent_priority "
     "task_publish_retry task_reject_on_worker_lost task_retry_on_worker_lost worker_disable_prefetch "
     "worker_disable_rate_limits worker_hijack_root_logger worker_log_color worker_redirect_stdouts "
-    "redis_retry_on_timeout redis_socket_keepalive result_backend_always_retry result_extended task_store_eager_result "
-    "task_store_errors_even_if_ignored task_track_started",
+    "database_create_tables_at_setup redis_retry_on_timeout redis_socket_keepalive result_backend_always_retry "
+    "result_extended task_store_eager_result task_store_errors_even_if_ignored task_track_started",
     "count": "broker_port task_default_priority task_repr_maxlevels worker_max_memory_per_child worker_max_tasks_per_child "
     "worker_prefetch_multiplier redis_max_connections redis_port result_backend_base_sleep_between_retries_ms "
     "result_backend_max_sleep_between_retries_ms",
@@ -52,7 +52,8 @@ _HONOURED = {
     "broker_pool_acquire_timeout task_soft_time_limit task_time_limit worker_soft_shutdown_timeout",
     "protocol": "task_protocol",
     "pool": "worker_pool",
-    "text": "redis_host redis_password redis_username "
+    "text": "redis_host redis_password redis_username database_url s3_access_key_id s3_base_path s3_bucket s3_endpoint_url "
+    "s3_region s3_secret_access_key "
     "broker_host broker_password broker_transport broker_user task_create_missing_queue_exchange_type "
     "task_create_missing_queue_type task_default_exchange task_default_exchange_type task_default_queue "
     "task_default_queue_type task_default_routing_key worker_log_datefmt worker_log_format worker_task_log_datefmt "
@@ -61,13 +62,14 @@ _HONOURED = {
     "rate": "task_default_rate_limit",
     "level": "worker_redirect_stdouts_level",
     "names": "imports include",
-    "mapping": "broker_transport_options result_backend_transport_options task_publish_retry_policy",
+    "mapping": "broker_transport_options database_engine_options database_table_names database_table_schemas "
+    "result_backend_transport_options task_publish_retry_policy",
     "timezone": "timezone",
     "accept": "accept_content result_accept_content",
     "serializer": "result_serializer task_serializer",
     "compression": "task_compression",
-    "anything": "redis_backend_use_ssl redis_db result_backend result_backend_max_retries result_expires "
-    "task_annotations task_default_delivery_mode task_queues task_routes",
+    "anything": "database_engine_callback redis_backend_use_ssl redis_db result_backend result_backend_max_retries "
+    "result_expires task_annotations task_default_delivery_mode task_queues task_routes",
 }
 
 #: What is to say of some of those that are honoured.
@@ -84,7 +86,8 @@ _NOTES = {
     "broker_user": "the access key id, where the URL has none",
     "broker_write_url": "what calls go to; the environment's `CELERY_BROKER_WRITE_URL` wins",
     "accept_content": "what a worker reads of messages; `auth` is refused",
-    "result_backend": "`redis://`, `rediss://`; the environment's `CELERY_RESULT_BACKEND` wins",
+    "result_backend": "`redis://`, `rediss://`, `db+…`, `dynamodb://`, `s3://`, `file:///`; the environment's "
+    "`CELERY_RESULT_BACKEND` wins",
     "result_backend_max_retries": "with `result_backend_always_retry`",
     "result_backend_transport_options": "`global_keyprefix` and `retry_policy`",
     "task_create_missing_queue_exchange_type": "of queues made from a name alone; SQS has no exchanges",
@@ -124,6 +127,7 @@ _NO_EFFECT = {
     _EXECUTORS: "worker_lost_wait worker_pool_putlocks worker_pool_start_method worker_proc_alive_timeout worker_timer "
     "worker_timer_precision",
     "nothing is held in memory until its time has come": "worker_eta_task_limit",
+    "each process keeps connections of its own, after a fork, too": "database_short_lived_sessions",
     "without signed messages there is nothing to digest": "security_digest",
 }
 #: Backends that are not here and are not to come: their settings say nothing of the one that is chosen.
@@ -158,10 +162,8 @@ _NAMED = {
 _RESULTS = "comes with the result backends that are not there yet, and with chords"
 _BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
-    _RESULTS: "cache_backend cache_backend_options database_create_tables_at_setup database_engine_callback "
-    "database_engine_options database_short_lived_sessions database_table_names database_table_schemas database_url "
+    _RESULTS: "cache_backend cache_backend_options "
     "result_cache_max result_chord_expires result_chord_join_timeout result_chord_retry_interval result_compression "
-    "s3_access_key_id s3_base_path s3_bucket s3_endpoint_url s3_region s3_secret_access_key "
     "task_allow_error_cb_on_chord_header worker_deduplicate_successful_tasks",
     _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
     "beat_sync_every",

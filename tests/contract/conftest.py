@@ -12,9 +12,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -25,6 +22,7 @@ from typing import Any
 
 import pytest
 
+import emulators
 from pyqs.config import ConnectionConfig
 from pyqs.errors import QueueNotFound, SqsError
 from pyqs.local.inprocess import InProcessSqs
@@ -211,40 +209,21 @@ def _mover(clock: Clock, store: Store) -> Callable[[float], None]:
 
 @contextmanager
 def moto(client: str) -> Iterator[Backend]:
-    yield from _emulator("moto", client, ["-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"], {})
+    with emulators.listening(emulators.MOTO) as url:
+        yield _emulated("moto", client, url)
 
 
 @contextmanager
 def ministack(client: str) -> Iterator[Backend]:
     code = "from ministack.app import main; main()"
     environment = {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "SERVICES": "sqs"}
-    yield from _emulator("ministack", client, ["-c", code], environment)
+    with emulators.listening(("-c", code), environment) as url:
+        yield _emulated("ministack", client, url)
 
 
-def _emulator(name: str, client: str, arguments: list[str], environment: Mapping[str, str]) -> Iterator[Backend]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-    python = os.environ.get("PYQS_CONTRACT_PYTHON", sys.executable)
-    command = [python, *(argument.format(port=port) for argument in arguments)]
-    env = {**os.environ, **{key: value.format(port=port) for key, value in environment.items()}}
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(int(port), process)
-        connection = ConnectionConfig(endpoint_url=f"http://127.0.0.1:{port}", client=client)
-        yield Backend(name, connect(connection), lambda: connect(connection), time.sleep, False)
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "the emulator did not start; is it installed?"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the emulator does not listen")
+def _emulated(name: str, client: str, url: str) -> Backend:
+    connection = ConnectionConfig(endpoint_url=url, client=client)
+    return Backend(name, connect(connection), lambda: connect(connection), time.sleep, False)
 
 
 @contextmanager

@@ -1,0 +1,42 @@
+"""Emulators of AWS that others have written, as processes on this machine's loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+from processes import wait_until
+
+MOTO = ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
+
+
+@contextlib.contextmanager
+def listening(arguments: tuple[str, ...], environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The URL of an emulator that runs inside the context.
+
+    Parameters:
+        arguments: of the Python that ``PYQS_CONTRACT_PYTHON`` names, else this one. environment: more variables.
+            ``{port}`` in both is a free port.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    python = os.environ.get("PYQS_CONTRACT_PYTHON", sys.executable)
+    command = [python, *(argument.format(port=port) for argument in arguments)]
+    env = {**os.environ, **{key: value.format(port=port) for key, value in (environment or {}).items()}}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        assert process.poll() is None, f"{arguments} did not start; is it installed?"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(listens)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
