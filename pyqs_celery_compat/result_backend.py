@@ -301,15 +301,27 @@ class Backend(Waiting):
 
     def encode(self, data: Any) -> bytes:
         """A value as bytes; kombu's EncodeError where the serializer has no place for it."""
+        return self._written(data).payload
+
+    def _encode(self, data: Any) -> tuple[str, str, str | bytes]:
+        """Content type, encoding, and the value as text where it is text: what subclasses of others' keep in columns."""
+        written = self._written(data)
+        is_binary = written.content_encoding == "binary"
+        payload = written.payload if is_binary else written.payload.decode(written.content_encoding)
+        return written.content_type, written.content_encoding, payload
+
+    def _written(self, data: Any) -> serialization.Serialized:
         try:
-            return serialization.dumps(data, self.serializer).payload
+            return serialization.dumps(data, self.serializer)
         except NotSerializable as exc:
             said = NotSerializable(f"a result cannot be written as {self.serializer}: {exc.__cause__ or exc}")
             raise serialization.encode_error(said) from exc
 
-    def decode(self, payload: bytes) -> Any:
+    def decode(self, payload: bytes | str) -> Any:
         """What ``encode`` wrote."""
         form = serialization.dumps(None, self.serializer)
+        if isinstance(payload, str):
+            payload = payload.encode()
         return serialization.loads(payload, form.content_type, form.content_encoding, None, self.accept)
 
     def prepare_expires(self, value: Any, type: Any = None) -> Any:

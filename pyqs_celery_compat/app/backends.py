@@ -38,6 +38,13 @@ _THERE_IS = (
 )
 
 
+def _installed(name: str) -> str | None:
+    """The class that an installed package offers by this name, as django-celery-results does ``django-db``."""
+    from importlib.metadata import entry_points
+
+    return next((entry.value for entry in entry_points(group="celery.result_backends") if entry.name == name), None)
+
+
 def by_name(backend: str | type[Backend] | None = None, loader: Any = None) -> type[Backend]:
     """The class of a backend, by its alias or its path.
 
@@ -47,7 +54,7 @@ def by_name(backend: str | type[Backend] | None = None, loader: Any = None) -> t
     name: Any = backend or "disabled"
     if isinstance(name, type):
         return name
-    path = BACKEND_ALIASES.get(name, name)
+    path = BACKEND_ALIASES.get(name) or dict(getattr(loader, "override_backends", ())).get(name) or _installed(name) or name
     try:
         found = imports.symbol_by_name(path)
     except (ValueError, ImportError, AttributeError) as exc:
