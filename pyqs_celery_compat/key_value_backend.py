@@ -54,6 +54,16 @@ class KeyValueStoreBackend(Backend):
         """Several at once."""
         return [self.get(key) for key in keys]
 
+    def _look_at(self, ids: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+        for task_id in ids:
+            if task_id in self._cache:
+                yield task_id, self._cache[task_id]
+        asked = [task_id for task_id in ids if task_id not in self._cache]
+        for task_id, payload in zip(asked, self.mget([self.get_key_for_task(one) for one in asked]), strict=True):
+            if payload:
+                meta = self._cache[task_id] = self.decode_result(payload)
+                yield task_id, meta
+
     # -- keys -----------------------------------------------------------------------------------------------------
     def get_key_for_task(self, task_id: str, key: str = "") -> str:
         """Where a task's result is."""
@@ -83,6 +93,9 @@ class KeyValueStoreBackend(Backend):
         found: dict[str, Any] = self.decode(kept)
         return found
 
+    def task_result_exists(self, task_id: str) -> bool:
+        return self.get(self.get_key_for_task(task_id)) is not None
+
     def _forget(self, task_id: str) -> None:
         self.delete(self.get_key_for_task(task_id))
 
@@ -103,8 +116,8 @@ class KeyValueStoreBackend(Backend):
         self.delete(self.get_key_for_group(group_id))
 
 
-class BaseKeyValueStoreBackend(KeyValueStoreBackend):
-    """The same, waiting by asking again; Celery has two names for it."""
+#: Celery has two names for it.
+BaseKeyValueStoreBackend = KeyValueStoreBackend
 
 
-belongs_to("celery.backends.base", KeyValueStoreBackend, BaseKeyValueStoreBackend)
+belongs_to("celery.backends.base", KeyValueStoreBackend)

@@ -80,14 +80,29 @@ class AsyncResult(ResultBase):
         self.backend = backend or self.app.backend
         self.parent = parent
         self.task_name = task_name
-        self.ignored: bool | None = None
+        self._ignored = False
         #: What is known of it, once that is final.
         self._cache: dict[str, Any] | None = None
+        #: Those who want to know when it is: a vine promise, made for the first of them.
+        self._promise: Any = None
 
     @property
     def task_id(self) -> str:
         """The id."""
         return self.id
+
+    @task_id.setter
+    def task_id(self, value: str) -> None:
+        self.id = value
+
+    @property
+    def ignored(self) -> bool:
+        """Whether the call ignores its result, so that there is nothing to wait for."""
+        return bool(getattr(self, "_ignored", False))
+
+    @ignored.setter
+    def ignored(self, value: bool) -> None:
+        self._ignored = value
 
     # -- waiting --------------------------------------------------------------------------------------------------
     def get(
@@ -152,9 +167,27 @@ class AsyncResult(ResultBase):
         """``maybe_throw``."""
         return self.maybe_throw(*args, **kwargs)
 
+    @property
+    def on_ready(self) -> Any:
+        """A vine promise that is fulfilled with this result when its end is read: by ``get``, ``ready`` and so on."""
+        if self._promise is None:
+            from vine import promise
+
+            self._promise = promise()
+            if self._cache is not None:
+                self._promise(self)
+        return self._promise
+
     def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
-        """Results are asked for here, nobody is told of one."""
-        raise NotImplementedError("then() needs a result backend that tells of results; wait for this one with get()")
+        """Have the callback called with this result when its end is read, at once if it was: nothing waits in the background.
+
+        Answers a vine promise."""
+        self.backend.add_pending_result(self, weak=weak)
+        return self.on_ready.then(callback, on_error)
+
+    def exists(self) -> bool:
+        """Whether the backend has anything of it. Raises NotImplementedError without one."""
+        return bool(self.backend.task_result_exists(self.id))
 
     def forget(self) -> None:
         """Have it forgotten, and those before it."""
@@ -187,6 +220,8 @@ class AsyncResult(ResultBase):
             if children:
                 meta["children"] = [result_from_tuple(child, self.app) for child in children]
             self._cache = meta
+            if self._promise is not None and not self._promise.ready:
+                self._promise(self)
         return meta
 
     def _known(self, key: str) -> Any:
@@ -325,7 +360,10 @@ class AsyncResult(ResultBase):
         return type(self)(self.id, self.backend, self.task_name, self.app, self.parent)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.id, None, self.task_name, None, self.parent)
+        return AsyncResult, self.__reduce_args__()
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return self.id, None, self.task_name, None, self.parent
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
@@ -344,7 +382,8 @@ class EagerResult(AsyncResult):
         self._result, self._state, self._traceback, self._name = ret_value, state, traceback, name
         self.task_name = name
         self.parent = None
-        self.ignored = False
+        self._ignored = False
+        self._promise = None
 
     def _get_task_meta(self) -> dict[str, Any]:
         return {
@@ -384,7 +423,7 @@ class EagerResult(AsyncResult):
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Too late to stop it; it only counts as revoked."""
-        self._state, self._result = states.REVOKED, TaskRevokedError("revoked")
+        self._state, self._result, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
 
     @property
     def supports_native_join(self) -> bool:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyqs.errors import NotSerializable
-from pyqs_celery_compat import exceptions, serialization, states, stored_failures
+from pyqs_celery_compat import exceptions, states
 from pyqs_celery_compat._state import get_current_task
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.result_waiting import Waiting
+from pyqs_celery_compat.result_values import Values
+from pyqs_celery_compat.result_waiting import SyncBackendMixin
+from pyqs_celery_compat.utils.functional import LRUCache
 from pyqs_celery_compat.utils.time import get_exponential_backoff_interval
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ class ResultTooLarge(exceptions.BackendStoreError):
     """A result is larger than its backend takes, whenever it is tried."""
 
 
-class Backend(Waiting):
+class _nulldict(dict[str, Any]):  # noqa: N801 - Celery's name
+    """A cache that keeps nothing."""
+
+    def _nothing(self, *args: Any, **kwargs: Any) -> None:
+        """What would write."""
+
+    __setitem__ = update = setdefault = _nothing
+
+
+class Backend(Values, SyncBackendMixin):
     """A result backend.
 
     Parameters:
@@ -38,7 +48,6 @@ class Backend(Waiting):
     """
 
     UNREADY_STATES = states.UNREADY_STATES
-    EXCEPTION_STATES = states.EXCEPTION_STATES
 
     #: Whether it keeps anything.
     stores = True
@@ -47,7 +56,6 @@ class Backend(Waiting):
     supports_native_join = False
     supports_autoexpire = False
     persistent = True
-    is_async = False
     subpolling_interval: float | None = None
 
     def __init__(
@@ -64,9 +72,10 @@ class Backend(Waiting):
         self.app = app
         self.url = url
         conf = app.conf
-        self.serializer: str = serializer or conf.result_serializer
-        names = accept or conf.result_accept_content or conf.accept_content
-        self.accept = serialization.Accept.from_names(names)
+        self._set_up_values(serializer, accept)
+        most = max_cached_results or conf.result_cache_max
+        #: What ended, as it was last read; ``result_cache_max`` of them.
+        self._cache: Any = _nulldict() if most == -1 else LRUCache(limit=most)  # type: ignore[no-untyped-call]
         self.expires = self.prepare_expires(expires, expires_type)
         #: ``result_backend_always_retry`` and what belongs to it; the pauses in milliseconds.
         self.always_retry = bool(conf.result_backend_always_retry)
@@ -199,17 +208,18 @@ class Backend(Waiting):
 
     # -- what is kept of one ------------------------------------------------------------------------------------
     def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
-        """All that is known of it."""
-        meta = self._tried(
-            lambda: self._get_task_meta_for(task_id),
-            lambda: exceptions.BackendGetMetaError("failed to get meta", task_id=task_id),
+        """All that is known of it; with ``result_cache_max`` and ``cache`` what was known of a task that succeeded."""
+        if cache and task_id in self._cache:
+            known: dict[str, Any] = self._cache[task_id]
+            return known
+        meta = self.meta_from_decoded(
+            self._tried(
+                lambda: self._get_task_meta_for(task_id),
+                lambda: exceptions.BackendGetMetaError("failed to get meta", task_id=task_id),
+            )
         )
-        return self.meta_from_decoded(meta)
-
-    def meta_from_decoded(self, meta: dict[str, Any]) -> dict[str, Any]:
-        """The same of what was read already: its exception made again."""
-        if meta.get("status") in self.EXCEPTION_STATES:
-            meta["result"] = self.exception_to_python(meta.get("result"))
+        if cache and meta.get("status") == states.SUCCESS:
+            self._cache[task_id] = meta
         return meta
 
     def get_state(self, task_id: str) -> str:
@@ -232,10 +242,24 @@ class Backend(Waiting):
 
     def forget(self, task_id: str) -> None:
         """Keep nothing of it."""
+        self._cache.pop(task_id, None)
         self._forget(task_id)
 
+    def is_cached(self, task_id: str) -> bool:
+        """Whether it is known to have succeeded."""
+        return task_id in self._cache
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether anything is kept of it."""
+        return bool(self._get_task_meta_for(task_id)["status"] != states.PENDING)
+
     def reload_task_result(self, task_id: str) -> None:
-        """Nothing is cached here that could be read anew."""
+        """Read it anew, whatever was known."""
+        self._cache[task_id] = self.get_task_meta(task_id, cache=False)
+
+    def reload_group_result(self, group_id: str) -> None:
+        """The same for a group."""
+        self._cache[group_id] = self.get_group_meta(group_id, cache=False)
 
     # -- groups and chords --------------------------------------------------------------------------------------
     def save_group(self, group_id: str, result: Any) -> Any:
@@ -244,11 +268,22 @@ class Backend(Waiting):
 
     def restore_group(self, group_id: str, cache: bool = True) -> Any:
         """The group's result, or None."""
-        meta = self._restore_group(group_id)
+        meta = self.get_group_meta(group_id, cache)
         return None if meta is None else meta["result"]
+
+    def get_group_meta(self, group_id: str, cache: bool = True) -> dict[str, Any] | None:
+        """What is kept of a group, or None."""
+        if cache and group_id in self._cache:
+            known: dict[str, Any] = self._cache[group_id]
+            return known
+        meta = self._restore_group(group_id)
+        if cache and meta is not None:
+            self._cache[group_id] = meta
+        return meta
 
     def delete_group(self, group_id: str) -> None:
         """Keep nothing of a group."""
+        self._cache.pop(group_id, None)
         self._delete_group(group_id)
 
     def ensure_chords_allowed(self) -> None:
@@ -275,55 +310,7 @@ class Backend(Waiting):
         except type(exc):
             self.fail_from_current_stack(body_id, exc)
 
-    # -- values -------------------------------------------------------------------------------------------------
-    def encode_result(self, result: Any, state: str) -> Any:
-        """A result as it is kept: an exception as data, unless the serializer has a place for it."""
-        if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
-            return self.prepare_exception(result)
-        return self.prepare_value(result)
-
-    def prepare_value(self, result: Any) -> Any:
-        """A return value as it is kept; a result among them as what finds it again."""
-        as_tuple = getattr(result, "as_tuple", None)
-        return as_tuple() if as_tuple is not None and hasattr(result, "supports_native_join") else result
-
-    def prepare_exception(self, exc: BaseException, serializer: str | None = None) -> Any:
-        """An exception as it is kept."""
-        return stored_failures.as_data(exc, serializer or self.serializer)
-
-    def exception_to_python(self, exc: Any) -> Any:
-        """What was kept of an exception as one.
-
-        Raises:
-            SecurityError: what it names is no exception.
-        """
-        return stored_failures.as_exception(exc)
-
-    def encode(self, data: Any) -> bytes:
-        """A value as bytes; kombu's EncodeError where the serializer has no place for it."""
-        return self._written(data).payload
-
-    def _encode(self, data: Any) -> tuple[str, str, str | bytes]:
-        """Content type, encoding, and the value as text where it is text: what subclasses of others' keep in columns."""
-        written = self._written(data)
-        is_binary = written.content_encoding == "binary"
-        payload = written.payload if is_binary else written.payload.decode(written.content_encoding)
-        return written.content_type, written.content_encoding, payload
-
-    def _written(self, data: Any) -> serialization.Serialized:
-        try:
-            return serialization.dumps(data, self.serializer)
-        except NotSerializable as exc:
-            said = NotSerializable(f"a result cannot be written as {self.serializer}: {exc.__cause__ or exc}")
-            raise serialization.encode_error(said) from exc
-
-    def decode(self, payload: bytes | str) -> Any:
-        """What ``encode`` wrote."""
-        form = serialization.dumps(None, self.serializer)
-        if isinstance(payload, str):
-            payload = payload.encode()
-        return serialization.loads(payload, form.content_type, form.content_encoding, None, self.accept)
-
+    # -- what is kept of a task --------------------------------------------------------------------------------
     def prepare_expires(self, value: Any, type: Any = None) -> Any:
         """Seconds after which a result may go, or None for never."""
         value = self.app.conf.result_expires if value is None else value
@@ -371,14 +358,6 @@ class Backend(Waiting):
     def on_task_call(self, producer: Any, task_id: str) -> Mapping[str, Any]:
         """A task is about to be published."""
         return {}
-
-    def add_pending_result(self, result: Any, weak: bool = False) -> Any:
-        """Results are asked for, never waited for in the background."""
-        return result
-
-    def remove_pending_result(self, result: Any) -> Any:
-        """The same."""
-        return result
 
     def cleanup(self) -> None:
         """Delete what has expired; where it goes by itself there is nothing to do."""

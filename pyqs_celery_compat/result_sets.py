@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
+from pyqs_celery_compat import states
 from pyqs_celery_compat._state import app_or_default
 from pyqs_celery_compat.exceptions import ImproperlyConfigured, TimeoutError
 from pyqs_celery_compat.naming import belongs_to
@@ -36,6 +37,10 @@ class ResultSet(ResultBase):
         if self._app is None:
             self._app = self.results[0].app if self.results else app_or_default()
         return self._app
+
+    @app.setter
+    def app(self, app: Celery) -> None:
+        self._app = app
 
     @property
     def backend(self) -> Any:
@@ -98,8 +103,11 @@ class ResultSet(ResultBase):
     maybe_reraise = maybe_throw
 
     def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
-        """Nobody is told of a result."""
-        raise NotImplementedError("then() needs a result backend that tells of results; wait for these with get()")
+        """Have the callback called with this set when the ends of all that are in it now are read; see ``AsyncResult.then``."""
+        from vine import barrier
+
+        every = barrier([result.on_ready for result in self.results], (self,))
+        return every.then(callback, on_error)
 
     def forget(self) -> None:
         """Have all forgotten."""
@@ -128,8 +136,8 @@ class ResultSet(ResultBase):
         self, timeout: float | None = None, propagate: bool = True, interval: float = 0.5, callback: Any = None,
         no_ack: bool = True, on_message: Any = None, disable_sync_subtasks: bool = True, on_interval: Any = None,
     ) -> list[Any]:  # fmt: skip
-        """``join``."""
-        return self.join(
+        """``join_native`` where the backend can wait for all at once, else ``join``."""
+        return (self.join_native if self.supports_native_join else self.join)(
             timeout=timeout, propagate=propagate, interval=interval, callback=callback, no_ack=no_ack, on_message=on_message,
             disable_sync_subtasks=disable_sync_subtasks, on_interval=on_interval,
         )  # fmt: skip
@@ -150,13 +158,15 @@ class ResultSet(ResultBase):
         Raises:
             TimeoutError: not all are there within ``timeout`` seconds. What the first of them to fail has raised.
         """
+        if on_message is not None:
+            raise ImproperlyConfigured("join() hears no messages: on_message is for backends that wait for many at once")
         if disable_sync_subtasks:
             assert_will_not_block()
         until = None if timeout is None else time.monotonic() + timeout
         values: list[Any] = []
         for result in self.results:
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0.0:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if left == 0.0 and not result.ready():
                 raise TimeoutError("join operation timed out")
             value = result.get(
                 timeout=left, propagate=propagate, interval=interval, no_ack=no_ack, on_interval=on_interval,
@@ -168,7 +178,42 @@ class ResultSet(ResultBase):
                 callback(result.id, value)
         return values
 
-    join_native = join
+    def join_native(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Any = None,
+        on_interval: Any = None,
+        disable_sync_subtasks: bool = True,
+    ) -> Any:
+        """The same, waiting for all at once: the first failure seen is raised; None where a callback gets the values."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        values: dict[str, Any] = {}
+        for task_id, found in self.iter_native(timeout, interval, no_ack, on_message, on_interval):
+            if isinstance(found, list):  # of a set in it
+                value: Any = [
+                    one.get(
+                        timeout=timeout, propagate=propagate, interval=interval, disable_sync_subtasks=disable_sync_subtasks
+                    )
+                    for one in found
+                ]
+            else:
+                value = found["result"]
+                if propagate and found["status"] in states.PROPAGATE_STATES:
+                    raise value
+            if callback is not None:
+                callback(task_id, value)
+            else:
+                values[task_id] = value
+        return None if callback is not None else [values.get(result.id) for result in self.results]
+
+    def _failed_join_report(self) -> Iterator[Any]:
+        """Those that are known to have failed."""
+        return (one for one in self.results if one.backend.is_cached(one.id) and one.state in states.PROPAGATE_STATES)
 
     def iter_native(
         self, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_message: Any = None,
@@ -225,7 +270,8 @@ class GroupResult(ResultSet):
     @classmethod
     def restore(cls, id: str, backend: Any = None, app: Celery | None = None) -> Any:
         """What was saved of a group with this id, or None."""
-        backend = backend or app_or_default(app).backend
+        own: Any = None if isinstance(cls.app, property) else cls.app  # of an app's own class
+        backend = backend or app_or_default(app or own).backend
         if backend is None:
             raise ImproperlyConfigured("a group can be restored from a result backend only")
         return backend.restore_group(id)
@@ -255,7 +301,10 @@ class GroupResult(ResultSet):
         return other == self.id if isinstance(other, str) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return GroupResult, (self.id, self.results, self.parent)
+        return GroupResult, self.__reduce_args__()
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return self.id, self.results, self.parent
 
     def __str__(self) -> str:
         return str(self.id)

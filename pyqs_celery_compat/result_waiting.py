@@ -1,17 +1,18 @@
 """Waiting for results by looking at them again and again, for backends that tell of nothing.
 
-Owns: ``Waiting``, a part of every backend. Runs in the thread that waits. Never looks more often than who waits has said, and
-not longer than it has said.
+Owns: ``SyncBackendMixin``, a part of every backend. Runs in the thread that waits. Never looks more often than who waits has
+said, and not longer than it has said.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import exceptions, states
+from pyqs_celery_compat.naming import belongs_to
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -24,7 +25,7 @@ _EAGER = (
 _FIRST_PAUSE = 0.005
 
 
-class Waiting:
+class SyncBackendMixin:
     """How a backend waits."""
 
     if TYPE_CHECKING:
@@ -74,11 +75,70 @@ class Waiting:
     def iter_native(
         self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_message: Any = None,
         on_interval: Any = None,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
-        """Each result of a set with its id, in their order, once it is there."""
+    ) -> Iterator[tuple[str, Any]]:  # fmt: skip
+        """The id of each result in a set and what is known of it, once it has ended; of a set in it, its results at once."""
+        self._ensure_not_eager()
+        ids: dict[str, None] = {}
         for one in result.results:
-            yield one.id, self.wait_for(one.id, timeout, interval, no_ack, on_interval)
+            if hasattr(one, "results"):
+                yield one.id, one.results
+            else:
+                ids[one.id] = None
+        yield from self.get_many(
+            ids, timeout=timeout, interval=interval, no_ack=no_ack, on_message=on_message, on_interval=on_interval
+        )
+
+    def get_many(
+        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        on_message: Any = None, on_interval: Any = None, max_iterations: int | None = None, READY_STATES: Any = None,  # noqa: N803
+    ) -> Iterator[tuple[str, Any]]:  # fmt: skip
+        """Each id and what is known of it, as they end.
+
+        Parameters:
+            interval: seconds between two rounds. max_iterations: rounds after which it stops with what there is.
+
+        Raises:
+            celery.exceptions.TimeoutError: not all have ended within so many seconds.
+        """
+        ready = self.READY_STATES if READY_STATES is None else READY_STATES
+        until = None if timeout is None else time.monotonic() + timeout
+        left, rounds = dict.fromkeys(task_ids), 0
+        while left:
+            for task_id, meta in self._look_at(list(left)):
+                if meta["status"] in ready:
+                    del left[task_id]
+                    if on_message is not None:
+                        on_message(meta)
+                    yield task_id, meta
+            rounds += 1
+            if not left or (max_iterations and rounds >= max_iterations):
+                return
+            if until is not None and time.monotonic() >= until:
+                raise self.TimeoutError(f"Operation timed out ({timeout})")
+            if on_interval:
+                on_interval()
+            time.sleep(interval)
+
+    def _look_at(self, ids: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+        """What is known of each."""
+        return ((task_id, self.get_task_meta(task_id)) for task_id in ids)
+
+    def add_pending_result(self, result: Any, weak: bool = False) -> Any:
+        """Results are asked for, never waited for in the background."""
+        return result
+
+    def remove_pending_result(self, result: Any) -> Any:
+        """The same."""
+        return result
+
+    @property
+    def is_async(self) -> bool:
+        """Whether somebody tells of results."""
+        return False
 
     def _ensure_not_eager(self) -> None:
         if self.app.conf.task_always_eager and not self.app.conf.task_store_eager_result:
             warnings.warn(_EAGER, RuntimeWarning, stacklevel=4)
+
+
+belongs_to("celery.backends.base", SyncBackendMixin)

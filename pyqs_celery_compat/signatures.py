@@ -161,9 +161,10 @@ class Signature(dict[str, Any]):
     def AsyncResult(self) -> Callable[..., AsyncResult]:  # noqa: N802 - Celery's public name
         """What makes the result of its task."""
         try:
-            return self.type.AsyncResult
+            make: Callable[..., AsyncResult] = self.type.AsyncResult
         except KeyError:
-            return self.app.AsyncResult
+            make = self.app.AsyncResult
+        return make
 
     # -- calling ------------------------------------------------------------------------------------------------
     def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> Any:

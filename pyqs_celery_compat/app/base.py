@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
 from types import GenericAlias, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import conf
@@ -29,15 +29,11 @@ from pyqs_celery_compat.app.sending import Sending
 from pyqs_celery_compat.app.task import Task as BaseTask
 from pyqs_celery_compat.local import PromiseProxy
 from pyqs_celery_compat.publisher import Publisher, default_broker
-from pyqs_celery_compat.result import AsyncResult
 from pyqs_celery_compat.settings import Settings
 from pyqs_celery_compat.signatures import Signature, signature
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.utils.dispatch import Signal
 from pyqs_celery_compat.uuids import object_oid, thread_oid
-
-if TYPE_CHECKING:
-    from pyqs_celery_compat.result_sets import GroupResult, ResultSet
 
 builtin_tasks.register()
 
@@ -227,23 +223,6 @@ class Celery(Configuring, Declaring, Connecting, Sending, Classes):
         from pyqs_celery_compat.app.backends import backend_of
 
         return backend_of(self)
-
-    def AsyncResult(self, task_id: str, *args: Any, **kwargs: Any) -> AsyncResult:  # noqa: N802
-        """The result with this id."""
-        kwargs.setdefault("app", self)
-        return AsyncResult(task_id, *args, **kwargs)
-
-    def ResultSet(self, results: Any, *args: Any, **kwargs: Any) -> ResultSet:  # noqa: N802
-        """Several results as one."""
-        from pyqs_celery_compat.result_sets import ResultSet
-
-        return ResultSet(results, *args, **{"app": self, **kwargs})
-
-    def GroupResult(self, id: str | None = None, *args: Any, **kwargs: Any) -> GroupResult:  # noqa: N802
-        """The results of a group."""
-        from pyqs_celery_compat.result_sets import GroupResult
-
-        return GroupResult(id, *args, **{"app": self, **kwargs})
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A call to be made later."""

@@ -171,7 +171,8 @@ class Calling:
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's public name
         """The result with this id."""
-        return self._get_app().AsyncResult(task_id, task_name=self.name, **kwargs)
+        result: AsyncResult = self._get_app().AsyncResult(task_id, task_name=self.name, **kwargs)
+        return result
 
     def signature(self, args: Any = None, *rest: Any, **options: Any) -> Signature:
         """A call of this task to be made later."""

@@ -50,6 +50,21 @@ class Classes:
         return type(name or base.__name__, (base,), attributes)
 
     @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802 - Celery's public name
+        """Results of this app's calls."""
+        return self.subclass_with_self("pyqs_celery_compat.result:AsyncResult")
+
+    @cached_property
+    def ResultSet(self) -> Any:  # noqa: N802 - Celery's public name
+        """Several results as one."""
+        return self.subclass_with_self("pyqs_celery_compat.result_sets:ResultSet")
+
+    @cached_property
+    def GroupResult(self) -> Any:  # noqa: N802 - Celery's public name
+        """The results of a group."""
+        return self.subclass_with_self("pyqs_celery_compat.result_sets:GroupResult")
+
+    @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's public name
         """The worker as a program: here it is ``pyqs worker``."""
         return self.subclass_with_self("pyqs_celery_compat.apps.worker:Worker")

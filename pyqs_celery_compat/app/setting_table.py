@@ -68,7 +68,8 @@ _HONOURED = {
     "accept": "accept_content result_accept_content",
     "serializer": "result_serializer task_serializer",
     "compression": "task_compression",
-    "anything": "database_engine_callback redis_backend_use_ssl redis_db result_backend result_backend_max_retries "
+    "anything": "result_cache_max result_compression database_engine_callback "
+    "redis_backend_use_ssl redis_db result_backend result_backend_max_retries "
     "result_expires task_annotations task_default_delivery_mode task_queues task_routes",
 }
 
@@ -163,7 +164,7 @@ _RESULTS = "comes with the result backends that are not there yet, and with chor
 _BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
     _RESULTS: "cache_backend cache_backend_options "
-    "result_cache_max result_chord_expires result_chord_join_timeout result_chord_retry_interval result_compression "
+    "result_chord_expires result_chord_join_timeout result_chord_retry_interval "
     "task_allow_error_cb_on_chord_header worker_deduplicate_successful_tasks",
     _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
     "beat_sync_every",

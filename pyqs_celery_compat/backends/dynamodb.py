@@ -40,6 +40,7 @@ class DynamoDBBackend(KeyValueStoreBackend):
     """
 
     thread_safe = True
+    supports_result_compression = True
     supports_autoexpire = True
     table_name = "celery"
     read_capacity_units = 1

@@ -31,6 +31,7 @@ class FilesystemBackend(KeyValueStoreBackend):
     """
 
     thread_safe = True
+    supports_result_compression = True
     longest_pause = 0.1
 
     def __init__(self, url: str | None = None, *, app: Celery, **kwargs: Any) -> None:

@@ -55,6 +55,7 @@ class RedisBackend(BaseKeyValueStoreBackend):
     """
 
     thread_safe = True
+    supports_result_compression = True
     supports_autoexpire = True
     supports_native_join = True
 
@@ -223,14 +224,13 @@ class RedisBackend(BaseKeyValueStoreBackend):
         _, meta = next(there, None) or next(self._as_they_end([task_id], until, on_interval))
         return meta
 
-    def iter_native(
-        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True, on_message: Any = None,
-        on_interval: Any = None,
+    def get_many(
+        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        on_message: Any = None, on_interval: Any = None, max_iterations: int | None = None, READY_STATES: Any = None,  # noqa: N803
     ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
-        """Each id with what is known of it, as they come; all of a set are awaited on one connection."""
-        self._ensure_not_eager()
+        """Each id with what is known of it, as they come; all are awaited on one connection."""
         until = None if timeout is None else time.monotonic() + timeout
-        for task_id, meta in self._as_they_end([one.id for one in result.results], until, on_interval):
+        for task_id, meta in self._as_they_end(list(dict.fromkeys(task_ids)), until, on_interval):
             if on_message is not None:
                 on_message(meta)
             yield task_id, meta

@@ -56,6 +56,11 @@ DEMANDS = (
     Demand("app/test_annotations", percent=95),
     Demand("app/test_defaults", percent=95),
     Demand("app/test_registry", percent=95),
+    Demand("tasks/test_canvas", floor=220),
+    Demand("tasks/test_result", floor=80),
+    Demand("backends/test_base", floor=75),
+    Demand("tasks/test_chord", floor=7),
+    Demand("tasks/test_stamping", floor=10),
 )
 
 
