@@ -158,11 +158,12 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             body.delay([])
             result.parent = app.GroupResult(uuid(), [])
             return result
-        backend = app.backend
+        backend: Any = app.backend
         backend.ensure_chords_allowed()
         body["chord_size"] = sum(member.tasks_counted() for member in flattened(header.tasks))
         of_header = header.freeze(chord=body, root_id=root_id)
-        backend.apply_chord(of_header, body, interval=interval, max_retries=max_retries)
+        backend.set_chord_size(of_header.id, body["chord_size"])
+        backend.apply_chord((of_header.id, of_header.results), body, interval=interval, max_retries=max_retries)
         header(*partial_args, **{**dict(kwargs or {}), **({} if countdown is None else {"countdown": countdown})})
         result.parent = of_header
         return result

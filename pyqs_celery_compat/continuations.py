@@ -1,8 +1,8 @@
 """What follows a task: its links and the rest of its chain, or its errbacks.
 
 Owns: reading those signatures and publishing them. Runs at the end of a task, in its thread; in a worker the messages
-go into the outcome's outbox (see ``publisher``) and are sent before the parent's message is deleted. Runs chains and
-groups that Celery has built; whatever needs a chord is found by ``unsupported`` before the task runs.
+go into the outcome's outbox (see ``publisher``) and are sent before the parent's message is deleted. What cannot be published,
+a chord without a result backend among it, is found by ``unsupported`` before the task runs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import of_task
-from pyqs_celery_compat.signatures import Signature
-from pyqs_celery_compat.uuids import uuid
+from pyqs_celery_compat.signatures import Signature, maybe_signature
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -24,28 +23,37 @@ if TYPE_CHECKING:
 #: Values in all signatures of one call. What is shared counts each time, as it is written each time: YAML and pickle can share
 #: a few parts so that they are 2**50.
 _MAX_PARTS = 1_000_000
+#: Kinds of canvases.
+_KINDS = frozenset({"task", "chain", "group", "chord", "chunks", "xmap", "xstarmap"})
+#: How deep they may lie in one another.
+_MAX_DEPTH = 50
 #: The parts of a signature and their kinds.
 _PARTS: Mapping[str, type | tuple[type, ...]] = {"args": (list, tuple), "kwargs": Mapping, "options": Mapping}
 
 logger = logging.getLogger("celery.app.trace")
 
 
-def unsupported(callbacks: Any, errbacks: Any, chain: Any, chord: Any) -> str | None:
-    """Why a call with these parts cannot be run to its end by this version, or None."""
+def unsupported(callbacks: Any, errbacks: Any, chain: Any, chord: Any, *, counts: bool) -> str | None:
+    """Why a call with these parts cannot be run to its end here, or None.
+
+    Parameters:
+        counts: there is a result backend, so that a chord's tasks can be counted.
+    """
     if not (callbacks or errbacks or chain or chord):
         return None
     if _is_huge([callbacks, errbacks, chain]):
         return f"its links and its chain hold more than {_MAX_PARTS} values"
-    if chord:
+    if chord and not counts:
         return "it belongs to a chord, and counting a chord's tasks needs a result backend"
-    for place, signatures in (("a link", callbacks), ("an errback", errbacks), ("its chain", chain)):
+    places = {"a link": callbacks, "an errback": errbacks, "its chain": chain, "its chord's body": [chord] if chord else None}
+    for place, signatures in places.items():
         for sig in signatures or ():
-            problem = _problem(sig)
+            problem = _problem(sig, counts)
             if problem:
                 return f"{place} of it {problem}"
     for step, sig in enumerate(chain or ()):
         # The list is stored in reverse: whatever stands before a group follows it.
-        if _kind(sig) == "group" and step > 0:
+        if _kind(sig) == "group" and step > 0 and not counts:
             return "in its chain something follows a group, which makes it a chord, and that needs a result backend"
     return None
 
@@ -61,7 +69,7 @@ def on_success(app: Celery, request: Context, retval: Any, task_id: str) -> None
         publish(app, request.chain[-1], (retval,), chain=list(request.chain[:-1]), **inherited)
 
 
-def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, einfo: ExceptionInfo) -> None:
+def on_failure(app: Celery, name: str, request: Context, exc: BaseException, einfo: ExceptionInfo) -> None:
     """Call the errbacks that take (request, exc, traceback) here, publish the others with the task's id.
 
     Which is which Celery decides by the registered task's signature: more than one argument, and not bound.
@@ -79,56 +87,13 @@ def on_failure(app: Celery, task: Task, request: Context, exc: BaseException, ei
                 publish(app, errback, (request.id,), **family)
         except Exception:
             # The task's own failure is the news; an errback must not hide it.
-            logger.exception("Errback %r of task %s[%s] raised an exception", errback.get("task"), task.name, request.id)
+            logger.exception("Errback %r of task %s[%s] raised an exception", errback.get("task"), name, request.id)
 
 
 def publish(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...] = (), **options: Any) -> None:
     """Publish a signature: a task, the first task of a chain, every task of a group."""
-    kind = _kind(sig)
-    if kind == "chain":
-        _publish_chain(app, sig, args, options)
-    elif kind == "group":
-        _publish_group(app, sig, args, options)
-    else:
-        with of_task.into_outbox():
-            Signature(dict(sig), app=app).apply_async(args, **options)
-
-
-def _publish_chain(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    steps = [dict(step) for step in _members(sig)]
-    if not steps:
-        return
-    own = dict(sig.get("options") or {})
-    link, link_error = own.pop("link", None), own.pop("link_error", None)
-    if link:
-        steps[-1] = _with(steps[-1], "link", link)
-    if link_error:
-        steps = [_with(step, "link_error", link_error) for step in steps]
-    own.pop("task_id", None)  # the chain's id is its last task's, which has it already
-    rest = [*(options.pop("chain", None) or ()), *reversed(steps[1:])]
-    publish(app, steps[0], () if sig.get("immutable") else args, **{**own, **options, "chain": rest or None})
-
-
-def _publish_group(app: Celery, sig: Mapping[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    own = dict(sig.get("options") or {})
-    group_id = own.pop("task_id", None) or own.pop("group_id", None) or uuid()
-    link_error = own.pop("link_error", None)
-    members = [dict(member) for member in _members(sig)]
-    if link_error:
-        members = [_with(member, "link_error", link_error) for member in members]
-    for index, member in enumerate(members):
-        publish(
-            app, member, () if sig.get("immutable") else args,
-            **{**own, **options, "chain": None, "group_id": group_id, "group_index": index},
-        )  # fmt: skip
-
-
-def _with(sig: Mapping[str, Any], key: str, more: Any) -> dict[str, Any]:
-    options = dict(sig.get("options") or {})
-    had = options.get(key) or []
-    had = list(had) if isinstance(had, (list, tuple)) else [had]
-    options[key] = had + [item for item in (more if isinstance(more, (list, tuple)) else [more]) if item not in had]
-    return {**sig, "options": options}
+    with of_task.into_outbox():
+        maybe_signature(dict(sig), app=app).apply_async(args, **options)
 
 
 def _kind(sig: Any) -> str:
@@ -172,31 +137,38 @@ def _malformed(sig: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _problem(sig: Any, depth: int = 0) -> str | None:
+def _problem(sig: Any, counts: bool, depth: int = 0) -> str | None:
+    """What is wrong with a signature that is to be published; of a canvas, with any in it."""
     kind = _kind(sig)
-    if depth > 50:
+    if depth > _MAX_DEPTH:
         return "is nested too deeply"
     if kind == "nothing":
         return "is not a signature"
     if malformed := _malformed(sig):
         return malformed
-    if kind == "task":
-        if sig.get("task") == "celery.chord":
+    is_chord = kind == "chord" or sig.get("task") == "celery.chord"
+    parts = sig.get("kwargs") or {}
+    if not counts:
+        if is_chord:
             return "is a chord, which needs a result backend"
-        options = sig.get("options") or {}
-        if options.get("chord"):
+        if (sig.get("options") or {}).get("chord"):
             return "belongs to a chord, which needs a result backend"
-        return None
-    if kind == "chord":
-        return "is a chord, which needs a result backend"
-    if kind in ("chain", "group"):
-        members = list(_members(sig))
-        if kind == "chain" and any(_kind(member) == "group" for member in members[:-1]):
+        if kind == "chain" and any(_kind(member) == "group" for member in _signatures(parts.get("tasks"))[:-1]):
             return "holds a group that something follows: a chord, which needs a result backend"
-        return next((problem for problem in (_problem(member, depth + 1) for member in members) if problem), None)
-    if kind in ("chunks", "xmap", "xstarmap"):
-        return None
-    return f"is a {kind}, which is not there yet"
+    if kind not in _KINDS:
+        return f"is a {kind}, which is not there"
+    if is_chord:
+        header = parts.get("header")
+        if isinstance(header, Mapping):
+            header = (header.get("kwargs") or {}).get("tasks")
+        members = [*_signatures(header), *_signatures([parts.get("body")])]
+    else:
+        members = _signatures(parts.get("tasks")) if kind in ("chain", "group") else []
+    return next((problem for member in members if (problem := _problem(member, counts, depth + 1))), None)
+
+
+def _signatures(values: Any) -> list[Mapping[str, Any]]:
+    return [value for value in values if isinstance(value, Mapping)] if isinstance(values, (list, tuple)) else []
 
 
 def _takes_the_failure(task: Task, errback: Signature) -> bool:

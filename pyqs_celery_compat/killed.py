@@ -33,7 +33,7 @@ def timed_out(task: Task, request: Context, limit: float | None) -> None:
     einfo = _raised(exc)
     storing.failed(task, request, exc, None)
     with _Running(task, request):
-        continuations.on_failure(task.app, task, request, exc, einfo)
+        continuations.on_failure(task.app, task.name, request, exc, einfo)
         task_id, args, kwargs = str(request.id), request.args, request.kwargs
         _guarded(task, request, "on_failure", lambda: task.on_failure(exc, task_id, args, kwargs, einfo))
         if trace.task_has_custom(task, "after_return"):
@@ -56,7 +56,7 @@ def ended_itself(task: Task, request: Context, name: str, exc: BaseException) ->
     einfo = ExceptionInfo.of(exc)
     trace.logger.error("Task %s[%s] ended by %s", name, request.id, type(exc).__name__, exc_info=exc)
     storing.failed(task, request, lost, einfo.traceback)
-    continuations.on_failure(task.app, task, request, lost, einfo)
+    continuations.on_failure(task.app, task.name, request, lost, einfo)
     _guarded(task, request, "on_failure", lambda: task.on_failure(lost, request.id, request.args, request.kwargs, einfo))
     signals.task_failure.send(
         sender=task, task_id=request.id, exception=lost, args=request.args, kwargs=request.kwargs,
@@ -70,7 +70,7 @@ def lost(task: Task, request: Context, how: str) -> None:
     einfo = _raised(exc)
     storing.failed(task, request, exc, None)
     with _Running(task, request):
-        continuations.on_failure(task.app, task, request, exc, einfo)
+        continuations.on_failure(task.app, task.name, request, exc, einfo)
         signals.task_failure.send(
             sender=task, task_id=request.id, exception=exc, args=request.args, kwargs=request.kwargs,
             traceback=einfo.traceback, einfo=einfo,

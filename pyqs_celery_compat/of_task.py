@@ -1,7 +1,7 @@
 """What a running task brings about and its worker sends: retries, links, chains, what replaces it.
 
-Owns: ``collecting`` and ``into_outbox``, and which of them the running code is inside of. Runs where tasks run. Never sends
-anything: ``publisher`` asks here where a message is to go.
+Owns: ``collecting``, ``directly`` and ``into_outbox``, and which of them the running code is inside of. Runs where tasks run.
+Never sends anything: ``publisher`` asks here where a message is to go.
 """
 
 from __future__ import annotations
@@ -33,6 +33,18 @@ class collecting:  # noqa: N801 - like a function of contextlib's, whose generat
 
     def __enter__(self) -> None:
         self._token = collector.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        collector.reset(self._token)
+
+
+class directly:  # noqa: N801 - reads as a statement
+    """What is published inside is sent at once, also in a worker: who publishes has to know that it is sent."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = collector.set(None)
 
     def __exit__(self, *_: object) -> None:
         collector.reset(self._token)

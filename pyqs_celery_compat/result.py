@@ -1,8 +1,8 @@
 """What a call answers: its id, and, where there is a result backend, its result.
 
-Owns: ``AsyncResult`` and ``EagerResult``. Lives in the caller's process. Reads results from the app's backend and stores none;
+Owns: ``AsyncResult``. Lives in the caller's process. Reads results from the app's backend and stores none;
 without a backend reading one raises what Celery raises, it never waits for what cannot come. Sets of results are in
-``result_sets``.
+``result_sets``, those of calls in place in ``eager_result``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import _state, states
 from pyqs_celery_compat._state import app_or_default
-from pyqs_celery_compat.exceptions import IncompleteStream, TaskRevokedError
+from pyqs_celery_compat.exceptions import IncompleteStream
 from pyqs_celery_compat.naming import belongs_to
 
 if TYPE_CHECKING:
@@ -368,78 +369,6 @@ class AsyncResult(ResultBase):
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
-class EagerResult(AsyncResult):
-    """The result of a task that was run in place.
-
-    Parameters:
-        id: task id, may be None. ret_value: what it returned, or the exception. state: how it ended. traceback: as text.
-    """
-
-    def __init__(
-        self, id: str | None, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
-    ) -> None:
-        self.id = id  # type: ignore[assignment]
-        self._result, self._state, self._traceback, self._name = ret_value, state, traceback, name
-        self.task_name = name
-        self.parent = None
-        self._ignored = False
-        self._promise = None
-
-    def _get_task_meta(self) -> dict[str, Any]:
-        return {
-            "task_id": self.id, "result": self._result, "status": self._state, "traceback": self._traceback, "name": self._name,
-        }  # fmt: skip
-
-    @property
-    def _cache(self) -> dict[str, Any]:  # type: ignore[override]
-        return self._get_task_meta()
-
-    def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
-        """It is there: the callback is called with this result at once."""
-        return callback(self)
-
-    def get(  # type: ignore[override]  # Celery's signature
-        self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **kwargs: Any
-    ) -> Any:
-        """The return value; raises what the task raised (``propagate=False`` answers it)."""
-        if disable_sync_subtasks:
-            assert_will_not_block()
-        if self.successful():
-            return self._result
-        if self._state in states.PROPAGATE_STATES:
-            if propagate:
-                raise self._result if isinstance(self._result, BaseException) else Exception(self._result)
-            return self._result
-        return None
-
-    wait = get  # type: ignore[assignment]
-
-    def ready(self) -> bool:
-        """Always."""
-        return True
-
-    def forget(self) -> None:
-        """Nothing was stored."""
-
-    def revoke(self, *args: Any, **kwargs: Any) -> None:
-        """Too late to stop it; it only counts as revoked."""
-        self._state, self._result, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
-
-    @property
-    def supports_native_join(self) -> bool:
-        """There is nothing to wait for."""
-        return False
-
-    def __copy__(self) -> EagerResult:
-        return type(self)(self.id, self._result, self._state, self._traceback, self._name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return EagerResult, (self.id, self._result, self._state, self._traceback, self._name)
-
-    def __repr__(self) -> str:
-        return f"<EagerResult: {self.id}>"
-
-
 def result_from_tuple(r: Any, app: Celery | None = None) -> Any:
     """What ``as_tuple`` made, as a result again; a result as it is."""
     if isinstance(r, ResultBase):
@@ -454,11 +383,10 @@ def result_from_tuple(r: Any, app: Celery | None = None) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The sets, which most programs do without."""
-    if name in ("ResultSet", "GroupResult"):
-        from pyqs_celery_compat import result_sets
-
-        return getattr(result_sets, name)
+    """The sets, and results in place, which most programs do without."""
+    home = {"ResultSet": "result_sets", "GroupResult": "result_sets", "EagerResult": "eager_result"}.get(name)
+    if home is not None:
+        return getattr(import_module(f"pyqs_celery_compat.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -467,4 +395,4 @@ def task_join_will_block() -> bool:
     return _state.task_join_will_block()
 
 
-belongs_to("celery.result", ResultBase, AsyncResult, EagerResult)
+belongs_to("celery.result", ResultBase, AsyncResult)

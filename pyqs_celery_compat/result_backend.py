@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import exceptions, states
 from pyqs_celery_compat._state import get_current_task
+from pyqs_celery_compat.chord_parts import ChordParts
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.result_values import Values
 from pyqs_celery_compat.result_waiting import SyncBackendMixin
@@ -37,7 +38,7 @@ class _nulldict(dict[str, Any]):  # noqa: N801 - Celery's name
     __setitem__ = update = setdefault = _nothing
 
 
-class Backend(Values, SyncBackendMixin):
+class Backend(Values, SyncBackendMixin, ChordParts):
     """A result backend.
 
     Parameters:
@@ -77,6 +78,8 @@ class Backend(Values, SyncBackendMixin):
         #: What ended, as it was last read; ``result_cache_max`` of them.
         self._cache: Any = _nulldict() if most == -1 else LRUCache(limit=most)  # type: ignore[no-untyped-call]
         self.expires = self.prepare_expires(expires, expires_type)
+        #: Seconds for which what is kept of a chord stays.
+        self.chord_expires: Any = self.expires if conf.result_chord_expires is None else conf.result_chord_expires
         #: ``result_backend_always_retry`` and what belongs to it; the pauses in milliseconds.
         self.always_retry = bool(conf.result_backend_always_retry)
         self.max_retries: float = conf.result_backend_max_retries
@@ -137,16 +140,12 @@ class Backend(Values, SyncBackendMixin):
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
-        for step in map(_of_step, request.chain or ()):
-            if step.id and store_result:
-                self.store_result(step.id, exc, state, traceback=traceback, request=step)
-            if step.chord:
-                self.on_chord_part_return(step, state, exc)
+        self._fail_chain(request.chain, exc, traceback, store_result, state)
         if call_errbacks and request.errbacks:
             from pyqs_celery_compat import continuations
             from pyqs_celery_compat.einfo import ExceptionInfo
 
-            continuations.on_failure(self.app, self.app.tasks[request.get("task")], request, exc, ExceptionInfo.of(exc))
+            continuations.on_failure(self.app, str(request.get("task")), request, exc, ExceptionInfo.of(exc))
 
     def mark_as_revoked(
         self, task_id: str, reason: str = "", request: Context | None = None, store_result: bool = True,
@@ -286,30 +285,6 @@ class Backend(Values, SyncBackendMixin):
         self._cache.pop(group_id, None)
         self._delete_group(group_id)
 
-    def ensure_chords_allowed(self) -> None:
-        """Raises where nothing could count the tasks of a chord."""
-
-    def apply_chord(self, header_result: Any, body: Any, **kwargs: Any) -> None:
-        """A chord is about to be published."""
-        self.ensure_chords_allowed()
-        header_result.save(backend=self)
-
-    def on_chord_part_return(self, request: Context, state: str, result: Any, **kwargs: Any) -> None:
-        """One task of a chord's header has ended."""
-        raise NotImplementedError(f"{type(self).__name__} does not count the tasks of a chord")
-
-    def add_to_chord(self, chord_id: str, result: Any) -> NoReturn:
-        """A task joins a chord that runs."""
-        raise NotImplementedError("Backend does not support add_to_chord")
-
-    def chord_error_from_stack(self, callback: Any, exc: BaseException) -> None:
-        """The body of a chord fails without having run."""
-        body_id = (callback.get("options") or {}).get("task_id")
-        try:
-            raise exc
-        except type(exc):
-            self.fail_from_current_stack(body_id, exc)
-
     # -- what is kept of a task --------------------------------------------------------------------------------
     def prepare_expires(self, value: Any, type: Any = None) -> Any:
         """Seconds after which a result may go, or None for never."""
@@ -368,15 +343,6 @@ class Backend(Values, SyncBackendMixin):
     def as_uri(self, include_password: bool = False) -> str:
         """Where it is, without a password unless that is asked for."""
         return self.url or ""
-
-
-def _of_step(signature: Mapping[str, Any]) -> Context:
-    """The request of a chain's step that will never run, as far as its signature tells."""
-    from pyqs_celery_compat.request import Context
-
-    options = signature.get("options") or {}
-    said = {name: signature.get(name) for name in ("task", "args", "kwargs")}
-    return Context({**said, **options, "id": options.get("task_id"), "group": options.get("group_id")})
 
 
 BaseBackend = BaseDictBackend = Backend

@@ -239,10 +239,11 @@ class CeleryRuntime:
             return self._left(delivery, Unsupported(f"reading it raised {type(exc).__name__}; it stays on its queue"), call)
 
     def _task(self, call: CeleryCall) -> Task:
-        if call.task in builtin_tasks.NOT_YET:
-            raise Unsupported(f"{call.task} needs canvas and results, which are not there yet; it stays on its queue")
         task: Task = self._policy.find(call.task, self.known_tasks)
-        problem = continuations.unsupported(call.callbacks, call.errbacks, call.chain, call.chord)
+        counts = bool(getattr(task.backend, "stores", True))
+        if call.task in builtin_tasks.NEED_RESULTS and not counts:
+            raise Unsupported(f"{call.task} needs a result backend, and this app has none; it stays on its queue")
+        problem = continuations.unsupported(call.callbacks, call.errbacks, call.chain, call.chord, counts=counts)
         if problem:
             raise Unsupported(f"{call.task}: {problem}; it stays on its queue")
         return task

@@ -18,7 +18,8 @@ from pyqs_celery_compat.uuids import uuid
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
-    from pyqs_celery_compat.result import AsyncResult, EagerResult
+    from pyqs_celery_compat.eager_result import EagerResult
+    from pyqs_celery_compat.result import AsyncResult
     from pyqs_celery_compat.stamping import StampingVisitor
 
 Kind = TypeVar("Kind", bound="type[Signature]")

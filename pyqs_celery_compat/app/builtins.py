@@ -1,7 +1,7 @@
 """Celery's own tasks, those that canvases send by name.
 
 Owns: the nine of them, under the names of Celery's functions that add them. They run in an executor, or in eager mode in the
-caller's process. Those whose messages need a result backend in the worker are left on their queue (``NOT_YET``).
+caller's process. Messages of those that need a result backend are left on their queue where there is none (``NEED_RESULTS``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
 
-#: Celery's tasks that a worker of this version cannot run.
-NOT_YET = frozenset({"celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"})
+#: Those that count or look for results: where there are none, their messages stay for who has them.
+NEED_RESULTS = frozenset({"celery.chord", "celery.chord_unlock"})
 
 
 def register() -> None:
@@ -47,11 +47,20 @@ def add_accumulate_task(app: Celery) -> Task:
 
 
 def add_unlock_chord_task(app: Celery) -> Task:
-    """``celery.chord_unlock``: asks again and again whether a chord's header is done."""
+    """``celery.chord_unlock``: comes again until a chord's header has ended, then sends the body. Its message is deleted when
+    the next one is sent, or the body."""
 
-    @app.task(bind=True, name="celery.chord_unlock", max_retries=None, shared=False, ignore_result=True, lazy=False)
-    def unlock_chord(self: Task, group_id: str, callback: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError("a chord is counted by its result backend; none of those that there are asks again and again")
+    @app.task(
+        bind=True, name="celery.chord_unlock", max_retries=None, shared=False, ignore_result=True, lazy=False, acks_late=True,
+        default_retry_delay=app.conf.result_chord_retry_interval,
+    )  # fmt: skip
+    def unlock_chord(
+        self: Task, /, group_id: str, callback: Any, interval: float | None = None, max_retries: int | None = None,
+        result: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        from pyqs_celery_compat import chord_unlocking
+
+        chord_unlocking.unlock(self, app, group_id, callback, interval, max_retries, result, **kwargs)
 
     return unlock_chord
 

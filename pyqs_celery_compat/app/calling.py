@@ -18,7 +18,8 @@ from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
-    from pyqs_celery_compat.result import AsyncResult, EagerResult
+    from pyqs_celery_compat.eager_result import EagerResult
+    from pyqs_celery_compat.result import AsyncResult
 
 #: Task attributes that are options of every call of it.
 EXEC_OPTIONS = (
@@ -129,7 +130,7 @@ class Calling:
     ) -> EagerResult:
         """Run it here and now, retries included and without their waits; answers the result it had."""
         from pyqs_celery_compat.app import trace
-        from pyqs_celery_compat.result import EagerResult
+        from pyqs_celery_compat.eager_result import EagerResult
 
         app = self._get_app()
         task = app._tasks[self.name]

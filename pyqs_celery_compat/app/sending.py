@@ -19,7 +19,8 @@ from pyqs_celery_compat.utils import imports
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app.base import Celery
-    from pyqs_celery_compat.result import AsyncResult, EagerResult
+    from pyqs_celery_compat.eager_result import EagerResult
+    from pyqs_celery_compat.result import AsyncResult
 
 
 class Sending:

@@ -263,7 +263,7 @@ class _TaskTracer:
                 self._store(context.id, mark, context.id, einfo.raised, einfo.traceback, context, stored, call_errbacks=False)
             except ResultTooLarge as larger:  # what the exception holds, or its traceback
                 self._store(context.id, mark, context.id, larger, None, context, stored, call_errbacks=False)
-        continuations.on_failure(self.app, self.task, context, exc, einfo)
+        continuations.on_failure(self.app, self.name, context, exc, einfo)
         self.task.on_failure(einfo.raised, context.id, context.args, context.kwargs, einfo)
         signals.task_failure.send(
             sender=self.task, task_id=context.id, exception=einfo.raised, args=context.args, kwargs=context.kwargs,

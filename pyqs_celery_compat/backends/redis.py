@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from pyqs_celery_compat.backends.redis_chords import RedisChords
 from pyqs_celery_compat.backends.redis_waiting import Subscription
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import BaseKeyValueStoreBackend
@@ -43,7 +44,7 @@ _CERTIFICATES = (
 )
 
 
-class RedisBackend(BaseKeyValueStoreBackend):
+class RedisBackend(RedisChords, BaseKeyValueStoreBackend):
     """Keeps results in Redis.
 
     Parameters:
@@ -191,9 +192,9 @@ class RedisBackend(BaseKeyValueStoreBackend):
     def set(self, key: str, value: bytes, **retry_policy: Any) -> Any:
         if len(value) > MOST_BYTES:
             raise ResultTooLarge(f"a result of {len(value):,} bytes: Redis takes {MOST_BYTES:,} under a key")
-        return self.ensure(self._set, (key, value), **retry_policy)
+        return self.ensure(self._put, (key, value), **retry_policy)
 
-    def _set(self, key: str, value: bytes) -> None:
+    def _put(self, key: str, value: bytes) -> None:
         with self.client.pipeline() as pipe:
             pipe.set(key, value, ex=int(self.expires) if self.expires else None)
             pipe.publish(key, value)
