@@ -121,7 +121,7 @@ class ChordParts:
             size = len(deps) if size is None else size
             if count > size:
                 logger.warning("Chord counter incremented too many times for %r", group_id)
-            if count >= size and self._wait_for_claim(lambda: self.claim_chord(group_id)):
+            if count >= size and self._wait_for_claim(lambda: self.claim_chord(group_id, CLAIM)):
                 self.finish_chord(group_id, deps, callback, request)
 
     def count_chord_part(self, request: Context) -> int | None:
@@ -137,9 +137,15 @@ class ChordParts:
         """The body is sent, or has failed: nothing more is to be done for this chord."""
 
     def _wait_for_claim(self, claim: Callable[[], bool | None]) -> bool:
-        """Whether this one is to send the body. Who claims it may have died: then the claim ends, and so does this wait."""
+        """Whether this one is to send the body. Who claims it may have died: then the claim ends, and so does this wait.
+
+        Raises:
+            TimeoutError: another one still claims it, longer than a claim holds.
+        """
         until = time.monotonic() + 2 * CLAIM
-        while (claimed := claim()) is False and time.monotonic() < until:
+        while (claimed := claim()) is False:
+            if time.monotonic() >= until:
+                raise TimeoutError("another process claims to send the chord's body, and does not say that it has")
             time.sleep(_LOOK)
         return bool(claimed)
 
@@ -217,6 +223,9 @@ class ChordParts:
             task_id = callback.options["task_id"] = uuid()
         self._call_errbacks(task_id, callback.task, callback.options.get("link_error"), error)
         einfo = backend.fail_from_current_stack(task_id, exc=error)
+        request = _of_step(callback)
+        if request.chord:  # the body is in the header of another chord, which would wait for it for ever (as Celery 5.7's does)
+            backend.on_chord_part_return(request, states.FAILURE, error)
         backend._fail_chain(callback.options.get("chain"), error)
         return einfo
 

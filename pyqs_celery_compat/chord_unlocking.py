@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import of_task
+from pyqs_celery_compat import chord_parts, of_task
 from pyqs_celery_compat.chord_parts import chord_error
 from pyqs_celery_compat.exceptions import Retry
 from pyqs_celery_compat.result import result_from_tuple
@@ -62,7 +62,7 @@ def unlock(
         backend.chord_error_from_stack(callback, chord_error(reason, cause))
         raise
     with of_task.directly():
-        claimed = backend.claim_chord(group_id)
+        claimed = backend.claim_chord(group_id, chord_parts.CLAIM)
         if claimed is False:
             raise task.retry(**again)  # another copy of this message sends it, or dies before that
         if claimed:

@@ -108,7 +108,8 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             return self._applied(args, kwargs, task_id)
         header, body, args, given = self._parts(args, kwargs)
         options = {**self.options, **options}
-        return self.run(header.clone(), body.clone(**given), args, task_id=task_id, app=self.app, **options)
+        frozen_id = options.pop("task_id", None)
+        return self.run(header.clone(), body.clone(**given), args, task_id=task_id or frozen_id, app=self.app, **options)
 
     def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here; answers the body's result."""
@@ -119,7 +120,12 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         given = dict(kwargs or {})
         body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
         args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
-        return group(list(self.tasks), app=self.app), body, args, given
+        return self._header(), body, args, given
+
+    def _header(self) -> group:
+        """The header as a group; one that is frozen keeps its id, which its tasks have."""
+        header = self.kwargs.get("header")
+        return header if isinstance(header, group) else group(list(self.tasks), app=self.app)
 
     def _applied(self, args: Any, kwargs: Mapping[str, Any] | None, task_id: str | None) -> Any:
         header, body, args, given = self._parts(args, kwargs)
@@ -151,7 +157,6 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         """
         app = app or self.app
         root_id = body.options.get("root_id")
-        options.pop("task_id", None)
         body.options.update(options)
         result = body.freeze(task_id, root_id=root_id)
         if not header.tasks:
@@ -178,7 +183,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         group_index: int | None = None,
     ) -> Any:
         """Fix the ids of body and header; answers the body's result, whose ``parent`` is the header's."""
-        header = group(list(self.tasks), app=self.app)
+        header = self._header()
         of_header = header.freeze(parent_id=parent_id, root_id=root_id, chord=self.body)
         self["kwargs"]["header"] = header
         if self.body is None:

@@ -96,6 +96,12 @@ class KeyValueStoreBackend(Backend):
     def task_result_exists(self, task_id: str) -> bool:
         return self.get(self.get_key_for_task(task_id)) is not None
 
+    def chord_is_over(self, group_id: str, deps: Any) -> None:
+        """Its header and its counter go, where there is one."""
+        if self.implements_incr:
+            deps.delete(backend=self)
+            self.delete(self.get_key_for_chord(group_id))
+
     def _forget(self, task_id: str) -> None:
         self.delete(self.get_key_for_task(task_id))
 

@@ -42,13 +42,14 @@ _HONOURED = {
     "task_publish_retry task_reject_on_worker_lost task_retry_on_worker_lost worker_disable_prefetch "
     "worker_disable_rate_limits worker_hijack_root_logger worker_log_color worker_redirect_stdouts "
     "database_create_tables_at_setup redis_retry_on_timeout redis_socket_keepalive result_backend_always_retry "
-    "result_extended task_store_eager_result task_store_errors_even_if_ignored task_track_started",
+    "result_extended task_allow_error_cb_on_chord_header task_store_eager_result "
+    "task_store_errors_even_if_ignored task_track_started",
     "count": "broker_port task_default_priority task_repr_maxlevels worker_max_memory_per_child worker_max_tasks_per_child "
     "worker_prefetch_multiplier redis_max_connections redis_port result_backend_base_sleep_between_retries_ms "
     "result_backend_max_sleep_between_retries_ms",
     "count or auto": "worker_concurrency",
     "bound": "broker_pool_limit",
-    "seconds": "redis_socket_connect_timeout redis_socket_timeout "
+    "seconds": "result_chord_join_timeout result_chord_retry_interval redis_socket_connect_timeout redis_socket_timeout "
     "broker_pool_acquire_timeout task_soft_time_limit task_time_limit worker_soft_shutdown_timeout",
     "protocol": "task_protocol",
     "pool": "worker_pool",
@@ -68,7 +69,7 @@ _HONOURED = {
     "accept": "accept_content result_accept_content",
     "serializer": "result_serializer task_serializer",
     "compression": "task_compression",
-    "anything": "result_cache_max result_compression database_engine_callback "
+    "anything": "result_chord_expires result_cache_max result_compression database_engine_callback "
     "redis_backend_use_ssl redis_db result_backend result_backend_max_retries "
     "result_expires task_annotations task_default_delivery_mode task_queues task_routes",
 }
@@ -160,12 +161,10 @@ _NAMED = {
 }
 
 #: Not yet, and what comes with what.
-_RESULTS = "comes with the result backends that are not there yet, and with chords"
+_RESULTS = "comes with the result backends that are not there yet"
 _BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
-    _RESULTS: "cache_backend cache_backend_options "
-    "result_chord_expires result_chord_join_timeout result_chord_retry_interval "
-    "task_allow_error_cb_on_chord_header worker_deduplicate_successful_tasks",
+    _RESULTS: "cache_backend cache_backend_options worker_deduplicate_successful_tasks",
     _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
     "beat_sync_every",
     "a queue of each worker's own comes later: name it with `-Q`": "worker_direct",

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import pickles, states
+from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.result_backend import Backend
@@ -40,6 +41,8 @@ _TRIES = 3
 _PICKLE = b"\x80"
 #: Seconds that SQLite waits for another process's write.
 _SQLITE_TIMEOUT = 30.0
+#: States of the row by which a chord's body is claimed.
+_CLAIMED, _SENT = "CLAIMED", "SENT"
 _EXTENDED = ("name", "args", "kwargs", "worker", "retries", "queue")
 
 
@@ -206,6 +209,29 @@ class DatabaseBackend(Backend):
     def _delete(self, table: Any, key: str, value: str) -> None:
         with self.engine.begin() as connection:
             connection.execute(sa.delete(table).where(table.c[key] == value))
+
+    # -- chords: a row of a name of its own says who sends the body ---------------------------------------------------
+    def claim_chord(self, group_id: str, seconds: float = CLAIM) -> bool | None:
+        table, key = self._tables.task, f"chord-unlock-{group_id}"
+        now = datetime.now(timezone.utc).replace(tzinfo=None)
+        mine = table.c.task_id == key
+        ended = sa.and_(mine, table.c.status == _CLAIMED, table.c.date_done < now - timedelta(seconds=seconds))
+        try:
+            with self.engine.begin() as connection:
+                if connection.execute(sa.update(table).where(ended).values(date_done=now)).rowcount:
+                    return True
+                found = connection.execute(sa.select(table.c.status).where(mine)).first()
+                if found is None:
+                    connection.execute(sa.insert(table).values(task_id=key, status=_CLAIMED, date_done=now))
+                    return True
+            return None if found.status == _SENT else False
+        except sa.exc.IntegrityError:  # another one was faster
+            return False
+
+    def chord_is_over(self, group_id: str, deps: Any) -> None:
+        table = self._tables.task
+        with self.engine.begin() as connection:
+            connection.execute(sa.update(table).where(table.c.task_id == f"chord-unlock-{group_id}").values(status=_SENT))
 
     def cleanup(self) -> None:
         """Delete what has expired."""

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
@@ -20,6 +21,7 @@ from pyqs_celery_compat.result_backend import ResultTooLarge
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
+    from pyqs_celery_compat.request import Context
 
 logger = logging.getLogger("celery.backends.dynamodb")
 
@@ -40,6 +42,7 @@ class DynamoDBBackend(KeyValueStoreBackend):
     """
 
     thread_safe = True
+    implements_incr = True
     supports_result_compression = True
     supports_autoexpire = True
     table_name = "celery"
@@ -100,14 +103,64 @@ class DynamoDBBackend(KeyValueStoreBackend):
             raise ResultTooLarge(
                 f"a result of {len(value):,} bytes: DynamoDB takes an item of {MOST_BYTES:,} with all its names"
             )
+        self.client.put_item(TableName=self.table_name, Item={**_key(key), "result": {"B": value}, **self._times()})
+
+    def _times(self) -> dict[str, Any]:
         now = time.time()
-        item: dict[str, Any] = {**_key(key), "result": {"B": value}, "timestamp": {"N": str(now)}}
+        times = {"timestamp": {"N": str(now)}}
         if self.time_to_live_seconds and self.time_to_live_seconds > 0:
-            item["ttl"] = {"N": str(int(now + self.time_to_live_seconds))}
-        self.client.put_item(TableName=self.table_name, Item=item)
+            times["ttl"] = {"N": str(int(now + self.time_to_live_seconds))}
+        return times
 
     def delete(self, key: str) -> None:
         self.client.delete_item(TableName=self.table_name, Key=_key(key))
+
+    # -- chords: one item counts, remembers who was counted, and is gone when the chord is over -------------------------
+    def apply_chord(self, header_result_args: tuple[Any, ...], body: Any, **kwargs: Any) -> None:
+        item = {**_key(self.get_key_for_chord(header_result_args[0])), "chord_count": {"N": "0"}, **self._times()}
+        self.client.put_item(TableName=self.table_name, Item=item)
+        super().apply_chord(header_result_args, body, **kwargs)
+
+    def incr(self, key: str) -> int:
+        """Celery's counter."""
+        answer = self.client.update_item(
+            TableName=self.table_name, Key=_key(key), UpdateExpression="SET chord_count = chord_count + :one",
+            ExpressionAttributeValues={":one": {"N": "1"}}, ReturnValues="UPDATED_NEW",
+        )  # fmt: skip
+        return int(answer["Attributes"]["chord_count"]["N"])
+
+    def count_chord_part(self, request: Context) -> int | None:
+        key = _key(self.get_key_for_chord(str(request.group)))
+        part = str(request.id) if request.group_index is None else str(request.group_index)
+        try:
+            answer = self.client.update_item(
+                TableName=self.table_name, Key=key, UpdateExpression="SET chord_count = chord_count + :one ADD counted :parts",
+                ConditionExpression="attribute_exists(id) AND NOT contains(counted, :part)", ReturnValues="UPDATED_NEW",
+                ExpressionAttributeValues={":one": {"N": "1"}, ":parts": {"SS": [part]}, ":part": {"S": part}},
+            )  # fmt: skip
+            return int(answer["Attributes"]["chord_count"]["N"])
+        except self.client.exceptions.ConditionalCheckFailedException:
+            found = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True).get("Item")
+            return None if found is None else int(found["chord_count"]["N"])
+
+    def claim_chord(self, group_id: str, seconds: float = CLAIM) -> bool | None:
+        now = time.time()
+        try:
+            self.client.update_item(
+                TableName=self.table_name, Key=_key(self.get_key_for_chord(group_id)),
+                UpdateExpression="SET claimed_until = :until",
+                ConditionExpression="attribute_exists(id) AND (attribute_not_exists(claimed_until) OR claimed_until < :now)",
+                ExpressionAttributeValues={":until": {"N": str(now + seconds)}, ":now": {"N": str(now)}},
+            )  # fmt: skip
+            return True
+        except self.client.exceptions.ConditionalCheckFailedException:
+            key = _key(self.get_key_for_chord(group_id))
+            found = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True).get("Item")
+            return None if found is None else False
+
+    def chord_is_over(self, group_id: str, deps: Any) -> None:
+        self.delete(self.get_key_for_chord(group_id))
+        deps.delete(backend=self)
 
     # -- the table ------------------------------------------------------------------------------------------------------
     def _have_table(self, client: Any) -> None:

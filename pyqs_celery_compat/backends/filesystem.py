@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
@@ -65,6 +66,29 @@ class FilesystemBackend(KeyValueStoreBackend):
 
     def delete(self, key: str) -> None:
         self._file(key).unlink(missing_ok=True)
+
+    # -- chords: a file of a name of its own says who sends the body --------------------------------------------------
+    def claim_chord(self, group_id: str, seconds: float = CLAIM) -> bool | None:
+        file = self._file(self.get_key_for_chord(group_id))
+        for _ in range(2):
+            try:
+                os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                return True
+            except FileExistsError:
+                pass
+            try:
+                if file.read_bytes():
+                    return None
+                if file.stat().st_mtime > time.time() - seconds:
+                    return False
+                os.rename(file, file.with_name(f"{file.name}.{os.getpid()}"))  # of several that try one succeeds
+                os.unlink(file.with_name(f"{file.name}.{os.getpid()}"))
+            except FileNotFoundError:
+                continue
+        return False
+
+    def chord_is_over(self, group_id: str, deps: Any) -> None:
+        self.set(self.get_key_for_chord(group_id), b"sent")
 
     def cleanup(self) -> None:
         """Delete the files of results that have expired."""

@@ -7,8 +7,10 @@ lifecycle rule of the bucket.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
@@ -67,6 +69,33 @@ class S3Backend(KeyValueStoreBackend):
 
     def delete(self, key: str) -> None:
         self.client.delete_object(**self._where(key))
+
+    # -- chords: an object of a name of its own says who sends the body -------------------------------------------------
+    def claim_chord(self, group_id: str, seconds: float = CLAIM) -> bool | None:
+        from botocore.exceptions import ClientError, ParamValidationError
+
+        where, client = self._where(self.get_key_for_chord(group_id)), self.client
+        try:
+            client.put_object(**where, Body=b"", IfNoneMatch="*")
+            return True
+        except ParamValidationError:  # a boto3 before 1.35 has no conditional writes: then nobody claims
+            return True
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+        found = client.get_object(**where)
+        if found["Body"].read():
+            return None
+        if found["LastModified"].timestamp() > time.time() - seconds:
+            return False
+        try:
+            client.put_object(**where, Body=b"", IfMatch=found["ETag"])
+        except ClientError:  # another one was faster
+            return False
+        return True
+
+    def chord_is_over(self, group_id: str, deps: Any) -> None:
+        self.set(self.get_key_for_chord(group_id), b"sent")
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket_name, "Key": f"{self.base_path}{key}"}

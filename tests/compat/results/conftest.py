@@ -1,12 +1,16 @@
-"""A real Redis for each test that asks for one, and apps whose results are in it."""
+"""Stores of results, each for real and each test's own, and apps on them."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import emulators
 import real_redis
 from pyqs_celery_compat import Celery
 
@@ -23,3 +27,43 @@ def make_app(redis_server: real_redis.RealRedis) -> Callable[..., Celery]:
         return Celery("results", broker="memory://", backend=backend, set_as_current=False, **settings)
 
     return make
+
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    if importlib.util.find_spec("moto") is None and "PYQS_CONTRACT_PYTHON" not in os.environ:
+        pytest.skip("moto is not installed (see the interop session of noxfile.py)")
+    with emulators.listening(emulators.MOTO) as url:
+        yield url
+
+
+@pytest.fixture(params=["redis", "sqlite", "file", "dynamodb", "s3"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """URL and settings."""
+    if request.param == "redis":
+        with real_redis.running(tmp_path) as server:
+            yield server.url, {}
+    elif request.param == "sqlite":
+        yield f"db+sqlite:///{tmp_path}/results.db", {}
+    elif request.param == "file":
+        yield f"file://{tmp_path}", {}
+    else:
+        endpoint = request.getfixturevalue("aws")
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setenv(name, value)
+        yield _on_aws(request.param, endpoint, f"{tmp_path.parent.name}-{tmp_path.name}")
+
+
+def _on_aws(kind: str, endpoint: str, name: str) -> tuple[str, dict[str, Any]]:
+    if kind == "dynamodb":
+        return f"dynamodb://@us-east-1/{name}?ttl_seconds=600", {"dynamodb_endpoint_url": endpoint}
+    import boto3
+
+    bucket = f"results-{abs(hash(name))}"
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    return "s3://", {"s3_bucket": bucket, "s3_base_path": "kept/", "s3_endpoint_url": endpoint, "s3_region": "us-east-1"}

@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-import emulators
-import real_redis
 from pyqs_celery_compat import Celery
 from pyqs_celery_compat.exceptions import TimeoutError
 from pyqs_celery_compat.result import AsyncResult
 from pyqs_celery_compat.result_sets import GroupResult
 
 Make = Callable[..., Celery]
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+Store = tuple[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    if importlib.util.find_spec("moto") is None and "PYQS_CONTRACT_PYTHON" not in os.environ:
-        pytest.skip("moto is not installed (see the interop session of noxfile.py)")
-    with emulators.listening(emulators.MOTO) as url:
-        yield url
-
-
-@pytest.fixture(params=["redis", "sqlite", "file", "dynamodb", "s3"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+@pytest.fixture
+def make(store: Store) -> Make:
     """Makes apps on one store: each is another process's, as far as the store can tell."""
-    settings: dict[str, Any] = {}
-    with real_redis.running(tmp_path) if request.param == "redis" else _nothing() as server:
-        if request.param == "redis":
-            url = server.url
-        elif request.param == "sqlite":
-            url = f"db+sqlite:///{tmp_path}/results.db"
-        elif request.param == "file":
-            url = f"file://{tmp_path}"
-        else:
-            endpoint = request.getfixturevalue("aws")
-            for name, value in CREDENTIALS.items():
-                monkeypatch.setenv(name, value)
-            url, settings = _on_aws(request.param, endpoint, tmp_path.name)
-
-        def made(**more: Any) -> Celery:
-            return Celery("store", broker="memory://", backend=url, set_as_current=False, **settings, **more)
-
-        yield made
-
-
-class _nothing:  # noqa: N801 - like contextlib's nullcontext, without a type
-    url = ""
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _on_aws(kind: str, endpoint: str, name: str) -> tuple[str, dict[str, Any]]:
-    if kind == "dynamodb":
-        return f"dynamodb://@us-east-1/{name}?ttl_seconds=600", {"dynamodb_endpoint_url": endpoint}
-    import boto3
-
-    bucket = f"results-{abs(hash(name))}"
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
-    return "s3://", {"s3_bucket": bucket, "s3_base_path": "kept/", "s3_endpoint_url": endpoint, "s3_region": "us-east-1"}
+    url, settings = store
+    return lambda **more: Celery("store", broker="memory://", backend=url, set_as_current=False, **settings, **more)
 
 
 def test_what_one_stores_another_reads(make: Make) -> None:
