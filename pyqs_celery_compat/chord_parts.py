@@ -106,9 +106,9 @@ class ChordParts:
     # -- counting ---------------------------------------------------------------------------------------------------
     def on_chord_part_return(self, request: Context, state: str, result: Any, **kwargs: Any) -> None:
         """One task of a chord's header has ended; its result is kept already."""
-        group_id = request.group
-        if not self.implements_incr or not group_id:
+        if not self.implements_incr or not request.group:
             return
+        group_id = request.group
         with of_task.directly():
             callback = self._body(request.chord)
             count = self.count_chord_part(request)

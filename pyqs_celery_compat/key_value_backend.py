@@ -42,9 +42,17 @@ class KeyValueStoreBackend(Backend):
         """What is kept under a key, or None."""
         raise NotImplementedError("Must implement the get method.")
 
-    def set(self, key: str, value: bytes) -> Any:
+    def set(self, key: str, value: bytes | str) -> Any:
         """Keep it."""
         raise NotImplementedError("Must implement the set method.")
+
+    def _set_with_state(self, key: str, value: Any, state: str) -> Any:
+        """Keep it, knowing in which state its task is; subclasses of others' have one of the two."""
+        return self.set(key, value)
+
+    def incr(self, key: str) -> int:
+        """Count one more, where ``implements_incr`` is set."""
+        raise NotImplementedError("Does not implement incr")
 
     def delete(self, key: str) -> Any:
         """Keep it no longer."""
@@ -67,15 +75,15 @@ class KeyValueStoreBackend(Backend):
     # -- keys -----------------------------------------------------------------------------------------------------
     def get_key_for_task(self, task_id: str, key: str = "") -> str:
         """Where a task's result is."""
-        return f"{self.task_keyprefix}{task_id}{key}"
+        return f"{self.task_keyprefix}{_there(task_id)}{key}"
 
     def get_key_for_group(self, group_id: str, key: str = "") -> str:
         """Where the ids of a group are."""
-        return f"{self.group_keyprefix}{group_id}{key}"
+        return f"{self.group_keyprefix}{_there(group_id)}{key}"
 
     def get_key_for_chord(self, group_id: str, key: str = "") -> str:
         """Where a chord's tasks are counted."""
-        return f"{self.chord_keyprefix}{group_id}{key}"
+        return f"{self.chord_keyprefix}{_there(group_id)}{key}"
 
     # -- results --------------------------------------------------------------------------------------------------
     def _store_result(
@@ -84,7 +92,7 @@ class KeyValueStoreBackend(Backend):
         if self._get_task_meta_for(task_id)["status"] == states.SUCCESS:
             return
         meta = self._get_result_meta(result, state, traceback, request)
-        self.set(self.get_key_for_task(task_id), self.encode({**meta, "task_id": str(task_id)}))
+        self._set_with_state(self.get_key_for_task(task_id), self.encode({**meta, "task_id": str(task_id)}), state)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         kept = self.get(self.get_key_for_task(task_id))
@@ -106,7 +114,8 @@ class KeyValueStoreBackend(Backend):
         self.delete(self.get_key_for_task(task_id))
 
     def _save_group(self, group_id: str, result: Any) -> Any:
-        self.set(self.get_key_for_group(group_id), self.encode({"result": result.as_tuple()}))
+        payload = self.encode({"result": result.as_tuple()})
+        self._set_with_state(self.get_key_for_group(group_id), payload, states.SUCCESS)
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
@@ -120,6 +129,13 @@ class KeyValueStoreBackend(Backend):
 
     def _delete_group(self, group_id: str) -> None:
         self.delete(self.get_key_for_group(group_id))
+
+
+def _there(part: Any) -> Any:
+    """The id of a key; without one every task would be kept under the same."""
+    if not part:
+        raise ValueError(f"a key needs an id, not {part!r}")
+    return part
 
 
 #: Celery has two names for it.

@@ -7,6 +7,7 @@ a task and in the one that runs it. Never publishes.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,10 @@ class Backend(Values, SyncBackendMixin, ChordParts):
         self.app = app
         self.url = url
         conf = app.conf
+        self.thread_safe = bool(conf.get("result_backend_thread_safe", self.thread_safe))
+        if conf.result_failure_expires is not None:
+            said = f"{type(self).__name__} does not support result_failure_expires: result_expires is for all"
+            warnings.warn(said, UserWarning, stacklevel=3)
         self._set_up_values(serializer, accept)
         most = max_cached_results or conf.result_cache_max
         #: What ended, as it was last read; ``result_cache_max`` of them.
@@ -320,7 +325,10 @@ class Backend(Values, SyncBackendMixin, ChordParts):
 
     @staticmethod
     def _extended(request: Context) -> dict[str, Any]:
+        stamped = request.stamped_headers or ()
+        stamps = {name: (request.stamps or {}).get(name) for name in stamped}
         return {
+            **({"stamped_headers": list(stamped), **stamps} if stamped else {}),
             "name": request.get("task"),
             "args": request.args,
             "kwargs": request.kwargs,
@@ -342,7 +350,11 @@ class Backend(Values, SyncBackendMixin, ChordParts):
 
     def as_uri(self, include_password: bool = False) -> str:
         """Where it is, without a password unless that is asked for."""
-        return self.url or ""
+        from kombu.utils.url import maybe_sanitize_url
+
+        url = self.url or ""
+        shown: str = url if include_password else maybe_sanitize_url(url)
+        return shown.removesuffix("/") if shown.endswith(":///") else shown
 
 
 BaseBackend = BaseDictBackend = Backend

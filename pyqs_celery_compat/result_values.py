@@ -54,12 +54,13 @@ class Values:
         if not name:
             return None
         if not self.supports_result_compression:
-            warnings.warn(f"result_compression is ignored: {type(self).__name__} keeps text", UserWarning, stacklevel=5)
+            said = f"result_compression is ignored: {type(self).__name__} cannot store compressed payloads"
+            warnings.warn(said, UserWarning, stacklevel=5)
             return None
         try:
             compression.compress(b"", name)
         except ConfigError as exc:
-            raise ImproperlyConfigured(f"result_compression: {exc}") from None
+            raise ImproperlyConfigured(f"Unknown compression method {name!r} in result_compression: {exc}") from None
         return name
 
     # -- results --------------------------------------------------------------------------------------------------
@@ -71,8 +72,9 @@ class Values:
 
     def prepare_value(self, result: Any) -> Any:
         """A return value as it is kept; a result among them as what finds it again."""
-        as_tuple = getattr(result, "as_tuple", None)
-        return as_tuple() if as_tuple is not None and hasattr(result, "supports_native_join") else result
+        as_tuple: Any = getattr(result, "as_tuple", None)
+        is_result = self.serializer != "pickle" and as_tuple is not None and hasattr(result, "supports_native_join")
+        return as_tuple() if is_result else result
 
     def prepare_exception(self, exc: BaseException, serializer: str | None = None) -> Any:
         """An exception as it is kept."""
@@ -97,10 +99,10 @@ class Values:
         return self.meta_from_decoded(self.decode(payload))
 
     # -- bytes ------------------------------------------------------------------------------------------------------
-    def encode(self, data: Any) -> bytes:
-        """A value as bytes; kombu's EncodeError where the serializer has no place for it."""
-        payload = self._written(data).payload
-        return compress_payload(payload, self.compression) if self.compression else payload
+    def encode(self, data: Any) -> bytes | str:
+        """A value as the store gets it, text where it is text; kombu's EncodeError where the serializer has no place for it."""
+        payload = self._encode(data)[2]
+        return compress_payload(as_bytes(payload), self.compression) if self.compression else payload
 
     def _encode(self, data: Any) -> tuple[str, str, str | bytes]:
         """Content type, encoding, and the value as text where it is text: what subclasses of others' keep in columns."""
@@ -120,9 +122,13 @@ class Values:
         """What ``encode`` wrote, compressed or not. Text and None, as stores may have them, are read, too."""
         if payload is None:
             return None
-        payload = payload.encode() if isinstance(payload, str) else bytes(payload)
-        payload = decompress_payload(payload)
+        payload = decompress_payload(as_bytes(payload))
         return serialization.loads(payload, self.content_type, self.content_encoding, None, self._accept)
+
+
+def as_bytes(payload: Any) -> bytes:
+    """What ``encode`` has made, for a store of bytes."""
+    return payload.encode() if isinstance(payload, str) else bytes(payload)
 
 
 def compress_payload(payload: bytes, name: str) -> bytes:

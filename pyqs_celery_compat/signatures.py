@@ -138,15 +138,27 @@ class Signature(dict[str, Any]):
         """The task id, once frozen."""
         return self.options.get("task_id")
 
+    @id.setter
+    def id(self, value: str | None) -> None:
+        self.options["task_id"] = value
+
     @property
     def parent_id(self) -> str | None:
         """The id of the task that has called it, where it is said."""
         return self.options.get("parent_id")
 
+    @parent_id.setter
+    def parent_id(self, value: str | None) -> None:
+        self.options["parent_id"] = value
+
     @property
     def root_id(self) -> str | None:
         """The id of the first task of all, where it is said."""
         return self.options.get("root_id")
+
+    @root_id.setter
+    def root_id(self, value: str | None) -> None:
+        self.options["root_id"] = value
 
     @property
     def app(self) -> Celery:

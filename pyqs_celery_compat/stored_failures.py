@@ -12,7 +12,12 @@ from typing import Any
 
 from pyqs_celery_compat import serialization
 from pyqs_celery_compat.exceptions import SecurityError
-from pyqs_celery_compat.utils.serialization import create_exception_cls, ensure_serializable, get_pickleable_exception
+from pyqs_celery_compat.utils.serialization import (
+    create_exception_cls,
+    ensure_serializable,
+    get_pickleable_exception,
+    get_pickled_exception,
+)
 
 #: Formats that carry exceptions themselves.
 _OF_OBJECTS = frozenset({"pickle"})
@@ -37,7 +42,7 @@ def as_exception(data: Any) -> Any:
         SecurityError: what it names is no exception.
     """
     if not isinstance(data, Mapping) or "exc_type" not in data:
-        return data
+        return get_pickled_exception(data) if isinstance(data, BaseException) else data
     name, module = str(data["exc_type"]), str(data.get("exc_module") or "builtins")
     kind: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -45,10 +50,10 @@ def as_exception(data: Any) -> Any:
     if kind is None:
         kind = create_exception_cls(name, module)
     elif not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        raise SecurityError(f"a result names {module}.{name} as its exception, which is none")
+        raise SecurityError(f"Expected an exception class, got {module}.{name} with payload {data.get('exc_message')}")
     said = data.get("exc_message")
     args = said if isinstance(said, (list, tuple)) else () if said is None else (said,)
     try:
         return kind(*args)
-    except Exception as failure:  # its class wants other arguments than it had
-        return Exception(f"{name}{tuple(args)!r} cannot be made again: {type(failure).__name__}")
+    except Exception:  # its class wants other arguments than it had
+        return Exception(f"{kind}({said})")

@@ -15,6 +15,7 @@ from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.result_values import as_bytes
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -91,8 +92,8 @@ class CacheBackend(KeyValueStoreBackend):
         found: bytes | None = self.client.get(key)
         return found
 
-    def set(self, key: str, value: bytes) -> None:
-        self.client.set(key, value)
+    def set(self, key: str, value: bytes | str) -> None:
+        self.client.set(key, as_bytes(value))
 
     def delete(self, key: str) -> None:
         self.client.delete(key)

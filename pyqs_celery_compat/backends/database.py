@@ -19,6 +19,7 @@ from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.result_backend import Backend
+from pyqs_celery_compat.result_values import as_bytes
 from pyqs_celery_compat.utils import imports
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ class DatabaseBackend(Backend):
         done = meta["date_done"]
         row = {
             "status": state,
-            "result": self.encode(meta["result"]),
+            "result": as_bytes(self.encode(meta["result"])),
             "traceback": traceback,
             "date_done": None if done is None else done.replace(tzinfo=None),
-            "children": self.encode(meta["children"]) if meta["children"] else None,
+            "children": as_bytes(self.encode(meta["children"])) if meta["children"] else None,
         }
         if self.app.conf.result_extended:
             row |= {name: meta.get(name) for name in _EXTENDED}
-            row |= {name: self.encode(row[name]) for name in ("args", "kwargs") if row[name] is not None}
+            row |= {name: as_bytes(self.encode(row[name])) for name in ("args", "kwargs") if row[name] is not None}
         self._put(self._tables.task, "task_id", task_id, row, unless=states.SUCCESS)
 
     def _put(self, table: Any, key: str, value: str, row: dict[str, Any], unless: str | None = None) -> None:
@@ -186,7 +187,7 @@ class DatabaseBackend(Backend):
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        row = {"result": self.encode(self.prepare_value(result)), "date_done": now}
+        row = {"result": as_bytes(self.encode(self.prepare_value(result))), "date_done": now}
         self._put(self._tables.group, "taskset_id", group_id, row)
         return result
 

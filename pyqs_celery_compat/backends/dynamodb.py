@@ -18,6 +18,7 @@ from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.result_backend import ResultTooLarge
+from pyqs_celery_compat.result_values import as_bytes
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -98,7 +99,8 @@ class DynamoDBBackend(KeyValueStoreBackend):
         found: bytes | None = item.get("result", {}).get("B")
         return found
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes | str) -> None:
+        value = as_bytes(value)
         if len(value) + len(key) + _BESIDE_THE_RESULT > MOST_BYTES:
             raise ResultTooLarge(
                 f"a result of {len(value):,} bytes: DynamoDB takes an item of {MOST_BYTES:,} with all its names"

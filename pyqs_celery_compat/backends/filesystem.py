@@ -16,6 +16,7 @@ from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.result_values import as_bytes
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -52,7 +53,8 @@ class FilesystemBackend(KeyValueStoreBackend):
         except FileNotFoundError:
             return None
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes | str) -> None:
+        value = as_bytes(value)
         target = self._file(key)
         handle, temporary = tempfile.mkstemp(prefix=".", dir=self.path)
         try:

@@ -22,6 +22,7 @@ from pyqs_celery_compat.key_value_backend import BaseKeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.publish_retries import pauses
 from pyqs_celery_compat.result_backend import ResultTooLarge
+from pyqs_celery_compat.result_values import as_bytes
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -189,7 +190,8 @@ class RedisBackend(RedisChords, BaseKeyValueStoreBackend):
         found: list[bytes | None] = self.ensure(self.client.mget, (list(keys),))
         return found
 
-    def set(self, key: str, value: bytes, **retry_policy: Any) -> Any:
+    def set(self, key: str, value: bytes | str, **retry_policy: Any) -> Any:
+        value = as_bytes(value)
         if len(value) > MOST_BYTES:
             raise ResultTooLarge(f"a result of {len(value):,} bytes: Redis takes {MOST_BYTES:,} under a key")
         return self.ensure(self._put, (key, value), **retry_policy)
@@ -262,13 +264,6 @@ class RedisBackend(RedisChords, BaseKeyValueStoreBackend):
                 meta = self.decode(payload)
                 if meta["status"] in self.READY_STATES:
                     yield key, self.meta_from_decoded(meta)
-
-    def as_uri(self, include_password: bool = False) -> str:
-        """The URL; the password only where that is asked for."""
-        url = self.url or ""
-        if include_password or not urlsplit(url).password:
-            return url
-        return url.replace(f":{urlsplit(url).password}@", ":**@", 1)
 
     def __reduce__(self) -> Any:
         return _again, (type(self), self.app, self.url, self.expires, self._given, self.max_connections)

@@ -96,7 +96,7 @@ class RedisChords(ChordParts):
         def ensure(self, fun: Any, args: Any = ()) -> Any:
             """The backend's."""
 
-        def encode(self, data: Any) -> bytes:
+        def encode(self, data: Any) -> bytes | str:
             """The backend's."""
 
         def decode(self, payload: Any) -> Any:

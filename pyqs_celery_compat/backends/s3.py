@@ -14,6 +14,7 @@ from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.naming import belongs_to
+from pyqs_celery_compat.result_values import as_bytes
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -64,7 +65,8 @@ class S3Backend(KeyValueStoreBackend):
             return None
         return found
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes | str) -> None:
+        value = as_bytes(value)
         self.client.put_object(**self._where(key), Body=value)
 
     def delete(self, key: str) -> None:

@@ -117,8 +117,9 @@ def celery_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def celery_app(celery_config: dict[str, Any]) -> Iterator[Celery]:
-    app = make_app(config=celery_config)
+def celery_app(request: pytest.FixtureRequest, celery_config: dict[str, Any]) -> Iterator[Celery]:
+    marked = {name: value for mark in request.node.iter_markers("celery") for name, value in mark.kwargs.items()}
+    app = make_app(config={**celery_config, **marked})
     with own_state():
         yield app
         app.close()
