@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs_celery_compat.chords import _chord, put_behind
 from pyqs_celery_compat.groups import OfTasks, group, unrolled
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.signatures import Signature, each_signature, said
+from pyqs_celery_compat.signatures import Signature, as_list, each_signature, said
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -45,26 +45,52 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
     def run(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, app: Celery | None = None, **options: Any) -> Any:
         """The same, whether or not ``task_always_eager`` is set."""
         options = {**self.options, **said(options)}
-        steps = self._steps(app)
-        if not steps:
-            return None
         of_last = {key: options.pop(key) for key in ("group_id", "group_index", "chord", "task_id") if key in options}
         link, link_error = options.pop("link", None), options.pop("link_error", None)
-        root_id, parent_id = options.get("root_id"), options.get("parent_id")
-        result = _freeze(steps, of_last.pop("task_id", None), root_id=root_id, parent_id=parent_id, **of_last)
-        steps[-1].extend_list_option("link", link)
-        for step in steps:
-            step.extend_list_option("link_error", link_error)
-        rest = [*(options.pop("chain", None) or ()), *reversed(steps[1:])]
+        steps, results = self.prepare_steps(
+            (), {}, self.tasks, options.get("root_id"), options.get("parent_id"), link_error, app, of_last.get("task_id"),
+            of_last.get("group_id"), of_last.get("chord"), group_index=of_last.get("group_index"), own_id=False,
+        )  # fmt: skip
+        if not steps:
+            return None
+        steps[0].extend_list_option("link", link)
         if self.immutable:
             args, kwargs = None, None
-        steps[0].apply_async(args, kwargs, **{**options, **({"chain": rest} if rest else {})})
-        return result
+        first = steps.pop()
+        rest = [*(options.pop("chain", None) or ()), *steps]
+        first.apply_async(args, kwargs, **{**options, **({"chain": rest} if rest else {})})
+        return results[0]
+
+    def prepare_steps(
+        self, args: Any, kwargs: Mapping[str, Any] | None, tasks: Any, root_id: str | None = None, parent_id: str | None = None,
+        link_error: Any = None, app: Celery | None = None, last_task_id: str | None = None, group_id: str | None = None,
+        chord_body: Any = None, clone: bool = True, from_dict: Any = None, group_index: int | None = None, own_id: bool = True,
+    ) -> tuple[list[Signature], list[Any]]:  # fmt: skip
+        """Its tasks as they are published, the last one first, with their ids fixed, and their results in the same order.
+
+        Parameters:
+            args, kwargs: for the first. link_error: for each. last_task_id, group_id, chord_body, group_index: for the last.
+            own_id: the chain takes the last one's id.
+        """
+        steps = [part for step in self._steps(app, tasks, clone=clone) for part in _split(step)]
+        if not steps:
+            return [], []
+        if args or kwargs:
+            steps[0] = steps[0].clone(args, kwargs)
+        of_last = {"group_id": group_id, "chord": chord_body, "group_index": group_index}
+        results = _freeze(steps, last_task_id, root_id=root_id, parent_id=parent_id, **said(of_last))
+        for step in steps:
+            for errback in as_list(link_error):
+                step.link_error(errback)
+        if own_id:
+            self.options["task_id"] = results[-1].id
+        return steps[::-1], results[::-1]
 
     def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run them here, one after another; the result is the last one's."""
         last: Any = None
-        for step in each_signature(self.tasks, self._app):
+        none: list[Signature] = []
+        for step in reduce(_and_next, each_signature(self.tasks, self._app), none):
             given = (args, kwargs) if last is None else ((last.get(),), None)
             result = step.clone().apply(*given, **{**self.options, **options})
             result.parent, last = last, result
@@ -74,18 +100,21 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
         """Fix the ids of its tasks; the result is the last one's."""
         names = ("group_id", "chord", "root_id", "parent_id", "group_index")
         steps = self._steps()
-        result = _freeze(steps, _id or self.options.get("task_id"), **dict(zip(names, args, strict=False)), **places)
+        last_id = _id or self.options.get("task_id")
+        results = _freeze(steps, last_id, **dict(zip(names, args, strict=False)), **places)
         self.tasks = steps
-        if result is not None:
-            self.options["task_id"] = result.id
-        return result
+        if not results:
+            return None
+        self.options["task_id"] = results[-1].id
+        return results[-1]
 
     _freeze = freeze
 
     # -- parts --------------------------------------------------------------------------------------------------
-    def _steps(self, app: Celery | None = None) -> list[Signature]:
+    def _steps(self, app: Celery | None = None, tasks: Any = None, clone: bool = True) -> list[Signature]:
         """Copies of its tasks, chains in it opened, groups that something follows as chords."""
-        return reduce(_followed, _opened(self.tasks, app or self._app), [])
+        tasks = self.tasks if tasks is None else tasks
+        return reduce(_followed, _opened(tasks, app or self._app, clone), [])
 
     def unchain_tasks(self) -> list[Signature]:
         """Copies of its tasks, which have its links now."""
@@ -131,8 +160,37 @@ def joined(left: Signature, right: Signature) -> Signature:
     return _chain(tuple(steps) if len(steps) == 2 else steps, app=left._app)
 
 
+def _and_next(steps: list[Signature], step: Signature) -> list[Signature]:
+    """The steps and one more; an empty group is none, unless it is alone."""
+    if _is_empty(step):
+        return steps or [step]
+    return [step] if len(steps) == 1 and _is_empty(steps[0]) else [*steps, step]
+
+
+def _is_empty(step: Signature) -> bool:
+    return isinstance(step, group) and not step.tasks
+
+
+def _split(step: Signature) -> list[Signature]:
+    """A chord whose body is a chain, as the chord of its first task, and the others: its header does not carry them."""
+    body = step.body if isinstance(step, _chord) else None
+    if not isinstance(body, _chain) or len(body.tasks) < 2 or isinstance(body.tasks[0], group):
+        return [step]
+    first, *others = body.unchain_tasks()
+    options = {name: value for name, value in body.options.items() if name not in ("link", "link_error", "task_id")}
+    first.set(**options)
+    if body.options.get("task_id"):
+        others[-1].options["task_id"] = body.options["task_id"]
+    shorter = step.clone()
+    shorter.body = first
+    shorter.options.pop("task_id", None)
+    return [shorter, *others]
+
+
 def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
     """The steps and one more. A group that it follows becomes a chord, of a chord it continues the body."""
+    if _is_empty(step) or (len(steps) == 1 and _is_empty(steps[0])):
+        return _and_next(steps, step)
     last = steps[-1] if steps else None
     if isinstance(last, group):
         return [*steps[:-1], _chord(last, body=step, app=last._app)]
@@ -143,28 +201,28 @@ def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
     return [*steps, step]
 
 
-def _opened(tasks: Iterable[Any], app: Celery | None) -> Iterable[Signature]:
+def _opened(tasks: Iterable[Any], app: Celery | None, clone: bool = True) -> Iterable[Signature]:
     for task in each_signature(tasks, app):
         if isinstance(task, _chain):
             yield from _opened(task.unchain_tasks(), app)
         else:
-            yield unrolled(task.clone())
+            yield unrolled(task.clone() if clone else task)
 
 
 def _freeze(
     steps: list[Signature], last_id: str | None, root_id: str | None = None, parent_id: str | None = None, **of_last: Any
-) -> Any:
-    """Fix the ids of the steps; the result of the last, whose ``parent`` is that of the one before, and so on."""
-    previous: Any = None
+) -> list[Any]:
+    """Fix the ids of the steps; their results, of which the ``parent`` is that of the one before."""
+    results: list[Any] = []
     for number, step in enumerate(steps, 1):
         places: dict[str, Any] = {"root_id": root_id}
-        if previous is None:
+        if not results:
             places["parent_id"] = parent_id
         result = step.freeze(last_id, **places, **of_last) if number == len(steps) else step.freeze(**places)
-        if previous is not None:
-            put_behind(result, previous)
-        previous = result
-    return previous
+        if results:
+            put_behind(result, results[-1])
+        results.append(result)
+    return results
 
 
 def _is_list(value: Any) -> bool:

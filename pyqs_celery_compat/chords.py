@@ -217,6 +217,10 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         if self.body is not None:
             self.body.set_immutable(immutable)
 
+    def __length_hint__(self) -> int:
+        """How many results its header has to give."""
+        return sum(member.tasks_counted() if isinstance(member, Signature) else 1 for member in flattened(self.tasks))
+
     def tasks_counted(self) -> int:
         """What its body counts."""
         return self.body.tasks_counted() if self.body is not None else 1
