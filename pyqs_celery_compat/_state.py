@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app.task import Task
 
 
-class _ThreadState(threading.local):
+class _TLS(threading.local):
     current_app: Celery | None = None
 
 
-_tls = _ThreadState()
+_tls = _TLS()
 _lock = threading.RLock()
 _task_stack: LocalStack[Task] = LocalStack()
 _apps: weakref.WeakSet[Celery] = weakref.WeakSet()

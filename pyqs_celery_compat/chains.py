@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from pyqs_celery_compat import states
 from pyqs_celery_compat.chords import _chord, put_behind
 from pyqs_celery_compat.groups import OfTasks, group, unrolled
 from pyqs_celery_compat.naming import belongs_to
@@ -90,10 +91,18 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
         """Run them here, one after another; the result is the last one's."""
         last: Any = None
         none: list[Signature] = []
-        for step in reduce(_and_next, each_signature(self.tasks, self._app), none):
-            given = (args, kwargs) if last is None else ((last.get(),), None)
-            result = step.clone().apply(*given, **{**self.options, **options})
+        steps = reduce(_and_next, each_signature(self.tasks, self._app), none)
+        given = {**self.options, **said(options)}
+        link = given.pop("link", None)
+        for number, step in enumerate(steps, 1):
+            first = (args, kwargs) if last is None else ((last.get(),), None)
+            step = step.clone()
+            for callback in as_list(link) if number == len(steps) else ():
+                step.link(callback)
+            result = step.apply(*first, **given)
             result.parent, last = last, result
+            if getattr(result, "state", None) in (states.IGNORED, states.REJECTED):
+                break  # nothing follows it
         return last
 
     def freeze(self, _id: str | None = None, *args: Any, **places: Any) -> Any:
@@ -122,8 +131,11 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
         if steps:
             steps[-1].extend_list_option("link", self.options.get("link"))
         for step in steps:
-            step.extend_list_option("link_error", self.options.get("link_error"))
+            step.extend_list_option("link_error", [errback.clone() for errback in self._errbacks()])
         return steps
+
+    def _errbacks(self) -> list[Any]:
+        return list(each_signature(as_list(self.options.get("link_error"))))
 
     def set_immutable(self, immutable: bool) -> None:
         """For its first task: the others get what the one before gives."""
@@ -136,7 +148,9 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
     def __repr__(self) -> str:
         if not self.tasks:
             return f"<{type(self).__name__}@{id(self):#x}: empty>"
-        return " | ".join(map(repr, self.tasks))
+        first, *others = map(repr, self.tasks)
+        module = str(self.tasks[0].get("task") or "").rpartition(".")[0]
+        return " | ".join([first, *(text.replace(f"{module}.", "") if module else text for text in others)])
 
 
 class chain(_chain):  # noqa: N801 - Celery's name
@@ -150,13 +164,22 @@ class chain(_chain):  # noqa: N801 - Celery's name
         return super().__new__(cls)
 
 
-def joined(left: Signature, right: Signature) -> Signature:
-    """``left | right``."""
+def joined(left: Signature, right: Any) -> Signature:
+    """``left | right``. Raises TypeError for what is no signature."""
+    if not isinstance(right, Signature) or not isinstance(left, Signature):
+        raise TypeError(f"unsupported operand type(s) for |: {type(left).__name__!r} and {type(right).__name__!r}")
+    right = unrolled(right)
+    if isinstance(left, group) and left.tasks and not _is_empty(right):
+        return _chord(left, body=right, app=left._app)
+    if isinstance(left, _chord) and not isinstance(right, (group, _chain, _chord)):
+        return _followed([left], right)[0]
+    if isinstance(left, _chord) and isinstance(right, group) and right.tasks and not isinstance(left.body, group):
+        return _chain((left.clone(), right), app=left._app)
     steps = left.unchain_tasks()
-    for step in unrolled(right).unchain_tasks():
-        steps = _followed(steps, step)
-    if len(steps) == 1 and isinstance(steps[0], (group, _chord)):
-        return steps[0]
+    for step in right.unchain_tasks() if isinstance(right, _chain) else [right]:
+        steps = _followed(steps, unrolled(step))
+    if len(steps) == 1 and isinstance(left, _chain) and not left.tasks:
+        return steps[0] if isinstance(steps[0], (group, _chord)) else _chain(steps, app=left._app)
     return _chain(tuple(steps) if len(steps) == 2 else steps, app=left._app)
 
 
@@ -184,7 +207,7 @@ def _split(step: Signature) -> list[Signature]:
     shorter = step.clone()
     shorter.body = first
     shorter.options.pop("task_id", None)
-    return [shorter, *others]
+    return [shorter, *(part for other in others for part in _split(other))]
 
 
 def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
@@ -194,7 +217,7 @@ def _followed(steps: list[Signature], step: Signature) -> list[Signature]:
     last = steps[-1] if steps else None
     if isinstance(last, group):
         return [*steps[:-1], _chord(last, body=step, app=last._app)]
-    if isinstance(last, _chord) and not isinstance(step, group):
+    if isinstance(last, _chord) and not isinstance(step, _chord):
         longer = last.clone()
         longer.body = step if longer.body is None else longer.body | step
         return [*steps[:-1], longer]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.groups import flattened, group
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.signatures import Signature, each_signature, maybe_signature
+from pyqs_celery_compat.signatures import Signature, as_list, each_signature, maybe_signature, said
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -44,13 +44,17 @@ class _chord(Signature):  # noqa: N801 - Celery's name
 
     @property
     def tasks(self) -> Any:
-        """The header's tasks."""
-        header = self.kwargs.get("header") or ()
-        return header.tasks if isinstance(header, group) else header
+        """The header: the list that was given, and the group that it is once it is frozen."""
+        return self.kwargs.get("header") or ()
 
     @tasks.setter
     def tasks(self, value: Any) -> None:
         self["kwargs"]["header"] = value
+
+    @property
+    def _members(self) -> Any:
+        header = self.tasks
+        return header.tasks if isinstance(header, group) else header
 
     @property
     def body(self) -> Any:
@@ -78,8 +82,8 @@ class _chord(Signature):  # noqa: N801 - Celery's name
     @property
     def app(self) -> Celery:
         """The app it is called with: its own, its first task's, or its body's."""
-        parts = [*self.tasks[:1], *([] if self.body is None else [self.body])]
-        return self._app or next((part._app for part in parts if part._app), None) or super().app
+        parts = [part for part in (*self._members[:1], self.body) if isinstance(part, Signature)]
+        return self._app or next((part._app for part in parts if part._app), None) or (parts[0].app if parts else super().app)
 
     # -- calling ------------------------------------------------------------------------------------------------
     def __call__(self, body: Any = None, **options: Any) -> Any:
@@ -104,16 +108,39 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         Raises:
             NotImplementedError: there is no result backend.
         """
-        if self.app.conf.task_always_eager:
-            return self._applied(args, kwargs, task_id)
         header, body, args, given = self._parts(args, kwargs)
-        options = {**self.options, **options}
+        options = {**self.options, **said(options)}
         frozen_id = options.pop("task_id", None)
-        return self.run(header.clone(), body.clone(**given), args, task_id=task_id or frozen_id, app=self.app, **options)
+        task_id = task_id or frozen_id
+        body = body.clone(**given)
+        _link(body, options.pop("link", None), options.pop("link_error", None))
+        if self.app.conf.task_always_eager:
+            return self.apply(args, None, body=body, task_id=task_id, **options)
+        return self.run(header.clone(), body, args, task_id=task_id, app=self.app, **options)
 
-    def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run it here; answers the body's result."""
-        return self._applied(args, kwargs, None)
+    def apply(
+        self,
+        args: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+        propagate: bool = True,
+        body: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Run it here; answers the body's result.
+
+        Parameters:
+            body: instead of its own, with all that is linked to it.
+        """
+        header, own, args, given = self._parts(args, kwargs)
+        options = {**self.options, **said(options)}
+        task_id = options.pop("task_id", None)
+        if body is None:
+            body = own.clone(**given)
+            _link(body, options.get("link"), options.get("link_error"))
+        of_header = header.apply(args)
+        result = body.apply((of_header.get(),), self.kwargs.get("kwargs", {}), **({"task_id": task_id} if task_id else {}))
+        result.parent = of_header
+        return result
 
     def _parts(self, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[group, Any, tuple[Any, ...], dict[str, Any]]:
         """Header, body, the header's arguments and the body's keywords of a call."""
@@ -125,15 +152,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
     def _header(self) -> group:
         """The header as a group; one that is frozen keeps its id, which its tasks have."""
         header = self.kwargs.get("header")
-        return header if isinstance(header, group) else group(list(self.tasks), app=self.app)
-
-    def _applied(self, args: Any, kwargs: Mapping[str, Any] | None, task_id: str | None) -> Any:
-        header, body, args, given = self._parts(args, kwargs)
-        of_header = header.apply(args)
-        named = {**self.kwargs.get("kwargs", {}), **given}
-        result = body.clone().apply((of_header.get(),), named, **({"task_id": task_id} if task_id else {}))
-        result.parent = of_header
-        return result
+        return header if isinstance(header, group) else group(list(self._members), app=self.app)
 
     def run(
         self,
@@ -156,7 +175,12 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             countdown: of the header's tasks.
         """
         app = app or self.app
-        root_id = body.options.get("root_id")
+        delay = {name: options.pop(name) for name in ("eta",) if options.get(name) is not None}
+        if countdown is not None:
+            delay["countdown"] = countdown
+        options.pop("parent_id", None)
+        root_id = body.options.get("root_id") or options.get("root_id")
+        _link(body, options.pop("link", None), options.pop("link_error", None))
         body.options.update(options)
         result = body.freeze(task_id, root_id=root_id)
         if not header.tasks:
@@ -169,7 +193,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         of_header = header.freeze(chord=body, root_id=root_id)
         backend.set_chord_size(of_header.id, body["chord_size"])
         backend.apply_chord((of_header.id, of_header.results), body, interval=interval, max_retries=max_retries)
-        header(*partial_args, **{**dict(kwargs or {}), **({} if countdown is None else {"countdown": countdown})})
+        header(*partial_args, **{**dict(kwargs or {}), **delay})
         result.parent = of_header
         return result
 
@@ -206,8 +230,8 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         """Have the errback called if the body fails, or the header does; with ``task_allow_error_cb_on_chord_header`` also once
         for each of the header's tasks that does."""
         if self.app.conf.task_allow_error_cb_on_chord_header:
-            for member in self.tasks:
-                member.link_error(errback.clone().set(immutable=True))
+            for member in self._members:
+                member.link_error(maybe_signature(errback).clone(immutable=True))
         self.body.link_error(errback)
         return errback
 
@@ -219,7 +243,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
 
     def __length_hint__(self) -> int:
         """How many results its header has to give."""
-        return sum(member.tasks_counted() if isinstance(member, Signature) else 1 for member in flattened(self.tasks))
+        return sum(member.tasks_counted() if isinstance(member, Signature) else 1 for member in flattened(self._members))
 
     def tasks_counted(self) -> int:
         """What its body counts."""
@@ -228,10 +252,24 @@ class _chord(Signature):  # noqa: N801 - Celery's name
     def __repr__(self) -> str:
         body = self.body
         if body is None:
-            return f"<chord without body: {self.tasks!r}>"
+            return f"<chord without body: {self._members!r}>"
         if body.get("subtask_type") == "chain" and body.tasks:
-            return f"%({' | '.join([body.tasks[0].reprcall(self.tasks), *map(repr, body.tasks[1:])])})"
-        return f"%{body.reprcall(self.tasks)}"
+            return f"%({' | '.join([body.tasks[0].reprcall(self._members), *map(repr, body.tasks[1:])])})"
+        return f"%{body.reprcall(self._members)}"
+
+
+def _link(body: Any, link: Any, link_error: Any) -> None:
+    """What a call of a chord links to, its body does; errbacks of a body that is a group are its tasks', unless it has some."""
+    for callback in as_list(link):
+        if isinstance(body, group) and not body.tasks:
+            body.append_to_list_option("link", callback)
+        else:
+            body.link(callback)
+    for errback in as_list(link_error):
+        if isinstance(body, group) and "link_error" not in body.options:
+            body.link_error(errback)
+        else:
+            body.append_to_list_option("link_error", errback)
 
 
 def put_behind(result: Any, earlier: Any) -> None:

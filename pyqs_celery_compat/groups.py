@@ -39,7 +39,8 @@ class OfTasks(Signature):
     @property
     def app(self) -> Celery:
         """The app it is called with: its own, or its first task's."""
-        return self._app or next((task._app for task in self.tasks[:1] if task._app), None) or super().app
+        first = next(iter(self.tasks[:1]), None)
+        return self._app or (first.app if isinstance(first, Signature) else super().app)
 
 
 @Signature.register_type("group")
@@ -55,13 +56,13 @@ class group(OfTasks):  # noqa: N801 - Celery's name
         members: Any = tasks[0] if len(tasks) == 1 else tasks
         if isinstance(members, group):
             members = members.tasks
-        if isinstance(members, Signature):
-            members = [members.clone()]
-        if not isinstance(members, (list, tuple)):
-            members = list(members)
-        super().__init__(
-            "celery.group", (), {"tasks": _as_signatures(members, options.get("app"))}, subtask_type="group", **options
-        )
+        else:
+            if isinstance(members, Signature):
+                members = [members.clone()]
+            if not isinstance(members, (list, tuple)):
+                members = list(members)
+            members = _as_signatures(members, options.get("app"))
+        super().__init__("celery.group", (), {"tasks": members}, subtask_type="group", **options)
 
     # -- calling ------------------------------------------------------------------------------------------------
     def __call__(self, *partial_args: Any, **options: Any) -> Any:
@@ -124,7 +125,7 @@ class group(OfTasks):  # noqa: N801 - Celery's name
             options["group_id"] = group_id
         root_id, parent_id = options.setdefault("root_id", root_id), options.setdefault("parent_id", parent_id)
         chord = chord or options.get("chord")
-        members = list(flattened(self.tasks))
+        members = [member.clone() for member in flattened(self.tasks)]  # what the caller holds stays as it is
         results = [
             member.freeze(group_id=own_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
             for index, member in enumerate(members)
@@ -142,10 +143,9 @@ class group(OfTasks):  # noqa: N801 - Celery's name
         return None
 
     def link_error(self, errback: Any) -> Any:
-        """Have the errback called if one of them fails, once for each that does."""
-        for member in self.tasks:
-            member.link_error(errback)
-        return errback
+        """Have the errback called if one of them fails, once for each that does; answers what each of them has."""
+        errback = maybe_signature(errback)
+        return tuple(member.link_error(errback.clone()) for member in self.tasks)
 
     def set_immutable(self, immutable: bool) -> None:
         """For each of them."""
@@ -251,7 +251,7 @@ def flattened(members: Any) -> Iterator[Signature]:
     for member in each_signature(members):
         if isinstance(member, group):
             yield from flattened(member.tasks)
-        else:
+        elif member.get("subtask_type") != "chain" or member.kwargs.get("tasks"):  # an empty chain has no result
             yield member
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import or_
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pyqs_celery_compat._state import app_or_default
+from pyqs_celery_compat._state import current_app
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.uuids import uuid
 
@@ -31,7 +31,9 @@ class _Item(property):
     def __init__(self, key: str, doc: str, default: Callable[[], Any] | None = None) -> None:
         def read(self: Signature) -> Any:
             found = self.get(key)
-            return default() if default is not None and not found else found
+            if not found and default is not None:
+                found = self[key] = default()
+            return found
 
         super().__init__(read, lambda self, value: self.__setitem__(key, value), doc=doc)
 
@@ -97,6 +99,7 @@ class Signature(dict[str, Any]):
     def from_dict(cls, d: Mapping[str, Any], app: Celery | None = None) -> Signature:
         """A dict that is a signature, as a message has it, as one of its class."""
         kind = cls._kinds().get(d.get("subtask_type") or "", Signature)
+        kind = cls if issubclass(cls, kind) else kind
         made = kind.__new__(kind)
         Signature.__init__(made, dict(d), app=app)
         if kind is not Signature:
@@ -163,7 +166,8 @@ class Signature(dict[str, Any]):
     @property
     def app(self) -> Celery:
         """The app it is called with."""
-        return self._app or app_or_default()
+        app: Celery = self._app or current_app
+        return app
 
     @property
     def type(self) -> Task:
@@ -224,7 +228,7 @@ class Signature(dict[str, Any]):
     def clone(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """A copy with more arguments and options; what is in a canvas is copied with it."""
         new_args, new_kwargs, new_options = self._merge(args, kwargs, options)
-        copy = Signature.from_dict({**self, "args": new_args, "kwargs": new_kwargs, "options": new_options}, app=self._app)
+        copy = type(self).from_dict({**self, "args": new_args, "kwargs": new_kwargs, "options": new_options}, app=self._app)
         copy._type = self._type
         copy._copy_parts()
         return copy

@@ -141,7 +141,7 @@ def add_chord_task(app: Celery) -> Task:
         members = header.tasks if isinstance(header, group) else header
         made = chords(list(members), body, app=app)
         return made.run(
-            group(list(made.tasks), app=app), made.body, partial_args, app=app, interval=interval, countdown=countdown,
+            made._header(), made.body, partial_args, app=app, interval=interval, countdown=countdown,
             max_retries=max_retries, **kwargs,
         )  # fmt: skip
 
