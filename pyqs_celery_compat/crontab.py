@@ -10,6 +10,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
+from itertools import takewhile
 from typing import Any
 
 from pyqs_celery_compat.base_schedule import BaseSchedule, schedstate
@@ -23,6 +24,8 @@ FIELDS = {"minute": (60, 0), "hour": (24, 0), "day_of_week": (7, 0), "day_of_mon
 #: 29 February is on each day of the week once in so many years, 1900 and 2100 included.
 YEARS_AHEAD = 41
 _LEAP_YEAR = 2000
+#: No clock was ever set forward by more.
+_LONGEST_GAP = timedelta(hours=3)
 
 
 class crontab(BaseSchedule):  # noqa: N801 - Celery's public name
@@ -136,7 +139,14 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's public name
         """The first time of the clock (naive) after the last run's that was not shown before it."""
         ran = last.astimezone(zones.utc)
         # After a clock was set back it shows again what was due the first time, before the last run.
-        return next(wall for wall in self._walls(last.replace(tzinfo=None, fold=0)) if instants(wall, zone)[0] > ran)
+        walls = (wall for wall in self._walls(last.replace(tzinfo=None, fold=0)) if instants(wall, zone)[0] > ran)
+        first = next(walls)
+        at = instants(first, zone)[0]
+        if at.astimezone(zone).replace(tzinfo=None, fold=0) == first:
+            return first
+        # The clock leaves it out: it counts as so much later, and what is shown by then comes before it.
+        beside = takewhile(lambda wall: wall <= first + _LONGEST_GAP, walls)
+        return min((first, *beside), key=lambda wall: (instants(wall, zone)[0], wall))
 
     def _walls(self, after: datetime) -> Iterator[datetime]:
         """All times (naive) that the fields name, after this one."""

@@ -43,11 +43,13 @@ class StampingVisitor(ABC):
         """After them."""
 
     def on_chord_header_start(self, sig: _chord, **headers: Any) -> dict[str, Any]:
-        """Before a chord's header; for each of its tasks, too."""
-        return {}
+        """Before a chord's header; for each of its tasks, too. It is a group from then on."""
+        header = sig.tasks = sig._header()
+        return self.on_group_start(header, **headers)
 
-    def on_chord_header_end(self, sig: _chord, **headers: Any) -> None:  # noqa: B027 - not every visitor cares
+    def on_chord_header_end(self, sig: _chord, **headers: Any) -> None:
         """After it."""
+        self.on_group_end(sig._header(), **headers)
 
     def on_chord_body(self, sig: _chord, **headers: Any) -> dict[str, Any]:
         """Before a chord's body, and for it."""
@@ -95,13 +97,16 @@ def stamp(sig: Signature, visitor: StampingVisitor | None, append: bool, headers
     if kind == "chord":
         _stamp_chord(sig, visitor, append, headers)  # type: ignore[arg-type]
         return
+    if kind not in ("chain", "group"):
+        _stamp_one(sig, visitor, append, headers)
+        return
     inner = headers
-    if visitor is not None and kind in ("chain", "group"):
+    if visitor is not None:
         inner = _together(headers, getattr(visitor, f"on_{kind}_start")(sig, **headers))
-    _stamp_one(sig, visitor, append, inner)
-    for part in sig.tasks if kind in ("chain", "group") else ():  # type: ignore[attr-defined]
+    stamp_links(sig, visitor, append, inner)
+    for part in sig.tasks:  # type: ignore[attr-defined]
         stamp(part, visitor, append, inner)
-    if visitor is not None and kind in ("chain", "group"):
+    if visitor is not None:
         getattr(visitor, f"on_{kind}_end")(sig, **inner)
 
 
@@ -120,8 +125,8 @@ def stamp_links(sig: Signature, visitor: StampingVisitor | None, append: bool, h
 
 def _stamp_chord(sig: _chord, visitor: StampingVisitor | None, append: bool, headers: Mapping[str, Any]) -> None:
     inner = _together(headers, visitor.on_chord_header_start(sig, **headers)) if visitor is not None else headers
-    _stamp_one(sig, visitor, append, headers)
-    for part in sig.tasks:
+    stamp_links(sig, visitor, append, headers)
+    for part in sig._members:
         stamp(part, visitor, append, inner)
     if visitor is not None:
         visitor.on_chord_header_end(sig, **inner)
@@ -133,7 +138,7 @@ def _stamp_chord(sig: _chord, visitor: StampingVisitor | None, append: bool, hea
 def _stamp_one(sig: Signature, visitor: StampingVisitor | None, append: bool, headers: Mapping[str, Any]) -> None:
     stamp_links(sig, visitor, append, headers)
     if visitor is not None:
-        headers = _together(headers, visitor.on_signature(sig, **headers))
+        headers = _together(headers, visitor.on_signature(sig, **headers), append)
     options, stamped = sig.options, headers.get("stamped_headers") or []
     for name, value in headers.items():
         if append and name in stamped and name in options and options[name] != value:
@@ -150,10 +155,21 @@ def _declared(headers: Mapping[str, Any] | None) -> dict[str, Any]:
     return given
 
 
-def _together(headers: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
+def _together(headers: Mapping[str, Any], more: Mapping[str, Any] | None, append: bool = False) -> dict[str, Any]:
     given = _declared(more)
     stamped = _once([*(headers.get("stamped_headers") or ()), *given["stamped_headers"]])
-    return {**headers, **given, "stamped_headers": stamped}
+    nested = {
+        name: _merged(headers[name], value, append)
+        for name, value in given.items()
+        if isinstance(value, Mapping) and isinstance(headers.get(name), Mapping)
+    }
+    return {**headers, **given, **nested, "stamped_headers": stamped}
+
+
+def _merged(had: Mapping[str, Any], more: Mapping[str, Any], append: bool) -> dict[str, Any]:
+    """A stamp that is a dict: what it had stays, and gets company where ``append`` says so."""
+    both = {name: [had[name], value] for name, value in more.items() if name in had and had[name] != value}
+    return {**more, **had, **(both if append else {})}
 
 
 def _once(names: list[str]) -> list[str]:

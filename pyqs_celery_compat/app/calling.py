@@ -159,6 +159,8 @@ class Calling:
                 "priority": options.get("priority"),
             },
         }
+        if stamped := options.get("stamped_headers"):
+            request |= {"stamped_headers": stamped, "stamps": {name: list_of(options.get(name)) for name in stamped}}
         tracer = trace.build_tracer(task.name, task, eager=True, propagate=throw, app=app)
         outcome = tracer(task_id, args, kwargs, request)
         retval: Any = outcome.retval

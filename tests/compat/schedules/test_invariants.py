@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pyqs_celery_compat.schedules import ParseException, crontab, crontab_parser, schedule
@@ -74,6 +74,10 @@ def test_a_crontab_says_the_same_twice_and_never_asks_again_at_once(make_app: An
 
 @SETTINGS
 @given(line=lines, at=moments())
+@example(  # the clock goes from 2:00 to 2:30, and leaves 2:01 out
+    line={"minute": [1, 30], "hour": "*"},
+    at=("Australia/Lord_Howe", datetime(2026, 10, 3, 15, tzinfo=timezone.utc), datetime(2026, 10, 3, 15, tzinfo=timezone.utc)),
+)
 def test_a_crontab_is_due_next_when_the_clock_first_shows_one_of_its_times(make_app: Any, line: Any, at: Any) -> None:
     zone, last, now = at
     made = crontab(**line, nowfun=lambda: now, app=app(make_app, zone))
