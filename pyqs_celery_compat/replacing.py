@@ -34,8 +34,6 @@ def replace(task: Task, sig: Any) -> Any:
         sig.freeze(request.id)
         for step in reversed(list(request.chain.tasks if isinstance(request.chain, _chain) else request.chain)):
             sig |= signature(step, app=task.app)
-    if request.stamps:
-        sig.stamp(**{name: request.stamps[name] for name in request.stamped_headers or () if name in request.stamps})
     sig.set(
         chord=request.chord,
         group_id=request.group,
