@@ -11,7 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import states
-from pyqs_celery_compat.chords import _chord, put_behind
+from pyqs_celery_compat.chords import _chord, for_message, put_behind
 from pyqs_celery_compat.groups import OfTasks, group, unrolled
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.signatures import Signature, as_list, each_signature, said
@@ -85,7 +85,7 @@ class _chain(OfTasks):  # noqa: N801 - Celery's name
                 step.link_error(errback)
         if own_id:
             self.options["task_id"] = results[-1].id
-        return steps[::-1], results[::-1]
+        return [for_message(step) for step in reversed(steps)], results[::-1]
 
     def apply(self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run them here, one after another; the result is the last one's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat.groups import flattened, group
+from pyqs_celery_compat.groups import OfTasks, flattened, group
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.signatures import Signature, as_list, each_signature, maybe_signature, said
 from pyqs_celery_compat.uuids import uuid
@@ -187,6 +187,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             body.delay([])
             result.parent = app.GroupResult(uuid(), [])
             return result
+        for_message(body)
         backend: Any = app.backend
         backend.ensure_chords_allowed()
         body["chord_size"] = sum(member.tasks_counted() for member in flattened(header.tasks))
@@ -270,6 +271,35 @@ def _link(body: Any, link: Any, link_error: Any) -> None:
             body.link_error(errback)
         else:
             body.append_to_list_option("link_error", errback)
+
+
+def for_message(sig: Any) -> Any:
+    """A frozen canvas as messages carry it: no header in it says which chord it belongs to.
+
+    Whoever calls the chord says so. A Celery worker gives a header another id then, and would wait for ever for tasks that
+    still have the one from before.
+    """
+    if isinstance(sig, _chord):
+        for member in flattened(sig._members):
+            _leave(member)
+            for_message(member)
+        for_message(sig.body)
+    elif isinstance(sig, OfTasks):
+        for task in each_signature(sig.tasks):
+            for_message(task)
+    return sig
+
+
+def _leave(sig: Any) -> None:
+    """It, or what ends it, is in no chord's header."""
+    for name in ("group_id", "chord"):
+        sig.options.pop(name, None)
+    if isinstance(sig, _chord):
+        if sig.body is not None:
+            _leave(sig.body)
+    elif isinstance(sig, OfTasks):
+        for task in sig.tasks if isinstance(sig, group) else sig.tasks[-1:]:
+            _leave(task)
 
 
 def put_behind(result: Any, earlier: Any) -> None:

@@ -65,7 +65,7 @@ class Interop:
         self.processes.append(process)
         return process
 
-    def write(self, python: str, script: str, count: int, *, foreign: bool) -> list[str]:
+    def write(self, python: str, script: str, count: Any, *, foreign: bool, timeout: float = 100) -> list[str]:
         """Run a writer to its end; the lines that its calls must leave."""
         done = subprocess.run(
             [python, str(HERE / script), str(count)],
@@ -74,7 +74,7 @@ class Interop:
             check=False,
             cwd=self.directory,
             env=self.environment(foreign),
-            timeout=100,
+            timeout=timeout,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         lines: list[str] = json.loads(done.stdout.splitlines()[-1])["lines"]
