@@ -55,7 +55,7 @@ def request_values(call: CeleryCall, info: Mapping[str, Any], hostname: str, que
         "exchange": info.get("exchange", "") if call.protocol == 2 else "",
         "routing_key": queue,
         "priority": info.get("priority") if priority is None else priority,
-        "redelivered": False,
+        "redelivered": delivery.receive_count > 1,
     }
     values["is_eager"] = False
     values["callbacks"] = call.callbacks

@@ -37,7 +37,8 @@ class Fact(NamedTuple):
 
 #: Honoured, by the kind of their values. Kinds are explained in ``setting_checks``.
 _HONOURED = {
-    "flag": "enable_utc task_acks_late task_acks_on_failure task_acks_on_failure_or_timeout task_acks_on_timeout "
+    "flag": "worker_deduplicate_successful_tasks "
+    "enable_utc task_acks_late task_acks_on_failure task_acks_on_failure_or_timeout task_acks_on_timeout "
     "task_always_eager task_create_missing_queues task_eager_propagates task_ignore_result task_inherit_parent_priority "
     "task_publish_retry task_reject_on_worker_lost task_retry_on_worker_lost worker_disable_prefetch "
     "worker_disable_rate_limits worker_hijack_root_logger worker_log_color worker_redirect_stdouts "
@@ -92,6 +93,7 @@ _NOTES = {
     "`CELERY_RESULT_BACKEND` wins",
     "result_backend_max_retries": "with `result_backend_always_retry`",
     "result_backend_transport_options": "`global_keyprefix` and `retry_policy`",
+    "worker_deduplicate_successful_tasks": "of tasks that are acknowledged late; what follows such a call is sent again",
     "task_create_missing_queue_exchange_type": "of queues made from a name alone; SQS has no exchanges",
     "task_create_missing_queue_type": "of queues made from a name alone; SQS has one type",
     "task_default_delivery_mode": "written into messages; SQS keeps every message on disk",
@@ -164,14 +166,14 @@ _NAMED = {
 _RESULTS = "comes with the result backends that are not there yet"
 _BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
-    _RESULTS: "cache_backend cache_backend_options worker_deduplicate_successful_tasks",
+    _RESULTS: "cache_backend cache_backend_options",
     _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
     "beat_sync_every",
     "a queue of each worker's own comes later: name it with `-Q`": "worker_direct",
     "comes later: a worker with nothing to do stops at once": "worker_enable_soft_shutdown_on_idle",
 }
 #: Those of them without which a worker's user misses nothing while there is no backend: no line at its start.
-QUIET = frozenset(_LATER[_RESULTS].split()) - {"worker_deduplicate_successful_tasks"}
+QUIET = frozenset(_LATER[_RESULTS].split())
 
 #: Refused, and why.
 _SIGNED = "signed messages (the auth serializer) are not supported"

@@ -114,6 +114,7 @@ class _TaskTracer:
         #: Where results go; None keeps none.
         self.backend: Any = backend if stores else None
         self.tracks = bool(stores and task.track_started and not eager)
+        self.deduplicates = bool(stores and task.acks_late and not eager and app.conf.worker_deduplicate_successful_tasks)
 
     def __call__(
         self, uuid: str, args: Any, kwargs: Mapping[str, Any], request: Mapping[str, Any] | None = None
@@ -174,6 +175,12 @@ class _TaskTracer:
 
     def _call_body(self, uuid: str, args: Any, kwargs: Any, context: Context) -> tuple[TraceInfo | None, Any]:
         try:
+            if self.deduplicates and (context.delivery_info or {}).get("redelivered"):
+                known = self._known(uuid)
+                if known is not None:
+                    data = self._data(context, description="Task already completed successfully.")
+                    logger.info(LOG_IGNORED, data, extra={"data": data})
+                    return None, known.get("result")
             if self.tracks and not retrying.actual_ignore_result(self.task, context):
                 self._store(uuid, self.backend.mark_as_started, uuid, pid=os.getpid(), hostname=self.hostname)
             if "before_start" in self.handlers:
@@ -275,6 +282,15 @@ class _TaskTracer:
         data = self._data(context, exc=safe_repr(exc), traceback=einfo.traceback, description=what, internal=False)
         logger.log(level, LOG_FAILURE, data, extra={"data": data}, exc_info=None if expected else exc)
         return TraceInfo(states.FAILURE, exc), einfo
+
+    def _known(self, uuid: str) -> dict[str, Any] | None:
+        """What is kept of a call that has succeeded already: its body is not run again, what follows it is sent again."""
+        try:
+            meta: dict[str, Any] = self.backend.get_task_meta(uuid)
+        except Exception as exc:
+            logger.warning("Task %s[%s]: whether it has succeeded before cannot be read: %r", self.name, uuid, exc)
+            return None
+        return meta if meta.get("status") == states.SUCCESS else None
 
     def _store(self, uuid: Any, store: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Tell the backend; in place there is no message that could stay, so whatever it raises is the caller's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,3 +202,29 @@ def test_a_second_run_takes_no_success_back(stand: Stand) -> None:
     stand.end(stand.task(lambda: stand.shelf.kept.clear() or 1, **LATE))
     stand.app.backend.store_result("one", ValueError("late"), "FAILURE")
     assert stand.state() == "SUCCESS"
+
+
+def again(stand: Stand, task: Any, **options: Any) -> Outcome:
+    """The same message, received once more."""
+    delivery = stand.delivered(task, **options)
+    message = replace(delivery.message, attributes={**delivery.message.attributes, "ApproximateReceiveCount": "2"})
+    prepared = stand.runtime.prepare(replace(delivery, message=message))
+    return prepared if isinstance(prepared, Outcome) else prepared.run()
+
+
+def test_what_has_succeeded_is_not_run_again_but_what_follows_it_is_sent(stand: Stand) -> None:
+    stand.app.conf.worker_deduplicate_successful_tasks = True
+    task = stand.task(lambda: 7, **LATE)
+    stand.app.backend.store_result("one", 7, "SUCCESS")  # and then its worker died
+    outcome = again(stand, task, link=task.si())
+    assert (outcome.verdict, len(outcome.follow_ups), stand.ran) == (Delete(), 1, [])
+
+
+@pytest.mark.parametrize("kept", ["STARTED", "FAILURE", None])
+def test_what_has_not_succeeded_is_run_again(stand: Stand, kept: str | None) -> None:
+    stand.app.conf.worker_deduplicate_successful_tasks = True
+    task = stand.task(**LATE)
+    if kept:
+        stand.app.backend.store_result("one", ValueError("x") if kept == "FAILURE" else None, kept)
+    assert again(stand, task).verdict == Delete()
+    assert (stand.ran, stand.state()) == (["work"], "SUCCESS")
