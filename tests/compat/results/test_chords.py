@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -132,6 +133,8 @@ def test_the_body_gets_what_the_header_returned_in_its_order(world: World) -> No
 
 
 def test_tasks_that_come_twice_count_once_and_the_body_is_sent_once(world: World) -> None:
+    if type(world.app.backend).__name__ == "S3Backend" and version("boto3") < "1.36":
+        pytest.skip("this boto3 has no conditional writes, so that nobody can claim a body on S3")
     result = started(world)
     world.drain(copies=3)
     assert result.get(timeout=5) == 6

@@ -26,8 +26,8 @@ from pyqs.local.store import Store
 RECORDED = Path(__file__).parent / "recorded"
 #: Whether a worker takes part.
 SCRIPTS = {
-    "acknowledgement": True, "canvases": True, "configuration": False, "eager": False, "requests": True, "results": True,
-    "retries": True, "signals": True,
+    "acknowledgement": True, "canvases": True, "configuration": False, "eager": False, "request_attributes": True,
+    "results": True, "retries": True, "signals": True,
 }  # fmt: skip
 Story = dict[str, list[dict[str, Any]]]
 

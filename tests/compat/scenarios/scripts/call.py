@@ -1,4 +1,4 @@
-"""The client of a scenario: ``python call.py requests`` calls its tasks and ends when it is over. Ours has the alias."""
+"""The client of a scenario: ``python call.py retries`` calls its tasks and ends when it is over. Ours has the alias."""
 
 import importlib
 import os
