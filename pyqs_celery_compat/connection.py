@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pyqs.errors import AccessDenied, QueueNotFound, SqsError, Unsupported
+from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
@@ -85,8 +86,11 @@ class Connection:
 
     @property
     def transport_cls(self) -> str:
-        """The scheme of the broker's URL."""
-        return "memory" if self.publisher.transport.in_memory else "sqs"
+        """The scheme of the broker's URL. Tracing asks for it of eager tasks, too, whose app may have no broker, or another."""
+        try:
+            return "memory" if self.publisher.transport.in_memory else "sqs"
+        except ImproperlyConfigured:
+            return str(self.app.conf.broker_url or "").partition("://")[0] or "sqs"
 
     @property
     def hostname(self) -> str | None:
