@@ -239,6 +239,8 @@ class CeleryRuntime:
             return self._left(delivery, Unsupported(f"reading it raised {type(exc).__name__}; it stays on its queue"), call)
 
     def _task(self, call: CeleryCall) -> Task:
+        if call.task in builtin_tasks.NAMES_ONLY:
+            raise Unsupported(f"{call.task} is no task: its tasks are sent one after another; it stays on its queue")
         task: Task = self._policy.find(call.task, self.known_tasks)
         counts = bool(getattr(task.backend, "stores", True))
         if call.task in builtin_tasks.NEED_RESULTS and not counts:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
 
+#: Only a name: no message has it that anybody could run.
+NAMES_ONLY = frozenset({"celery.chain"})
 #: Those that count or look for results: where there are none, their messages stay for who has them.
 NEED_RESULTS = frozenset({"celery.chord", "celery.chord_unlock"})
 

@@ -40,7 +40,7 @@ LOG_REJECTED = "Task %(name)s[%(id)s] %(exc)s"
 LOG_RETRY = "Task %(name)s[%(id)s] retry: %(exc)s"
 
 #: Those that a task that nobody has given one is not asked for.
-_HANDLERS = ("before_start", "on_success", "after_return")
+_HANDLERS = ("before_start", "on_success", "on_failure", "after_return")
 #: After these no after_return is called.
 IGNORE_STATES = frozenset({states.IGNORED, states.RETRY, states.REJECTED})
 
@@ -262,7 +262,8 @@ class _TaskTracer:
         return TraceInfo(states.RETRY, exc), einfo
 
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
-        einfo = _pickleable(exc)
+        heard = self.backend is not None or signals.task_failure.receivers or "on_failure" in self.handlers
+        einfo = _pickleable(exc) if heard else ExceptionInfo.of(exc)
         if self.backend is not None:
             stored = storing.stores_errors(self.task, context)
             mark = self.backend.mark_as_failure

@@ -122,12 +122,14 @@ class UnpickleableExceptionWrapper(Exception):
         return cls(kind.__module__, kind.__name__, getattr(exc, "args", []), text)
 
 
+#: Modules whose exceptions every side has.
+_OF_ALL = frozenset({"builtins", "celery.exceptions"})
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def get_pickleable_exception(exc: BaseException) -> BaseException:
     """The exception if it can be pickled, else the nearest base's that can, else a wrapper that says what it was."""
-    plain = type(exc).__module__ == "builtins" and not vars(exc) and exc.__cause__ is None
+    plain = type(exc).__module__ in _OF_ALL and not vars(exc) and exc.__cause__ is None
     if plain and all(type(part) in _PLAIN for part in exc.args):
         return exc  # without trying
     try:

@@ -26,6 +26,9 @@ def warm() -> list[str]:
     moment = {"__type__": "datetime", "__value__": "2026-01-01T00:00:00"}
     link = {"task": CELERY[0], "args": [moment], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
     found.append(_with_payload(json.dumps([[], {}, {"callbacks": [link]}]).encode(), JSON, chance))
+    # What a link that is a group answers is loaded when one is published.
+    several = {**link, "task": "celery.group", "kwargs": {"tasks": [link, link]}, "args": [], "subtask_type": "group"}
+    found.append(_with_payload(json.dumps([[], {}, {"callbacks": [several]}]).encode(), JSON, chance))
     for encoding in ("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"):
         coded = b"c_codecs\nencode\nX\1\0\0\0xX" + len(encoding).to_bytes(4, "little") + encoding.encode() + b"\x86R"
         found.append(_with_payload(b"\x80\2((V\\u20ac\nS'x'\n" + coded + b"l}}t.", PICKLE, chance))

@@ -6,7 +6,7 @@ from __future__ import annotations
 NATIVE = ("email_tasks.send_email", "my.custom.path", "hostile.tasks.native")
 CELERY = ("spec.tasks.add", "spec.tasks.mul", "spec.tasks.bound", "spec.shared.one", "pak.täsk", "spec.tasks.limited")
 #: Celery's own tasks that this project has; what they run is a registered task again.
-BUILT_IN = ("celery.map", "celery.starmap", "celery.accumulate", "celery.backend_cleanup", "celery.chunks")
+BUILT_IN = ("celery.map", "celery.starmap", "celery.accumulate", "celery.backend_cleanup", "celery.chunks", "celery.group")
 KNOWN = frozenset((*NATIVE, *CELERY, *BUILT_IN))
 
 NOT_TASKS = (
