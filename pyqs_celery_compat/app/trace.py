@@ -262,7 +262,7 @@ class _TaskTracer:
         return TraceInfo(states.RETRY, exc), einfo
 
     def _failed(self, context: Context, exc: BaseException, *, internal: bool = False) -> tuple[TraceInfo, ExceptionInfo]:
-        heard = self.backend is not None or signals.task_failure.receivers or "on_failure" in self.handlers
+        heard = self.eager or self.backend is not None or signals.task_failure.receivers or "on_failure" in self.handlers
         einfo = _pickleable(exc) if heard else ExceptionInfo.of(exc)
         if self.backend is not None:
             stored = storing.stores_errors(self.task, context)

@@ -129,7 +129,8 @@ _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 
 def get_pickleable_exception(exc: BaseException) -> BaseException:
     """The exception if it can be pickled, else the nearest base's that can, else a wrapper that says what it was."""
-    plain = type(exc).__module__ in _OF_ALL and not vars(exc) and exc.__cause__ is None
+    is_one = isinstance(exc, BaseException)  # what was given to Retry may be anything
+    plain = is_one and type(exc).__module__ in _OF_ALL and not vars(exc) and exc.__cause__ is None
     if plain and all(type(part) in _PLAIN for part in exc.args):
         return exc  # without trying
     try:
