@@ -58,6 +58,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "--strict", "tests/types/native_api.py", "tests/types/compat_api.py")
 
 
+@nox.session(name="django-types")
+def django_types(session: nox.Session) -> None:
+    """mypy --strict over the Django example, as its author would run it: with celery-types and django-stubs."""
+    session.install(".", "mypy>=2.4,<3", "celery-types>=0.26", "django-stubs>=6.1")
+    session.chdir("tests/examples/django_project")
+    session.run("mypy", ".", env={"PYTHONPATH": "."})
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the slow suites, on the Python at hand."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
+from celery.contrib.django.task import DjangoTask
 from django.db import connection
 
 from .models import Order
 
 
-@shared_task(bind=True, max_retries=3)
+@shared_task(bind=True, base=DjangoTask, max_retries=3)  # celery-types knows delay_on_commit of tasks that say so
 def pay(self: Any, order_id: int) -> bool:
     """Take the money, then have the customer told."""
     from emails.tasks import confirm
