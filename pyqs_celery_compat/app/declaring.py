@@ -133,8 +133,9 @@ class Declaring:
         if options.get("pydantic"):
             from pyqs_celery_compat.pydantic_mode import Models
 
+            told = {**(options.get("pydantic_context") or {}), "celery_app": self, "celery_task_name": name}
             options["_models"] = models = Models(
-                fun, bound=bind, strict=bool(options.get("pydantic_strict")), context=options.get("pydantic_context"),
+                fun, bound=bind, strict=bool(options.get("pydantic_strict")), context=told,
                 dump=options.get("pydantic_dump_kwargs"),
             )  # fmt: skip
             # As in Celery, whether the arguments fit is seen where it runs.

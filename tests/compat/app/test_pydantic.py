@@ -23,6 +23,21 @@ class Larger(Order):
     more: int = 1
 
 
+TOLD: list[dict[str, Any]] = []
+
+
+class Asking(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+    """Its validator writes down what it is told."""
+
+    number: int
+
+    @pydantic.field_validator("number")
+    @classmethod
+    def ask(cls, value: int, info: Any) -> int:
+        TOLD.append(info.context)
+        return value
+
+
 def test_models_are_written_as_plain_data(app: Celery, envelope: Callable[..., dict[str, Any]]) -> None:
     @app.task(pydantic=True, bind=True)
     def ship(self: Any, order: Order, again: Order | None = None) -> None: ...
@@ -58,3 +73,15 @@ def test_pydantic_must_be_there(app: Celery, monkeypatch: pytest.MonkeyPatch) ->
 
         @app.task(pydantic=True, lazy=False)
         def work() -> None: ...
+
+
+def test_validators_are_told_the_app_and_the_task(app: Celery) -> None:
+    """As in Celery 5.7, beside what ``pydantic_context`` says."""
+
+    @app.task(name="ship", pydantic=True, pydantic_context={"mine": 1})
+    def ship(order: Asking) -> int:
+        return order.number  # type: ignore[no-any-return]
+
+    TOLD.clear()
+    assert ship.apply(({"number": 3},)).get() == 3
+    assert TOLD == [{"mine": 1, "celery_app": app, "celery_task_name": "ship"}]
