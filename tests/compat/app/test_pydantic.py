@@ -23,7 +23,7 @@ class Larger(Order):
     more: int = 1
 
 
-TOLD: list[dict[str, Any]] = []
+told: list[dict[str, Any]] = []
 
 
 class Asking(pydantic.BaseModel):  # type: ignore[misc,name-defined]
@@ -34,7 +34,7 @@ class Asking(pydantic.BaseModel):  # type: ignore[misc,name-defined]
     @pydantic.field_validator("number")
     @classmethod
     def ask(cls, value: int, info: Any) -> int:
-        TOLD.append(info.context)
+        told.append(info.context)
         return value
 
 
@@ -82,6 +82,6 @@ def test_validators_are_told_the_app_and_the_task(app: Celery) -> None:
     def ship(order: Asking) -> int:
         return order.number  # type: ignore[no-any-return]
 
-    TOLD.clear()
+    told.clear()
     assert ship.apply(({"number": 3},)).get() == 3
-    assert TOLD == [{"mine": 1, "celery_app": app, "celery_task_name": "ship"}]
+    assert told == [{"mine": 1, "celery_app": app, "celery_task_name": "ship"}]
