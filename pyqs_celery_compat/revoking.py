@@ -1,7 +1,7 @@
 """Revoke, as far as there is a store that workers look into: which one it is, who writes to it, and how a worker hears of it.
 
-Owns: ``store_of``, ``revoke`` and ``Watch``. ``revoke`` runs where code asks, ``Watch`` is a thread of a worker's host: one read
-a second for the whole worker, whatever it runs. Never claims that a call is revoked which the store has not taken.
+Owns: ``store_of``, ``revoke`` and ``Watch``. ``revoke`` runs where code asks, ``Watch`` is a thread of a worker's host: one
+read a second for the whole worker, whatever it runs. Never claims that a call is revoked which the store has not taken.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def store_of(app: Celery) -> Any:
         store, what = cls(app=app, url=url), cls.__name__
     if not getattr(store, "keeps_revoked", False):
         raise ImproperlyConfigured(
-            f"broker_transport_options[{OPTION!r}]: {what} cannot keep which calls are revoked; give a redis:// or rediss:// URL, "
-            "or False for none"
+            f"broker_transport_options[{OPTION!r}]: {what} cannot keep which calls are revoked; give a redis:// or rediss:// "
+            "URL, or False for none"
         )
     return store
 

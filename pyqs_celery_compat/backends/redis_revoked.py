@@ -58,7 +58,7 @@ class RedisRevoked:
                 pipe.execute()
 
     def revoked_since(self, mark: str | None) -> tuple[str | None, list[CalledOff]]:
-        """The mark for the next time, and what was added after the last one (None: all that is kept). Raises redis-py's errors."""
+        """The mark for the next time, and what was added after this one (None: all). Raises redis-py's errors."""
         found: list[CalledOff] = []
         while True:
             answer = self._impatient.xread({self.revoked_key: mark or "0-0"}, count=AT_ONCE)
