@@ -177,9 +177,7 @@ def test_what_has_ended_by_then_is_not_killed(world: Any, send: Any, counts: Any
     assert not actor.gone.is_set()
 
 
-def test_a_host_that_watched_is_replaced_soon(
-    world: Any, stage: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_watched_is_replaced_soon(world: Any, stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "WATCH_AGAIN", 0.05)
     _, (actor,), host = world()
     host.say(CallOff((CalledOff("one", LATER),)))
