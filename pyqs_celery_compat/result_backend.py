@@ -56,6 +56,8 @@ class Backend(Values, SyncBackendMixin, ChordParts):
     #: Whether one object serves several threads.
     thread_safe = False
     supports_native_join = False
+    #: It keeps which calls are revoked, as ``backends.redis_revoked`` does: it has ``add_revoked`` and ``revoked_since``.
+    keeps_revoked = False
     supports_autoexpire = False
     persistent = True
     subpolling_interval: float | None = None
