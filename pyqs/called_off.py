@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from pyqs.message import CalledOff
 
 #: How many are kept; the oldest go first.
 MOST = 50_000
+#: Seconds between two looks for those that no longer count.
+TIDY_EVERY = 60.0
 
 
 class CalledOffCalls:
@@ -24,14 +27,13 @@ class CalledOffCalls:
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
+        self._tidy_at = 0.0
         #: The oldest first. For those who look before each task, and find it empty nearly always: to be read only.
         self.by_id: dict[str, CalledOff] = {}
 
     def add(self, calls: Iterable[CalledOff]) -> tuple[CalledOff, ...]:
         """Keep these; those that are news: not known before, or only now to be killed where they run."""
         now = self._wall()
-        for call_id in [one.call_id for one in self.by_id.values() if one.until <= now]:
-            del self.by_id[call_id]
         news = []
         for one in calls:
             known = self.by_id.get(one.call_id)
@@ -39,6 +41,14 @@ class CalledOffCalls:
                 continue
             self.by_id[one.call_id] = one
             news.append(one)
-        for call_id in list(self.by_id)[: max(0, len(self.by_id) - MOST)]:
-            del self.by_id[call_id]
+        self._tidy(now)
         return tuple(news)
+
+    def _tidy(self, now: float) -> None:
+        gone = []
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_EVERY
+            gone = [one.call_id for one in self.by_id.values() if one.until <= now]
+        gone += islice(self.by_id, max(0, len(self.by_id) - MOST))
+        for call_id in gone:
+            self.by_id.pop(call_id, None)

@@ -31,6 +31,8 @@ KEPT = 14 * 86400.0
 INTERVAL = 1.0
 #: The most that are told to the worker at once.
 AT_ONCE = 1000
+#: So many are named in the log.
+SHOWN = 20
 #: The states in which a call has not begun, as far as its backend knows.
 _NOT_BEGUN = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 _told = False
@@ -156,7 +158,8 @@ class Watch:
         if not first:
             flagged = [one.call_id for one in found if not one.signal]
             if flagged:
-                control_log.info("Tasks flagged as revoked: %s", ", ".join(flagged))
+                more = f" and {len(flagged) - SHOWN} more" if len(flagged) > SHOWN else ""
+                control_log.info("Tasks flagged as revoked: %s%s", ", ".join(flagged[:SHOWN]), more)
         now = time.time()
         found = [one for one in found if one.until > now]
         for at in range(0, len(found) or int(first), AT_ONCE):

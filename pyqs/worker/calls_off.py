@@ -19,7 +19,7 @@ from pyqs.worker.slot import Slot
 log = logging.getLogger(__name__)
 
 #: Seconds in which the host should have said what was called off before; then tasks start without.
-PATIENCE = 15.0
+PATIENCE = 30.0
 #: So many calls go into one frame.
 IN_A_FRAME = 1000
 

@@ -26,10 +26,11 @@ def test_what_no_longer_counts_goes() -> None:
     now = [0.0]
     calls = CalledOffCalls(lambda: now[0])
     by_id = calls.by_id
-    calls.add([CalledOff("a", 10), CalledOff("b", 20)])
-    now[0] = 10.0
+    calls.add([CalledOff("a", 10), CalledOff("b", 80)])
+    now[0] = 60.0
+    calls.add([CalledOff("c", 70)])
     assert calls.add([CalledOff("late", 10)]) == ()
-    assert list(by_id) == ["b"], "whoever looks into it looks into the same dict for ever"
+    assert list(by_id) == ["b", "c"], "whoever looks into it looks into the same dict for ever"
 
 
 def test_there_is_a_bound_and_the_oldest_go_first() -> None:
