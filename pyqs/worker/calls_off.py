@@ -49,7 +49,7 @@ class CallsOff:
         self._tell(slot, tuple(self._calls.by_id.values()))
 
     def add(self, calls: Sequence[CalledOff], slots: Iterable[Slot]) -> None:
-        """The host's word. The slots have been listened to."""
+        """The host's word. What has begun and is not known to have is killed when that is noticed."""
         self._heard, self._awaited_until = True, None
         news = self._calls.add(calls)
         for slot in slots:

@@ -257,8 +257,6 @@ class Pool(Service):
             self._custody.give_back(one)
 
     def _call_off(self, calls: Sequence[CalledOff]) -> None:
-        for slot in list(self._slots.values()):
-            self._catch_up(slot)  # what runs, and what has ended, at this moment
         self._course.calls_off.add(calls, self._slots.values())
         self._dirty.update(self._slots.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from pyqs.config import RuntimeConfig
 from pyqs.message import CalledOff, Death, Delete
-from pyqs.wire import CallOff, Done, Killed, Ready, Run
+from pyqs.wire import CallOff, Done, Killed, Ready, Run, Started
 from pyqs.worker import calls_off
 from pyqs.worker import host as host_module
+from pyqs.worker.slot import Slot
 
 APP = RuntimeConfig(app="proj")
 LATER = time.time() + 3600
@@ -175,6 +177,33 @@ def test_what_has_ended_by_then_is_not_killed(world: Any, send: Any, counts: Any
     next_of(actor, CallOff)
     until(lambda: counts("jobs") == (0, 0, 0))
     assert not actor.gone.is_set()
+
+
+def test_what_ends_between_the_word_and_the_kill_leaves_nothing_behind(deliver: Any) -> None:
+    """Its executor goes on, and what it runs next is killed for its own reasons."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        slot = Slot(0, ours)
+        for delivery in (first := deliver(), second := deliver()):
+            slot.give(delivery, 1e9, 0.1)
+        slot.begins(Started(first.id, "tasks.a", "one", tells=True))
+        slot.call_off(15)
+        assert slot.kill_at is not None
+        slot.ended(first.id)
+        slot.begins(Started(second.id, "tasks.a", "two", time_limit=5.0, tells=True))
+        slot.kill(slot.kill_reason)
+        assert (slot.timed_out, slot.was_called_off) == (True, False)
+
+
+def test_a_kill_that_is_under_way_is_not_taken_for_another(deliver: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        slot = Slot(0, ours)
+        slot.give(delivery := deliver(), 1e9, 0.1)
+        slot.begins(Started(delivery.id, "tasks.a", "one", time_limit=5.0, tells=True))
+        slot.kill(slot.kill_reason)
+        slot.call_off(15)
+        assert (slot.timed_out, slot.was_called_off) == (True, False)
 
 
 def test_a_host_that_watched_is_replaced_soon(world: Any, stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
