@@ -42,6 +42,10 @@ def early(tag):
 def late(tag):
     wait(tag)
 
+@app.task(name="warm")
+def warm(tag):
+    note("warm")
+
 @app.task(name="work")
 def work(tag):
     note(f"works {tag}")
@@ -68,6 +72,13 @@ class Stand:
         worker: RunningWorker = self.project.start(
             "-A", "proj", "-Q", "jobs", *args, env={"STORE": self.redis.url, **options.pop("env", {})}, **options
         )
+        return worker
+
+    def start_watching(self) -> RunningWorker:
+        """A worker that has read what was revoked before: nothing starts before that."""
+        worker = self.start("-c", "1")
+        self.send("warm", "", "warm")
+        self.wait("warm", worker)
         return worker
 
     def lines(self, start: str) -> list[str]:
@@ -117,7 +128,7 @@ def test_what_is_revoked_before_it_comes_is_discarded_and_the_rest_runs(stand: S
 
 
 def test_a_worker_that_runs_hears_of_it_while_messages_wait(stand: Stand) -> None:
-    worker = stand.start("-c", "1")
+    worker = stand.start_watching()
     stand.send("late", "first", "first")
     stand.wait("begins first", worker)
     stand.send("work", "second", "second")
@@ -169,7 +180,7 @@ def test_a_worker_that_is_killed_in_between_discards_it_when_it_is_back(stand: S
 
 
 def test_without_its_store_a_worker_goes_on_with_what_it_knows_and_comes_back(stand: Stand) -> None:
-    worker = stand.start("-c", "1")
+    worker = stand.start_watching()
     stand.app.control.revoke("known")
     worker.wait_log("Tasks flagged as revoked: known")
     stand.redis.stop()
@@ -196,7 +207,7 @@ def test_a_worker_starts_without_its_store_and_says_so(stand: Stand) -> None:
 
 
 def test_a_host_that_is_killed_comes_back_and_watches(stand: Stand) -> None:
-    worker = stand.start("-c", "1")
+    worker = stand.start_watching()
     stand.app.control.revoke("one")
     worker.wait_log("Tasks flagged as revoked: one")
     (host,) = worker.hosts
@@ -210,7 +221,7 @@ def test_a_host_that_is_killed_comes_back_and_watches(stand: Stand) -> None:
 
 
 def test_a_new_executor_knows_what_was_revoked_before_it_came(stand: Stand) -> None:
-    worker = stand.start("-c", "1")
+    worker = stand.start_watching()
     stand.app.control.revoke("one")
     worker.wait_log("Tasks flagged as revoked: one")
     (first,) = worker.executors
