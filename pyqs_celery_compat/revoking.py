@@ -46,7 +46,7 @@ def store_of(app: Celery) -> Any:
     """
     named = (app.conf.broker_transport_options or {}).get(OPTION)
     if named is None:
-        return app.backend if getattr(app.backend, "keeps_revoked", False) else None
+        return app.backend if getattr(app.backend, "keeps_revoked_unasked", False) else None
     if not named:
         return None
     if named == OWN:
@@ -58,8 +58,8 @@ def store_of(app: Celery) -> Any:
         store, what = cls(app=app, url=url), cls.__name__
     if not getattr(store, "keeps_revoked", False):
         raise ImproperlyConfigured(
-            f"broker_transport_options[{OPTION!r}]: {what} cannot keep which calls are revoked; give a redis:// or rediss:// "
-            "URL, or False for none"
+            f"broker_transport_options[{OPTION!r}]: {what} cannot keep which calls are revoked; give a URL that begins "
+            "with redis://, rediss:// or db+, or False for none"
         )
     return store
 
@@ -97,7 +97,7 @@ def revoke(app: Celery, store: Any, task_id: Any, signal: int = 0) -> None:
     except Exception as exc:
         from kombu.exceptions import OperationalError
 
-        raise OperationalError(f"nothing is revoked: its store did not take it: {type(exc).__name__}: {exc}") from exc
+        raise OperationalError(f"revoke: its store did not take it, so it may run: {_said(exc)}") from exc
     _mark(app.backend, calls)
 
 
@@ -115,6 +115,11 @@ def _mark(backend: Any, calls: Iterable[CalledOff]) -> None:
         except Exception as exc:
             log.warning("Failed to mark task %s as revoked in backend: %s", one.call_id, type(exc).__name__)
             return  # it is away, and each of the others would wait for it; workers mark them when they come by
+
+
+def _said(exc: Exception) -> str:
+    """One line: SQLAlchemy's errors have the statement in further ones."""
+    return f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
 
 
 class Watch:
@@ -148,7 +153,7 @@ class Watch:
             self._mark, found = self._store.revoked_since(self._mark)
         except Exception as exc:
             if not self._away:
-                log.warning("cannot read which calls are revoked, known ones are heeded still: %s: %s", type(exc).__name__, exc)
+                log.warning("cannot read which calls are revoked, known ones are heeded still: %s", _said(exc))
             self._away = True
             found = []
         else:

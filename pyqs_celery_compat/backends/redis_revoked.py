@@ -30,7 +30,7 @@ PATIENCE = 3.0
 class RedisRevoked:
     """The part of a Redis backend that keeps which calls were revoked."""
 
-    keeps_revoked = True
+    keeps_revoked = keeps_revoked_unasked = True
 
     app: Celery
     client: Any

@@ -64,13 +64,13 @@ class Stand:
     """A Redis, workers of the app above, and the same app in this process."""
 
     def __init__(self, project: Any, sqs: Any, redis: real_redis.RealRedis) -> None:
-        self.project, self.sqs, self.redis = project, sqs, redis
+        self.project, self.sqs, self.redis, self.env = project, sqs, redis, {"STORE": redis.url}
         self.app = Celery("proj", broker="sqs://", backend=redis.url, set_as_current=False)
         self.heard = project.folder / "heard.txt"
 
     def start(self, *args: str, **options: Any) -> RunningWorker:
         worker: RunningWorker = self.project.start(
-            "-A", "proj", "-Q", "jobs", *args, env={"STORE": self.redis.url, **options.pop("env", {})}, **options
+            "-A", "proj", "-Q", "jobs", *args, env={**self.env, **options.pop("env", {})}, **options
         )
         return worker
 
@@ -161,6 +161,21 @@ def test_terminate_kills_what_runs_and_nothing_else(stand: Stand, task: str) -> 
     stand.sqs.wait_counts("jobs")
     assert stand.app.AsyncResult("two").state == "SUCCESS"
     assert (stand.lines("failed"), len(stand.lines("begins"))) == ([], 2)
+
+
+def test_a_database_is_a_store_too(stand: Stand, tmp_path: Path) -> None:
+    url = f"db+sqlite:///{tmp_path}/revoked.db"
+    stand.env |= {"REVOKE": url}
+    stand.app.conf.broker_transport_options = {"revoke_store": url}
+    stand.app.control.revoke("before")
+    worker = stand.start("-c", "1")
+    stand.send("work", "a", "before")
+    assert stand.wait("revoked", worker) == ["revoked work before False None False"]
+    stand.send("late", "one", "one")
+    stand.wait("begins one", worker)
+    stand.app.control.terminate("one")
+    assert stand.wait("revoked", worker, 2)[-1] == "revoked late one True SIGTERM False"
+    stand.sqs.wait_counts("jobs")
 
 
 def test_a_worker_that_is_killed_in_between_discards_it_when_it_is_back(stand: Stand) -> None:

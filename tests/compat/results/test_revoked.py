@@ -6,9 +6,11 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from kombu.exceptions import OperationalError
 
 from embedded import Clock
@@ -20,7 +22,7 @@ from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave
 from pyqs_celery_compat import Celery, publisher, revoking, signals
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.app import control
-from pyqs_celery_compat.backends import redis_revoked
+from pyqs_celery_compat.backends import database_revoked, redis_revoked
 from pyqs_celery_compat.exceptions import ImproperlyConfigured, TaskRevokedError
 from pyqs_celery_compat.key_value_backend import KeyValueStoreBackend
 from pyqs_celery_compat.result_sets import GroupResult
@@ -40,19 +42,39 @@ def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the store ----------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_added_is_read_once_by_each_reader_and_in_order(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["redis", "sqlite"])
+def make_store(request: pytest.FixtureRequest, make_app: MakeApp, tmp_path: Path) -> Callable[..., Any]:
+    """Backends of several processes, as it were, on one store."""
+
+    def make(**settings: Any) -> Any:
+        urls = () if request.param == "redis" else (f"db+sqlite:///{tmp_path}/revoked.db",)
+        return make_app(*urls, **settings).backend
+
+    return make
+
+
+def test_what_is_added_is_read_once_by_each_reader_and_in_order(
+    make_store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redis_revoked, "AT_ONCE", 3)  # several pages
-    writer: Any = make_app().backend
-    reader: Any = make_app().backend
-    assert reader.revoked_since(None) == (None, [])
+    monkeypatch.setattr(database_revoked, "AT_ONCE", 3)
+    writer, reader = make_store(), make_store()
+    mark, found = reader.revoked_since(None)
+    assert found == []
     calls = [CalledOff(f"call-{number}", LATER + 0.25, 15 * (number % 2)) for number in range(7)]
     writer.add_revoked(calls)
-    mark, found = reader.revoked_since(None)
+    mark, found = reader.revoked_since(mark)
     assert found == calls
     assert reader.revoked_since(mark) == (mark, [])
     writer.add_revoked([CalledOff("more", LATER)])
     assert reader.revoked_since(mark)[1] == [CalledOff("more", LATER)]
     assert len(writer.revoked_since(None)[1]) == 8
+
+
+def test_ids_of_thousands_are_kept_and_read(make_store: Callable[..., Any]) -> None:
+    calls = [CalledOff(str(number), LATER) for number in range(2500)]
+    make_store().add_revoked(calls)
+    assert make_store().revoked_since(None)[1] == calls
 
 
 def test_the_key_has_the_prefix_and_goes_by_itself(make_app: MakeApp) -> None:
@@ -76,6 +98,55 @@ def test_what_others_have_put_there_is_passed_over(make_app: MakeApp) -> None:
     for entry in ({"x": "y"}, {"id": "one", "until": "soon", "signal": "0"}, {"id": "two", "until": str(LATER), "signal": "9"}):
         backend.client.xadd(backend.revoked_key, entry)
     assert backend.revoked_since(None)[1] == [CalledOff("two", LATER, 9)]
+
+
+def test_in_a_database_what_is_committed_late_is_not_missed_and_what_is_over_goes(make_app: MakeApp, tmp_path: Path) -> None:
+    """Numbers are given when a row is written, and another process's may be seen before."""
+    backend: Any = make_app(f"db+sqlite:///{tmp_path}/revoked.db").backend
+
+    def write(number: int, call: CalledOff) -> None:
+        row = {"id": number, "call_id": call.call_id, "counts_until": call.until, "kill_signal": call.signal}
+        with backend.engine.begin() as connection:
+            connection.execute(backend._revoked_table().insert(), [row])
+
+    early, late, old = CalledOff("early", LATER), CalledOff("late", LATER, 9), CalledOff("old", 1.0)
+    write(9, early)
+    mark, found = backend.revoked_since(None)
+    assert found == [early]
+    write(7, late)
+    write(8, old)
+    mark, found = backend.revoked_since(mark)
+    assert found == [late, old]
+    assert backend.revoked_since(mark)[1] == []
+    backend.add_revoked([CalledOff("new", LATER)])
+    assert backend.revoked_since(None)[1] == [late, early, CalledOff("new", LATER)]
+
+
+def test_in_a_database_a_reader_soon_reads_only_what_is_new(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Any = make_app(f"db+sqlite:///{tmp_path}/revoked.db").backend
+    backend.add_revoked([CalledOff("one", LATER)])
+    mark, _ = backend.revoked_since(None)
+    monkeypatch.setattr(database_revoked, "SETTLED", -1.0)
+    read: list[Any] = []
+    sqlalchemy.event.listen(backend.engine, "before_cursor_execute", lambda *args: read.append(args[3]))
+    mark, found = backend.revoked_since(mark)
+    assert found == []
+    assert read[-1][0] == 1, "it asks for numbers above that of the first"
+    backend.add_revoked([CalledOff("two", LATER)])
+    assert backend.revoked_since(mark)[1] == [CalledOff("two", LATER)]
+
+
+def test_results_alone_make_no_table_of_ours(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(f"db+sqlite:///{tmp_path}/results.db")
+    app.backend.store_result("one", 1, "SUCCESS")
+    assert app.control.revoked_store is None
+    assert database_revoked.TABLE not in sqlalchemy.inspect(app.backend.engine).get_table_names()
+    asked = make_app(f"db+sqlite:///{tmp_path}/results.db", broker_transport_options={"revoke_store": "result-backend"})
+    asked.control.revoke("two")
+    assert [one.call_id for one in asked.control.revoked_store.revoked_since(None)[1]] == ["two"]
+    assert asked.AsyncResult("two").state == "REVOKED"
 
 
 # -- which store --------------------------------------------------------------------------------------------------------------
@@ -167,7 +238,7 @@ def test_a_store_that_is_away_is_an_error_soon(make_app: MakeApp, redis_server: 
     app = make_app()
     redis_server.stop()
     began = time.monotonic()
-    with pytest.raises(OperationalError, match="nothing is revoked"):
+    with pytest.raises(OperationalError, match="did not take it"):
         app.control.revoke("one")
     assert time.monotonic() - began < 5
 
