@@ -229,8 +229,25 @@ class Death:
         how: what became of the executor, as one says it: "died (SIGKILL)".
         limit: the hard limit in seconds for which it was killed, or None.
         acked_early: its message was deleted when it began.
+        signal: the call was called off, and so the executor was killed; the signal that was asked for. 0 if it was not.
     """
 
     how: str
     limit: float | None = None
     acked_early: bool = False
+    signal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """A call that somebody has called off: it must not start any more.
+
+    Parameters:
+        call_id: as its message has it.
+        until: wall-clock second after which that no longer counts.
+        signal: not 0: where it runs already, its executor is killed, and this is the signal that was asked for.
+    """
+
+    call_id: str
+    until: float
+    signal: int = 0

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -24,7 +24,7 @@ from pyqs.config import RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
 from pyqs.import_policy import ImportPolicy
 from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
-from pyqs.message import Call, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
+from pyqs.message import Call, CalledOff, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
 from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import registry
 from pyqs.runtime import BootReport, Outcome
@@ -105,12 +105,18 @@ class NativeRuntime:
             return left(delivery, "undecodable", str(exc), task=handler.name)
         return NativeCall(delivery, Call(handler.name, (message,), id=message.id), handler.function)
 
+    def call_off(self, calls: Sequence[CalledOff]) -> None:
+        """Nobody watches: native tasks cannot be called off."""
+
     def close(self) -> None:
         """Nothing to give back."""
 
     def become_host(self) -> None:
         """What hooks and tasks of a host's app may use."""
         self.after_fork()
+
+    def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
+        """Nothing to watch."""
 
     def killed(self, delivery: Delivery, death: Death) -> Outcome:
         """As any failure: hidden for a growing time, nobody is told."""

@@ -1,7 +1,7 @@
 """The values of ``pyqs.message`` as JSON's primitives and back, for frames.
 
-Owns: how a verdict, a follow-up and a message attribute are written. Pure; used by ``pyqs.wire`` only. What comes back is
-checked, because it is the word of a process in which tasks have run.
+Owns: how a delivery, a verdict, a follow-up and a message attribute are written. Pure; used by ``pyqs.wire`` only. What comes
+back is checked, because it is the word of a process in which tasks have run.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import math
 from collections.abc import Mapping
 
 from pyqs.message import (
+    EMPTY,
     DeadLetter,
     Delete,
+    Delivery,
     Drop,
     FollowUp,
     Hide,
     Leave,
     MessageAttribute,
     OutgoingMessage,
+    ReceivedMessage,
     Resend,
     Verdict,
 )
@@ -107,3 +110,22 @@ def number(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError("a frame whose seconds are no number")
     return float(value)
+
+
+def delivery_out(d: Delivery) -> list[object]:
+    """All of a delivery but its body, which travels behind the frame."""
+    m = d.message
+    return [
+        d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, m.message_id, m.receipt_handle,
+        dict(m.attributes), attributes_out(m.message_attributes) if m.message_attributes else {},
+    ]  # fmt: skip
+
+
+def delivery_in(
+    id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, message_id: str, handle: str,
+    attributes: dict[str, str], message_attributes: dict[str, list[str | None]], body: str,
+) -> Delivery:  # fmt: skip
+    """The delivery of these parts."""
+    typed = attributes_in(message_attributes) if message_attributes else EMPTY
+    message = ReceivedMessage(message_id, handle, body, attributes, typed)
+    return Delivery(id_, queue, url, message, received_at, fetched_at, visibility)

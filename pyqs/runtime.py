@@ -7,11 +7,11 @@ Never talks to SQS: what must be sent goes into the outcome's outbox.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pyqs.message import Death, Delivery, FollowUp, Verdict
+from pyqs.message import CalledOff, Death, Delivery, FollowUp, Verdict
 from pyqs.value import value
 
 #: How a delivery can end. The worker logs and counts by these words.
@@ -22,6 +22,7 @@ STATUSES = (
     "ignored",  # raised Ignore
     "rejected",  # raised Reject
     "expired",  # too late to run
+    "revoked",  # called off before it began, or while it ran
     "postponed",  # not due yet: hop or hide
     "undecodable",
     "unknown",  # names no task this worker may run
@@ -52,11 +53,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class BootReport:
-    """What was loaded: task names, how many of them are acked before they run, lines to log once."""
+    """What was loaded: task names, how many of them are acked before they run, lines to log once; whether it ``watches``."""
 
     tasks: tuple[str, ...]
     at_most_once: int = 0
     notes: tuple[str, ...] = ()
+    watches: bool = False
 
 
 class Prepared(Protocol):
@@ -144,6 +146,10 @@ class TaskRuntime(Protocol):
         """Decode and decide: a call to run, or at once an outcome (undecodable, unknown, refused, not due, expired)."""
         ...
 
+    def call_off(self, calls: Sequence[CalledOff]) -> None:
+        """These calls must not start here. Called in the executor's reader thread, at any time after ``after_fork``."""
+        ...
+
     def close(self) -> None:
         """Called once when the executor leaves in order."""
         ...
@@ -152,6 +158,11 @@ class TaskRuntime(Protocol):
 
     def become_host(self) -> None:
         """Called once in the host instead of ``after_fork``. No task is run there, and no ``close`` follows."""
+        ...
+
+    def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
+        """Called once in the host, where ``BootReport.watches``: from now on tell, in a thread of its own, which calls are
+        called off. At once those that were before, be it none."""
         ...
 
     def killed(self, delivery: Delivery, death: Death) -> Outcome:

@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from json.scanner import make_scanner
 from typing import Any
 
-from pyqs.message import EMPTY, Death, Delivery, FollowUp, ReceivedMessage, Verdict
+from pyqs.message import EMPTY, CalledOff, Death, Delivery, FollowUp, ReceivedMessage, Verdict
 from pyqs.primitives import (
     attributes_in,
-    attributes_out,
+    delivery_in,
+    delivery_out,
     follow_up_in,
     follow_up_out,
     maybe_verdict_out,
@@ -75,6 +76,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOff:
+    """From the host to the worker, and from there to every executor: these calls must not start, or not go on.
+
+    The host's first one says what was called off before, and may be empty: until then nothing starts.
+    """
+
+    calls: tuple[CalledOff, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """To the host: a line of the worker's own log, as the attributes of a ``LogRecord``; ``created_us`` is microseconds."""
 
@@ -99,6 +110,7 @@ class Ready:
         at_most_once: how many of them are acked before they run.
         notes: lines the worker should log once (for example "the import left 2 threads running").
         preloaded: whether the app came with the fork.
+        watches: the host will say which calls were called off.
     """
 
     pid: int
@@ -107,6 +119,7 @@ class Ready:
     at_most_once: int
     notes: tuple[str, ...] = ()
     preloaded: bool = False
+    watches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +210,8 @@ class Leaving:
 
 
 Frame = (
-    Run | Recall | Stop | Killed | Event | Line | Written | Ready | NotReady | MayStart | Admitted | Postponed | Started
-    | HandedBack | Done | Leaving
+    Run | Recall | Stop | Killed | Event | CallOff | Line | Written | Ready | NotReady | MayStart | Admitted | Postponed
+    | Started | HandedBack | Done | Leaving
 )  # fmt: skip
 
 
@@ -290,17 +303,18 @@ def _frame(payload: bytes) -> Frame:
 
 
 def _run_out(frame: Run) -> list[object]:
-    return ["run", frame.start_before, *_delivery_out(frame.delivery)]
+    return ["run", frame.start_before, *delivery_out(frame.delivery)]
 
 
 def _killed_out(frame: Killed) -> list[object]:
     death = frame.death
-    return ["killed", death.how, death.limit, death.acked_early, *_delivery_out(frame.delivery)]
+    return ["killed", death.how, death.limit, death.acked_early, death.signal, *delivery_out(frame.delivery)]
 
 
 def _ready_out(frame: Ready) -> list[object]:
     return [
         "ready", frame.pid, frame.forkserver_pid, list(frame.tasks), frame.at_most_once, list(frame.notes), frame.preloaded,
+        frame.watches,
     ]  # fmt: skip
 
 
@@ -322,6 +336,7 @@ _WRITERS: Mapping[type, Callable[[Any], list[object]]] = {
     Run: _run_out,
     Killed: _killed_out,
     Event: lambda frame: ["event", frame.name, dict(frame.details)],
+    CallOff: lambda frame: ["call-off", [[one.call_id, one.until, one.signal] for one in frame.calls]],
     Line: lambda frame: ["line", dict(frame.details)],
     Written: lambda frame: ["written", frame.count],
     Recall: lambda _: ["recall"],
@@ -348,23 +363,6 @@ def _from_primitive(raw: list[object]) -> Frame:
     return reader(*rest)  # type: ignore[no-any-return]
 
 
-def _delivery_out(d: Delivery) -> list[object]:
-    m = d.message
-    return [
-        d.id, d.queue, d.queue_url, d.received_at, d.fetched_at, d.visibility, m.message_id, m.receipt_handle,
-        dict(m.attributes), attributes_out(m.message_attributes) if m.message_attributes else {},
-    ]  # fmt: skip
-
-
-def _delivery_in(
-    id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int, message_id: str, handle: str,
-    attributes: dict[str, str], message_attributes: dict[str, list[str | None]], body: str,
-) -> Delivery:  # fmt: skip
-    typed = attributes_in(message_attributes) if message_attributes else EMPTY
-    message = ReceivedMessage(message_id, handle, body, attributes, typed)
-    return Delivery(id_, queue, url, message, received_at, fetched_at, visibility)
-
-
 def _read_run(
     start_before: float, id_: int, queue: str, url: str, received_at: float, fetched_at: float, visibility: int,
     message_id: str, handle: str, attributes: dict[str, str], message_attributes: dict[str, list[str | None]], body: str,
@@ -375,12 +373,16 @@ def _read_run(
     return Run(Delivery(id_, queue, url, message, received_at, fetched_at, visibility), start_before)
 
 
-def _read_killed(how: str, limit: float | None, acked_early: bool, *delivery: Any) -> Killed:
-    return Killed(_delivery_in(*delivery), Death(how, limit, acked_early))
+def _read_killed(how: str, limit: float | None, acked_early: bool, signal: int, *delivery: Any) -> Killed:
+    return Killed(delivery_in(*delivery), Death(how, limit, acked_early, signal))
 
 
-def _read_ready(pid: int, forkserver_pid: int, tasks: list[str], at_most_once: int, notes: list[str], preloaded: bool) -> Ready:
-    return Ready(pid, forkserver_pid, tuple(tasks), at_most_once, tuple(notes), preloaded)
+def _read_ready(pid: int, forkserver_pid: int, tasks: list[str], at_most_once: int, notes: list[str], *flags: bool) -> Ready:
+    return Ready(pid, forkserver_pid, tuple(tasks), at_most_once, tuple(notes), *flags)
+
+
+def _read_call_off(calls: list[list[Any]]) -> CallOff:
+    return CallOff(tuple(CalledOff(call_id, number(until), _check_words(signal, call_id)) for call_id, until, signal in calls))
 
 
 def _read_done(
@@ -421,6 +423,7 @@ _READERS: Mapping[str, object] = {
     "stop": Stop,
     "killed": _read_killed,
     "event": Event,
+    "call-off": _read_call_off,
     "line": Line,
     "written": lambda count: Written(_check_words(count)),
     "ready": _read_ready,

@@ -31,7 +31,7 @@ _OPTIONS = frozenset({
     "region", "visibility_timeout", "polling_interval", "wait_time_seconds", "queue_name_prefix", "predefined_queues",
     "is_secure", "port", "sts_role_arn", "sts_token_timeout", "sts_token_buffer_time", "sqs-creation-attributes",
     "queue_tags", "sqs_base64_encoding", "fetch_message_attributes", "max_retries", "interval_start", "interval_step",
-    "interval_max", "master_name", "confirm_publish", "regioninfo", "client-config",
+    "interval_max", "master_name", "confirm_publish", "regioninfo", "client-config", "revoke_store",
 })  # fmt: skip
 _REFUSED_OPTIONS = {
     "supports_fanout": "fanout over SNS is not there",

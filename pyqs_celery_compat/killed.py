@@ -11,6 +11,7 @@ task_failure, and neither handler. Before all of it the result backend keeps the
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.request import Context
 
 logger = logging.getLogger("celery.worker.request")
+control_logger = logging.getLogger("celery.worker.control")
 
 
 def timed_out(task: Task, request: Context, limit: float | None) -> None:
@@ -42,6 +44,14 @@ def timed_out(task: Task, request: Context, limit: float | None) -> None:
             sender=task, task_id=request.id, exception=exc, args=request.args, kwargs=request.kwargs,
             traceback=exc.__traceback__, einfo=einfo,
         )  # fmt: skip
+
+
+def terminated(task: Task, request: Context, number: int) -> None:
+    """Tell that it was revoked while it ran, and killed: no errback, no handler."""
+    asked = signal.Signals(number)
+    control_logger.info("Terminating %s (%s)", request.id, asked)
+    storing.revoked(task, request, "terminated")
+    signals.task_revoked.send(sender=task, request=request, terminated=True, signum=asked, expired=False)
 
 
 def ended_itself(task: Task, request: Context, name: str, exc: BaseException) -> None:

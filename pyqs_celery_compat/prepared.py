@@ -68,6 +68,8 @@ class CeleryPrepared:
     def run(self) -> Outcome:
         """Run the task with its request, handlers and signals; answer the verdict of Celery's matrix."""
         call, task, runtime = self.call, self.celery_task, self.runtime
+        if runtime.called_off and call.id in runtime.called_off:  # while it waited for its eta or its rate limit
+            return runtime.discard(call, task, self.delivery)
         args, kwargs, request = self._call_values()
         context: Context | None = None
         if signals.task_received.receivers:
@@ -125,6 +127,9 @@ class CeleryPrepared:
         """Tell who is to be told; Celery's matrix. What is received again comes back later each time."""
         task = self.celery_task
         again = self._again()
+        if death.signal:
+            killed.terminated(task, context, death.signal)
+            return "revoked", Delete()
         if death.limit is not None:
             killed.timed_out(task, context, self.time_limit or death.limit)
             return "timed-out", Delete() if self.ack_early or task.acks_on_timeout else again

@@ -56,6 +56,9 @@ class Backend(Values, SyncBackendMixin, ChordParts):
     #: Whether one object serves several threads.
     thread_safe = False
     supports_native_join = False
+    #: It keeps which calls are revoked: it has ``add_revoked`` and ``revoked_since``, as ``backends.redis_revoked``; and it is
+    #: where they are kept if ``revoke_store`` says nothing.
+    keeps_revoked = keeps_revoked_unasked = False
     supports_autoexpire = False
     persistent = True
     subpolling_interval: float | None = None

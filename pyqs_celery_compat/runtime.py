@@ -12,16 +12,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pyqs import backoff, logs
+from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
 from pyqs.import_policy import ImportPolicy
-from pyqs.message import Death, Delete, Delivery, Hide, Leave, Resend, Verdict
+from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave, Resend, Verdict
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
@@ -34,6 +35,7 @@ from pyqs_celery_compat import (
     lifecycle,
     publisher,
     rate_limits,
+    revoking,
     signals,
     storing,
     worker_events,
@@ -56,6 +58,8 @@ from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
 
 log = logging.getLogger(__name__)
+strategy_log = logging.getLogger("celery.worker.strategy")
+request_log = logging.getLogger("celery.worker.request")
 
 #: Seconds ahead of its eta at which a call may wait in the executor (design decision 8). While it waits there nothing else
 #: runs, so many etas in a row would hold each other up: what is due a little later hops and comes within a second of its
@@ -86,6 +90,9 @@ class CeleryRuntime:
         #: The tasks that a message may name; there are some after ``boot``.
         self.known_tasks: KnownTasks
         self._events: WorkerEvents | None = None
+        self._called_off = CalledOffCalls()
+        #: Looked into before each task: empty where there is no store of revoked ids, and nearly always where there is.
+        self.called_off = self._called_off.by_id
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
@@ -132,6 +139,7 @@ class CeleryRuntime:
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
+        watches = bool(config.app) and app.control.revoked_store is not None
         lifecycle.booted.run(app)
         if config.app:
             app.log  # noqa: B018 - its modules, which each process would load for itself
@@ -139,6 +147,7 @@ class CeleryRuntime:
             tasks=tuple(sorted({*names, *report.tasks})),
             at_most_once=report.at_most_once + sum(1 for name in names if not app.tasks[name].acks_late),
             notes=(*report.notes, *notes, *accept_notes),
+            watches=watches,
         )
 
     def set_up_logging(self, level: str) -> bool:
@@ -170,6 +179,10 @@ class CeleryRuntime:
         lifecycle.closing.run(self.app)
         self.native.close()
 
+    def call_off(self, calls: Sequence[CalledOff]) -> None:
+        """They were revoked: from now on they are discarded here."""
+        self._called_off.add(calls)
+
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
         self.pid = os.getpid()
@@ -182,6 +195,10 @@ class CeleryRuntime:
         """``celeryd_init``, ``worker_init``, ``worker_ready`` and so on."""
         assert self._events is not None, "become_host() comes first"
         self._events.happened(name, details)
+
+    def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
+        """Tell which calls are revoked, each second."""
+        revoking.Watch(self.app.control.revoked_store, tell).start()
 
     def killed(self, delivery: Delivery, death: Death) -> Outcome:
         """Errbacks, handlers and signals of a task that was killed or lost, and Celery's verdict on its message."""
@@ -203,22 +220,31 @@ class CeleryRuntime:
         call, task, rate = read
         now = time.time()
         if call.expires is not None and now > call.expires:
-            return self._expired(call, task, delivery, now - call.expires)
+            return self._never(call, task, delivery, f"expired {now - call.expires:.0f} s ago", expired=True)
+        if self.called_off and call.id in self.called_off:
+            return self.discard(call, task, delivery)
         left = 0.0 if call.eta is None else call.eta - now
         if left > (WAIT_ON_FIFO if delivery.is_fifo else WAIT_IN_EXECUTOR):
             return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
         return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
 
     # -- parts --------------------------------------------------------------------------------------------------------
-    def _expired(self, call: CeleryCall, task: Task, delivery: Delivery, seconds: float) -> Outcome:
-        """Too late for it: its state says so before its message goes."""
+    def discard(self, call: CeleryCall, task: Task, delivery: Delivery) -> Outcome:
+        """It was revoked before it began."""
+        strategy_log.info("Task %s[%s] received", call.task, call.id)
+        request_log.info("Discarding revoked task: %s[%s]", call.task, call.id)
+        return self._never(call, task, delivery, "", expired=False)
+
+    def _never(self, call: CeleryCall, task: Task, delivery: Delivery, why: str, *, expired: bool) -> Outcome:
+        """Too late for it, or revoked: its state says so before its message goes."""
         request = Context(self._request_values(call, task, delivery), args=list(call.args), kwargs=dict(call.kwargs))
+        status = "expired" if expired else "revoked"
         try:
-            storing.revoked(task, request, "expired")
+            storing.revoked(task, request, status)
         except ResultNotStored:
             return Outcome(again(delivery), "rejected", (), call.task, call.id, RESULT_NOT_STORED)
-        signals.task_revoked.send(sender=task, request=request, terminated=False, signum=None, expired=True)
-        return Outcome(Delete(), "expired", (), call.task, call.id, f"expired {seconds:.0f} s ago")
+        signals.task_revoked.send(sender=task, request=request, terminated=False, signum=None, expired=expired)
+        return Outcome(Delete(), status, (), call.task, call.id, why)
 
     def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | Native | Outcome:
         """The call in a message, its task and that one's rate; what is pyqs's own; or why it cannot be run."""

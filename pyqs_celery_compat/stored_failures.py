@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pyqs_celery_compat import serialization
+from pyqs_celery_compat import exceptions, serialization
 from pyqs_celery_compat.exceptions import SecurityError
 from pyqs_celery_compat.utils.serialization import (
     create_exception_cls,
@@ -21,6 +21,8 @@ from pyqs_celery_compat.utils.serialization import (
 
 #: Formats that carry exceptions themselves.
 _OF_OBJECTS = frozenset({"pickle"})
+#: Modules whose exceptions are ours, also where the alias is not installed and nobody has loaded them by these names.
+_OURS = frozenset({"celery.exceptions", "billiard.exceptions"})
 
 
 def as_data(exc: BaseException, serializer: str) -> Any:
@@ -44,7 +46,8 @@ def as_exception(data: Any) -> Any:
     if not isinstance(data, Mapping) or "exc_type" not in data:
         return get_pickled_exception(data) if isinstance(data, BaseException) else data
     name, module = str(data["exc_type"]), str(data.get("exc_module") or "builtins")
-    kind: Any = sys.modules.get(module)
+    own = module in _OURS and hasattr(exceptions, name)
+    kind: Any = exceptions if own else sys.modules.get(module)
     for part in name.split("."):
         kind = getattr(kind, part, None)
     if kind is None:

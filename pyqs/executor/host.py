@@ -2,8 +2,9 @@
 
 It writes the worker's own log lines, where the app's handlers are.
 
-Owns: the host process from its first statement to its exit. One thread, its main one, takes one frame after the other: what
-an app's handlers do here happens where Celery's users expect it, in a main thread, and once in a worker. Never runs a task,
+Owns: the host process from its first statement to its exit. Its main thread takes one frame after the other: what an app's
+handlers do here happens where Celery's users expect it, in a main thread, and once in a worker. Where calls can be called off,
+a thread of the runtime's looks for them. Never runs a task,
 never talks to SQS, never outlives the worker. What hangs here is the worker's to end.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
 from pyqs import backoff
@@ -19,9 +20,9 @@ from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
 from pyqs.executor.process import Pipe
-from pyqs.message import Hide, Leave
+from pyqs.message import CalledOff, Hide, Leave
 from pyqs.runtime import Outcome, TaskRuntime
-from pyqs.wire import Event, Frame, FrameReader, Killed, Line, Stop, Written
+from pyqs.wire import CallOff, Event, Frame, FrameReader, Killed, Line, Stop, Written
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ def run(channel: socket.socket, lifeline_end: Connection, config: RuntimeConfig)
     pipe = process.begin(channel, lifeline_end)
     runtime, ready, _ = process.boot(pipe, config, lambda runtime: runtime.become_host())
     pipe.send(ready)
-    Host(pipe, runtime).serve()
+    host = Host(pipe, runtime)
+    if ready.watches:
+        runtime.watch(host.call_off)
+    host.serve()
     process.leave(pipe, None, 0)
 
 
@@ -70,6 +74,10 @@ class Host:
                     lifeline.keep_signals()
             if lines:
                 self._pipe.send(Written(lines))
+
+    def call_off(self, calls: Sequence[CalledOff]) -> None:
+        """Tell the worker. In the thread of whoever watches."""
+        self._pipe.send(CallOff(tuple(calls)))
 
     def _take(self, frame: Frame) -> None:
         match frame:

@@ -30,7 +30,21 @@ from pyqs.interruption import shutdown
 from pyqs.message import Delete, Delivery, Hide, Resend
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
 from pyqs.start_note import StartNote
-from pyqs.wire import Admitted, Frame, FrameReader, HandedBack, Leaving, MayStart, Postponed, Ready, Recall, Run, Started, Stop
+from pyqs.wire import (
+    Admitted,
+    CallOff,
+    Frame,
+    FrameReader,
+    HandedBack,
+    Leaving,
+    MayStart,
+    Postponed,
+    Ready,
+    Recall,
+    Run,
+    Started,
+    Stop,
+)
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +232,8 @@ class Executor:
                 self._inbox.stop()
             case Admitted() | Postponed():
                 self._inbox.answer(frame)
+            case CallOff(calls):
+                self._runtime.call_off(calls)
             case _:
                 raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 

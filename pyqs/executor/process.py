@@ -100,7 +100,8 @@ def _boot(config: RuntimeConfig, begin_work: Callable[[TaskRuntime], T]) -> tupl
         begun = begin_work(runtime)
     except BaseException as exc:
         return NotReady(preload.reason_of(exc), app_traceback(exc), server)
-    ready = Ready(os.getpid(), server, report.tasks, report.at_most_once, report.notes, preloaded=not own)
+    tasks, notes = report.tasks, report.notes
+    ready = Ready(os.getpid(), server, tasks, report.at_most_once, notes, preloaded=not own, watches=report.watches)
     return runtime, ready, begun
 
 

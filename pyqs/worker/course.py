@@ -10,6 +10,7 @@ from pyqs.config import WorkerConfig
 from pyqs.message import Delete
 from pyqs.wire import Done, HandedBack, MayStart, Started
 from pyqs.worker.acker import Acker
+from pyqs.worker.calls_off import CallsOff
 from pyqs.worker.custody import Custody
 from pyqs.worker.facts import Facts
 from pyqs.worker.policy import applied
@@ -31,6 +32,8 @@ class Course:
         self._totals = totals
         self._journal = journal
         self._rates = Rates()
+        #: Which calls must not start, or not go on.
+        self.calls_off = CallsOff()
 
     def started(self, slot: Slot, frame: Started) -> None:
         """Its task runs, and lasts: of a short one only the end is heard."""
@@ -38,6 +41,7 @@ class Course:
         if delivery is None:
             return
         slot.begins(frame)
+        self.calls_off.look_at(slot)
         self._count_start(delivery.queue, frame.task)
         if slot.acked_early:
             self._acker.ack_early(delivery)

@@ -48,6 +48,9 @@ def decide(slot: Slot, delivery: Delivery, how: str, *, last_life: bool = False)
     task = f"{started.task}[{started.call_id}]" if started else "a task that is not known to have started"
     why = f"{slot} {how}" + (f" ({slot.killed})" if slot.killed else "")
     limit = started.time_limit if started and slot.timed_out else None
+    if slot.was_called_off and not slot.undead:
+        log.warning("%s: %s was called off and %s", delivery, task, why)
+        return Death(how, None, slot.acked_early, slot.called_off)
     if slot.acked_early:
         log.error("%s: %s is lost, it was acked when it started (acks_late is off) and %s", delivery, task, why)
         return Death(how, limit, acked_early=True) if started and started.tells else Leave()

@@ -14,12 +14,12 @@ import logging
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyqs.clock import boottime
-from pyqs.message import Death, Delivery
-from pyqs.wire import Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
+from pyqs.message import CalledOff, Death, Delivery
+from pyqs.wire import CallOff, Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
 from pyqs.worker.lines import GiveBack, Lines
 from pyqs.worker.service import Bell, OnCrash, Service
 from pyqs.worker.slot import Slot
@@ -32,6 +32,8 @@ ANSWER_LIMIT = 30.0
 BOOT_LIMIT = 120.0
 #: The same for an answer when the worker must end.
 HURRY_LIMIT = 2.0
+#: Seconds after which another one comes where it watches for calls that are called off.
+WATCH_AGAIN = 5.0
 #: Hosts that end before they are ready, in a row, before what waits for one is given up.
 MOST_FAILURES = 3
 #: How often a death is told of whose message cannot come back.
@@ -55,10 +57,21 @@ class Host(Service):
     Parameters:
         at_start: an app is named: it is started with the worker and hears of all that happens to it. Otherwise it is
             started when somebody asks, and hears of killed tasks only.
+        on_called_off: told, in the host's thread, which calls were called off.
     """
 
-    def __init__(self, spawner: Spawner, on_crash: OnCrash, *, at_start: bool) -> None:
+    def __init__(
+        self,
+        spawner: Spawner,
+        on_crash: OnCrash,
+        *,
+        at_start: bool,
+        on_called_off: Callable[[Sequence[CalledOff]], None] = lambda _: None,
+    ) -> None:
         super().__init__("host", on_crash)
+        self._on_called_off = on_called_off
+        #: Boot-time second from which on there should be one again, because the last one watched; None where none did.
+        self._wanted_at: float | None = None
         self._spawner = spawner
         self._at_start = at_start
         self._bell = Bell()
@@ -172,7 +185,8 @@ class Host(Service):
         return self._closing and self._slot is None and not self._requested and not self._questions
 
     def _pause(self) -> float | None:
-        moments = (self._due, self._lines.due)
+        wanted = self._wanted_at if self._slot is None and not (self._requested or self._closing) else None
+        moments = (self._due, self._lines.due, wanted)
         return min((max(0.0, moment - boottime()) for moment in moments if moment is not None), default=None)
 
     def _look_at_clock(self) -> None:
@@ -190,7 +204,7 @@ class Host(Service):
         """Put the next question, pass on events, and see to it that somebody is there to hear them."""
         slot = self._slot
         self._lines.look(ready=slot is not None and slot.ready)
-        if slot is None and not self._requested and (self._questions or self._events):
+        if slot is None and not self._requested and (self._questions or self._events or self._wanted):
             self._request()
         if self._questions and self._due is None and not (slot and slot.ready):
             self._due = boottime() + (HURRY_LIMIT if self._hurried else BOOT_LIMIT)
@@ -217,6 +231,10 @@ class Host(Service):
         slot.flush()
         self._selector.modify(slot.channel, selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.clogged else 0), slot)
 
+    @property
+    def _wanted(self) -> bool:
+        return self._wanted_at is not None and not self._closing and boottime() >= self._wanted_at
+
     # -- what it says ---------------------------------------------------------------------------------------------
 
     def _hear(self, slot: Slot, *, dead: bool) -> None:
@@ -236,6 +254,9 @@ class Host(Service):
                 self._asked = False
                 self._due = None
                 self._questions.popleft().answer(frame)
+            case CallOff(calls):
+                self._wanted_at = self._wanted_at or boottime()
+                self._on_called_off(calls)
             case Written(count):
                 self._lines.written(count)
             case Ready():
@@ -271,6 +292,7 @@ class Host(Service):
 
     def _failed(self, why: str) -> None:
         """There is no host, and none on its way."""
+        self._not_soon()
         self._requested = False
         self._due = None
         self._failures += 1
@@ -296,6 +318,7 @@ class Host(Service):
         self._lines.gone()
         self._slot = None
         self._due = None
+        self._not_soon()
         if slot.stopping:
             return
         if not slot.ready:
@@ -309,6 +332,10 @@ class Host(Service):
         log.error("%s %s when it was told of %s; it is started again when it is needed", slot, how, first.delivery)
         if not first.death.acked_early or first.tries >= MOST_TRIES:
             self._questions.popleft().answer(None)
+
+    def _not_soon(self) -> None:
+        if self._wanted_at is not None:
+            self._wanted_at = boottime() + WATCH_AGAIN
 
     def _give_up(self) -> None:
         while self._questions:

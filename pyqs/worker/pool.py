@@ -1,8 +1,8 @@
 """The pool: picks an executor for each delivery, sends Run, and acts on what the executors say.
 
 Owns: every slot, the buffer of waiting deliveries, hard time limits, and the replacement of executors. One thread with one
-selector; it never blocks on a pipe. Other threads use ``offer``, ``drain``, ``kill`` and ``forget`` only, which leave a
-note and ring. Never decodes a body and never talks to SQS: verdicts go to the acker.
+selector; it never blocks on a pipe. Other threads use ``offer``, ``drain``, ``kill``, ``forget`` and ``call_off``
+only, which leave a note and ring. Never decodes a body and never talks to SQS: verdicts go to the acker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
-from pyqs.message import Delivery
+from pyqs.message import CalledOff, Delivery
 from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import Boot
@@ -116,6 +116,10 @@ class Pool(Service):
         """Its lease is gone: it must not start any more."""
         self._note(lambda: self._custody.drop(delivery))
 
+    def call_off(self, calls: Sequence[CalledOff]) -> None:
+        """These calls must not start any more, and some of them not go on."""
+        self._note(lambda: self._call_off(calls))
+
     def held_long(self, delivery: Delivery, reached: bool) -> None:
         """It is held for nearly twelve hours, or, ``reached``, for as long as SQS allows."""
         tell = self._ceiling.reached if reached else self._ceiling.near
@@ -209,10 +213,8 @@ class Pool(Service):
         self._selector.close()
 
     def _pause(self) -> float:
-        moments = [self._next_look]
-        for slot in self._slots.values():
-            moments += [moment for moment in (slot.kill_at, slot.look_at) if moment is not None]
-        return max(0.0, min(moments) - boottime())
+        moments = [moment for slot in self._slots.values() for moment in (slot.kill_at, slot.look_at) if moment is not None]
+        return max(0.0, min([self._next_look, *moments]) - boottime())
 
     def _look_at_clocks(self) -> None:
         now = boottime()
@@ -254,6 +256,10 @@ class Pool(Service):
         for one in reversed(slot.overdue(now)):
             self._custody.give_back(one)
 
+    def _call_off(self, calls: Sequence[CalledOff]) -> None:
+        self._course.calls_off.add(calls, self._slots.values())
+        self._dirty.update(self._slots.values())
+
     # -- deliveries in --------------------------------------------------------------------------------------------
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
@@ -265,7 +271,7 @@ class Pool(Service):
 
     def _dispatch(self) -> None:
         """Send what can start soon, one of each queue in turn."""
-        sent = True
+        sent = not self._course.calls_off.awaited
         while sent:
             sent = False
             for delivery in self._custody.candidates():
@@ -346,6 +352,8 @@ class Pool(Service):
         slot.ready = True
         self._boot.succeeded()
         self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
+        self._course.calls_off.welcome(slot, frame)
+        self._dirty.add(slot)
         self._on_ready(frame)
         if self._custody.draining:
             self._stop(slot)

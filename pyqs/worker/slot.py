@@ -84,6 +84,8 @@ class Slot:
     #: Boot-time second at which it is killed, and why.
     kill_at: float | None = None
     kill_reason: str = ""
+    #: What runs was called off, which is why it is killed: the signal that was asked for.
+    called_off: int = 0
     #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
     killed: str = ""
     #: When it was sent a SIGKILL for the first time.
@@ -166,6 +168,15 @@ class Slot:
     @property
     def timed_out(self) -> bool:
         """Whether it was killed because what runs has passed its hard limit."""
+        return self._killed_for_what_runs and not self.called_off
+
+    @property
+    def was_called_off(self) -> bool:
+        """Whether it was killed because what runs was called off."""
+        return self._killed_for_what_runs and bool(self.called_off)
+
+    @property
+    def _killed_for_what_runs(self) -> bool:
         return self.running is not None and bool(self.killed) and self.killed == self.kill_reason
 
     def give(self, delivery: Delivery, start_before: float, cost: float) -> None:
@@ -239,11 +250,19 @@ class Slot:
         if self.killed and frame.ack_early:
             frame = replace(frame, ack_early=False)
         now = boottime()
+        self.called_off = 0
         self.started, self.started_at = frame, min(frame.at or now, now)
         self.serves()
         if frame.time_limit is not None:
             self.kill_at = self.started_at + frame.time_limit
             self.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
+
+    def call_off(self, number: int) -> None:
+        """What runs was called off, by this signal: kill it at once, if that is not under way for another reason."""
+        if self.started is None or self.killed or self.called_off:
+            return
+        self.called_off, self.kill_at = number, boottime()
+        self.kill_reason = f"task {self.started.task}[{self.started.call_id}] was called off"
 
     def serves(self) -> None:
         """It has started one more task."""

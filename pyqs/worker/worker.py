@@ -202,7 +202,12 @@ class Worker:
             on_refused=self._on_refused,
         )
         self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
-        self._host = Host(spawner, self._on_crash, at_start=config.runtime.app is not None)
+        self._host = Host(
+            spawner,
+            self._on_crash,
+            at_start=config.runtime.app is not None,
+            on_called_off=lambda calls: self._pool.call_off(calls),
+        )
         self._relay = Relay(self._host.log)
         self._pool = Pool(
             config,

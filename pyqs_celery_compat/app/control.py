@@ -2,7 +2,8 @@
 
 Owns: ``Control`` (``app.control``) and ``Inspect``. Runs where code asks. Nobody answers, so nothing is sent and nothing is
 waited for: what Celery says after its timeout (nobody has replied) is said at once, with one warning in a process. Only
-``purge`` does what it says. Never raises for a command that cannot be heard, never claims that one was.
+``purge`` does what it says, and ``revoke`` where there is a store that workers look into (``revoking.py``). Never raises for a
+command that cannot be heard, never claims that one was.
 
 Observed on Celery 5.7 with kombu's SQS transport: a command is None, with ``reply=True`` an empty list, everything that
 ``Inspect`` asks is None.
@@ -11,6 +12,7 @@ Observed on Celery 5.7 with kombu's SQS transport: a command is None, with ``rep
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -22,9 +24,9 @@ log = logging.getLogger("pyqs_celery_compat.control")
 
 #: What does in fact what a command is sent for.
 _INSTEAD = {
-    "revoke": "give the call `expires`, or have the task look whether it is still wanted",
-    "terminate": "give the task a `time_limit`",
-    "revoke_by_stamped_headers": "give the calls `expires`",
+    "revoke": "have a redis:// result backend or broker_transport_options['revoke_store'], or give the call `expires`",
+    "terminate": "have a redis:// result backend or broker_transport_options['revoke_store'], or give the task a `time_limit`",
+    "revoke_by_stamped_headers": "revoke the tasks by their ids, or give the calls `expires`",
     "rate_limit": "set the task's `rate_limit` and restart the workers",
     "time_limit": "set the task's `time_limit` and restart the workers",
     "add_consumer": "start a worker with -Q, or name queues by a pattern: those that come are found",
@@ -159,6 +161,13 @@ class Control:
         """``Inspect``, with this app."""
         return type("Inspect", (Inspect,), {"app": self.app})
 
+    @cached_property
+    def revoked_store(self) -> Any:
+        """The backend that keeps which calls are revoked; None where there is none. See ``revoking.store_of``."""
+        from pyqs_celery_compat import revoking
+
+        return revoking.store_of(self.app)
+
     @property
     def mailbox(self) -> NoReturn:
         """Celery's way to workers, which leads nowhere on SQS. Raises NotImplementedError."""
@@ -204,9 +213,21 @@ class Control:
     def revoke(
         self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
     ) -> list[Any] | None:
-        """Nobody hears it: the task runs."""
-        arguments = {"task_id": task_id, "terminate": terminate, "signal": signal}
-        return self.broadcast("revoke", arguments=arguments, destination=destination, **kwargs)
+        """Have no worker run these tasks (one id or several), and with ``terminate`` have those killed that run.
+
+        Without a store nobody hears it. With one all workers that share it do, whatever ``destination`` says; none replies.
+
+        Raises:
+            kombu.exceptions.OperationalError: the store is away: nothing is revoked. ValueError: there is no such signal.
+        """
+        store = self.revoked_store
+        if store is None:
+            arguments = {"task_id": task_id, "terminate": terminate, "signal": signal}
+            return self.broadcast("revoke", arguments=arguments, destination=destination, **kwargs)
+        from pyqs_celery_compat import revoking
+
+        revoking.revoke(self.app, store, task_id, revoking.signal_number(signal or "SIGTERM") if terminate else 0)
+        return [] if kwargs.get("reply") else None
 
     def revoke_by_stamped_headers(
         self, headers: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
@@ -216,7 +237,7 @@ class Control:
         return self.broadcast("revoke_by_stamped_headers", arguments=arguments, destination=destination, **kwargs)
 
     def terminate(self, task_id: Any, destination: Any = None, signal: str = "SIGTERM", **kwargs: Any) -> list[Any] | None:
-        """Nobody hears it: the task runs on."""
+        """``revoke`` with ``terminate``."""
         return self.revoke(task_id, destination=destination, terminate=True, signal=signal, **kwargs)
 
     def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **kwargs: Any) -> list[Any] | None:

@@ -84,7 +84,7 @@ _NOTES = {
     "broker_read_url": "what a worker receives from; the environment's `CELERY_BROKER_READ_URL` wins",
     "broker_transport": "`sqs`, where the URL has no scheme",
     "broker_transport_options": "kombu's options for SQS; `predefined_exchanges`, `supports_fanout` and a `body_encoding` that "
-    "is not base64 are refused",
+    "is not base64 are refused; `revoke_store` is ours, see results.md",
     "broker_url": "`sqs://`, or `memory://` within one process; the environment's `CELERY_BROKER_URL` wins",
     "broker_user": "the access key id, where the URL has none",
     "broker_write_url": "what calls go to; the environment's `CELERY_BROKER_WRITE_URL` wins",
@@ -159,7 +159,7 @@ _NAMED = {
     "task_send_sent_event": _EVENTS,
     "worker_pool_restarts": f"{_CONTROL}: start the worker anew",
     "worker_send_task_events": _EVENTS,
-    "worker_state_db": "there is no state to keep: revoked tasks are a matter of remote control",
+    "worker_state_db": "there is no state to keep: revoked ids are in `revoke_store`, see results.md",
 }
 
 #: Not yet, and what comes with what.

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import pickles, states
+from pyqs_celery_compat.backends.database_revoked import DatabaseRevoked
 from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.naming import belongs_to
@@ -47,7 +48,7 @@ _CLAIMED, _SENT = "CLAIMED", "SENT"
 _EXTENDED = ("name", "args", "kwargs", "worker", "retries", "queue")
 
 
-class DatabaseBackend(Backend):
+class DatabaseBackend(DatabaseRevoked, Backend):
     """Keeps results in a database.
 
     Parameters:

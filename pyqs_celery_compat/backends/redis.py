@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pyqs_celery_compat.backends.redis_chords import RedisChords
+from pyqs_celery_compat.backends.redis_revoked import RedisRevoked
 from pyqs_celery_compat.backends.redis_waiting import Subscription
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.key_value_backend import BaseKeyValueStoreBackend
@@ -45,7 +46,7 @@ _CERTIFICATES = (
 )
 
 
-class RedisBackend(RedisChords, BaseKeyValueStoreBackend):
+class RedisBackend(RedisChords, RedisRevoked, BaseKeyValueStoreBackend):
     """Keeps results in Redis.
 
     Parameters:

@@ -18,7 +18,7 @@ LAYERS = [
     {"pyqs.errors", "pyqs.clock", "pyqs.value"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
-    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note"},
+    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},
     {"pyqs.bulk", "pyqs.producer"},

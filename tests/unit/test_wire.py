@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyqs.message import (
+    CalledOff,
     DeadLetter,
     Death,
     Delete,
@@ -29,6 +30,7 @@ from pyqs.runtime import STATUSES
 from pyqs.wire import (
     MAX_FRAME,
     Admitted,
+    CallOff,
     Done,
     Event,
     Frame,
@@ -81,15 +83,16 @@ frames = (
     st.builds(Run, deliveries, seconds)
     | st.builds(Recall)
     | st.builds(Stop)
-    | st.builds(Ready, numbers, numbers, names, numbers, names, flags)
+    | st.builds(Ready, numbers, numbers, names, numbers, names, flags, flags)
     | st.builds(NotReady, texts, texts, numbers, flags)
     | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | verdicts, flags)
     | st.builds(Leaving, texts)
     | st.builds(MayStart, numbers, texts, st.floats(0.001, 1e6))
     | st.builds(Admitted, numbers, seconds)
     | st.builds(Postponed, numbers, st.integers(0, 900))
-    | st.builds(Killed, deliveries, st.builds(Death, texts, limits, flags))
+    | st.builds(Killed, deliveries, st.builds(Death, texts, limits, flags, numbers))
     | st.builds(Event, texts, st.dictionaries(texts, texts | numbers, max_size=3))
+    | st.builds(CallOff, st.lists(st.builds(CalledOff, texts, seconds, numbers), max_size=3).map(tuple))
     | st.builds(Line, st.dictionaries(texts, texts | numbers, max_size=3))
     | st.builds(Written, numbers)
     | st.builds(HandedBack, st.lists(numbers, max_size=5).map(tuple))
