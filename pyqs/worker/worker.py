@@ -400,7 +400,7 @@ class Worker:
         self._order("fail")
 
     def _on_ready(self, frame: Ready) -> None:
-        for note in frame.notes:
+        for note in (*self.config.notes, *frame.notes):
             if note not in self._said:
                 self._said.add(note)
                 log.warning("%s", note)
