@@ -55,7 +55,7 @@ def left(server: LocalServer) -> int:
 def worker_drains(
     command: str, folder: Path, server: LocalServer, env: dict[str, str], ran: Callable[[], bool] = lambda: True
 ) -> None:
-    """Start the command as it stands, wait until the queues are empty and what was in them ran, end it as a supervisor would."""
+    """Start the command as it stands, wait until the queues are empty and all of it ran, end it as a supervisor would."""
     words = shlex.split(command)
     program = {"pyqs": [sys.executable, "-m", "pyqs"], "python": [sys.executable]}[words[0]]
     worker = subprocess.Popen([*program, *words[1:]], cwd=folder, env=env)
