@@ -172,6 +172,13 @@ def django(session: nox.Session) -> None:
     session.run("pytest", "tests/examples", "tests/compat/django", *session.posargs, env=env)
 
 
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Publishing from gunicorn's sync, gthread and gevent workers, uWSGI and uvicorn, each as released."""
+    session.install(".[test]", "gunicorn>=27", "gevent>=26.9", "pyuwsgi>=2.0.30", "uvicorn>=0.54")
+    session.run("pytest", "tests/e2e/test_web_servers.py", *session.posargs)
+
+
 #: What Celery's own test files need beside Celery, as its requirements/test.txt and its extras have it.
 CELERYS_TEST_TOOLS = (
     "pytest>=9.1,<10", "pytest-timeout>=2.4", "pytest-subtests>=0.15", "pytest-click>=1.1", "pytest-order>=1.5",
