@@ -124,7 +124,7 @@ def interop(session: nox.Session) -> None:
     short = "--short" in args
     if short:
         args.remove("--short")
-    session.install(".[test]", MOTO, "pydantic>=2")
+    session.install(".[test]", MOTO)
     peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",

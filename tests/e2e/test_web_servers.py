@@ -1,7 +1,7 @@
 """Publishing from the servers that users have: gunicorn with each of its workers, uWSGI, an ASGI server.
 
-Real servers on loopback, which the nox session ``servers`` installs. Where the server loads the app before it forks, the app has
-published by then, so that a child that shared anything of its parent's would be found out.
+Real servers on loopback, which the nox session ``servers`` installs. Where the server loads the app before it forks, the app
+has published by then, so that a child that shared anything of its parent's would be found out.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ async def asgi(scope, receive, send):
 """
 
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "--graceful-timeout", "5", "--no-control-socket"]
+UVICORN = ["uvicorn", "web:asgi", "--host", "127.0.0.1", "--port", "{port}"]
 UWSGI = ["uwsgi", "--http-socket", "127.0.0.1:{port}", "--master", "--processes", "2", "--module", "web:wsgi", "--die-on-term"]
 #: How each is started, what must be installed for it, and how often it loads the app: before its forks, or in each child.
 SERVERS = {
@@ -65,8 +66,8 @@ SERVERS = {
     "uwsgi": ([*UWSGI, "--lazy-apps"], "pyuwsgi", 2),
     "uwsgi, preforked": (UWSGI, "pyuwsgi", 1),
     "uwsgi with threads, preforked": ([*UWSGI, "--enable-threads", "--threads", "2"], "pyuwsgi", 1),
-    "uvicorn": (["uvicorn", "web:asgi", "--host", "127.0.0.1", "--port", "{port}"], "uvicorn", 1),
-    "uvicorn with workers": (["uvicorn", "web:asgi", "--host", "127.0.0.1", "--port", "{port}", "--workers", "2"], "uvicorn", None),
+    "uvicorn": (UVICORN, "uvicorn", 1),
+    "uvicorn with workers": ([*UVICORN, "--workers", "2"], "uvicorn", 2),
 }  # fmt: skip
 
 
