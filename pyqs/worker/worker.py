@@ -20,6 +20,7 @@ from pyqs.queues.discovery import Found
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Ready
 from pyqs.worker.acker import Acker
+from pyqs.worker.beats import Beats
 from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit
 from pyqs.worker.discovery import Discovery
@@ -241,8 +242,10 @@ class Worker:
         ]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
         self._shutdown = Shutdown(parts)
+        watched = self._watched()
+        self._beats = Beats(self._host.beat, *self._pool.pulses, *watched.pulses)
         if self._health is not None:
-            self._health.attach(self._watched())
+            self._health.attach(watched)
 
     def _watched(self) -> Watched:
         """What probes look at."""
@@ -288,6 +291,8 @@ class Worker:
             while self._orders:
                 self._obey(self._orders.popleft())
             self._announce()
+            if self._announced and not self._crashed:
+                self._beats.look()
             progress.update(self.totals, self._credit.held)
             if self._own_spawner is not None:
                 reap_orphans(self._own_spawner.pids)
