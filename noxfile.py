@@ -124,7 +124,7 @@ def interop(session: nox.Session) -> None:
     short = "--short" in args
     if short:
         args.remove("--short")
-    session.install(".[test]", MOTO, "pydantic>=2")
+    session.install(".[test]", MOTO)
     peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
@@ -170,6 +170,13 @@ def django(session: nox.Session) -> None:
     if both:
         env["PYQS_INTEROP_SHOP"] = both
     session.run("pytest", "tests/examples", "tests/compat/django", *session.posargs, env=env)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Publishing from gunicorn's sync, gthread and gevent workers, uWSGI and uvicorn, each as released."""
+    session.install(".[test]", "gunicorn>=27", "gevent>=26.9", "pyuwsgi>=2.0.30", "uvicorn>=0.54")
+    session.run("pytest", "tests/e2e/test_web_servers.py", *session.posargs)
 
 
 #: What Celery's own test files need beside Celery, as its requirements/test.txt and its extras have it.

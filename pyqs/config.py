@@ -157,6 +157,7 @@ class WorkerConfig:
         on_ceiling: what becomes of a task that runs for SQS's twelve hours: "keep", "delete" or "kill".
         on_undecodable, on_unknown, on_refused: what becomes of messages that cannot be read, that name no task of this
             worker, or whose content type is not accepted.
+        notes: what is to be said of the app's settings, once, by whichever handlers the app has its log lines go to.
     """
 
     queues: tuple[str, ...]
@@ -185,6 +186,7 @@ class WorkerConfig:
     on_undecodable: Policy = "leave"
     on_unknown: Policy = "leave"
     on_refused: Policy = "leave"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_ceiling not in CEILING_POLICIES:

@@ -69,6 +69,15 @@ class RedactSecrets(logging.Filter):
         return True
 
 
+class _Exception(str):
+    """An exception's text; ``%r`` shows what the exception's own would have been."""
+
+    shown = ""
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
 class OneLine(logging.Filter):
     """Keeps what a message brings (a task's name, an id, a reason) from breaking out of its line in our own records.
 
@@ -85,9 +94,13 @@ class OneLine(logging.Filter):
         return True
 
     def _tame(self, value: object) -> object:
-        if not isinstance(value, str | BaseException):
-            return value
-        text = str(value)
+        if isinstance(value, BaseException):
+            told = _Exception(self._short(str(value)))
+            told.shown = self._short(repr(value))
+            return told
+        return self._short(value) if isinstance(value, str) else value
+
+    def _short(self, text: str) -> str:
         if len(text) > self.LONGEST:
             text = f"{text[: self.LONGEST]}... ({len(text)} characters)"
         return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -37,6 +37,8 @@ STATUSES = (
 #: What a host hears of its worker, in this order, each once; ``stopping`` (sig, how) only if a signal asked for it. Others
 #: have concurrency, pid (of the worker) and log_level.
 EVENTS = ("starting", "ready", "stopping", "stopped")
+#: What it hears every two seconds from ``ready`` on, while no thread of its worker hangs.
+ALIVE = "alive"
 
 
 @value
@@ -173,5 +175,5 @@ class TaskRuntime(Protocol):
         ...
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
-        """Something has happened to the worker, one of ``EVENTS``."""
+        """Something has happened to the worker, one of ``EVENTS``; or it is ``ALIVE``."""
         ...

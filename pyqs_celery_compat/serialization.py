@@ -211,7 +211,7 @@ def _read_registered(payload: bytes, content_type: str, content_encoding: str) -
 def _write_registered(value: Any, serializer: str) -> tuple[str, str, bytes]:
     registry = _kombu_registry()
     if serializer not in registry.name_to_type:
-        raise ConfigError(
+        raise _not_installed_class()(
             f"unknown serializer {serializer!r}; known: json, yaml, msgpack, pickle, or what kombu has registered"
         )
     content_type, encoding, payload = registry.dumps(value, serializer)
@@ -352,6 +352,15 @@ _WRITERS: dict[str, Callable[[Any], tuple[str, str, bytes]]] = {
     "msgpack": _write_msgpack,
     "pickle": _write_pickle,
 }
+
+
+@cache
+def _not_installed_class() -> type[ConfigError]:
+    """A ConfigError that those who catch kombu's SerializerNotInstalled catch."""
+    from kombu.exceptions import SerializerNotInstalled
+
+    said = {"__module__": "kombu.exceptions", "__reduce__": lambda self: (SerializerNotInstalled, self.args)}
+    return type("SerializerNotInstalled", (ConfigError, SerializerNotInstalled), said)
 
 
 @cache

@@ -1,11 +1,13 @@
-"""The worker's signals: what Celery's parent process tells of itself, sent by the host, each once in the life of a worker.
+"""The worker's signals: what Celery's parent process tells of itself, sent by the host, each once in the life of a worker, but
+for heartbeat_sent.
 
 Owns: which signal follows from which event, the life of the app's bootsteps, and ``HostedWorker``, which stands for the worker
 in both. Runs in the host's main thread. Never sends one in an executor.
 
 Order and senders (observed on Celery 5.7): celeryd_init, worker_init, steps are made, celeryd_after_setup, steps start;
 worker_ready; worker_shutting_down, steps are closed and stopped; worker_shutdown. The two celeryd signals and
-worker_shutting_down have the node's name as sender, the others the worker.
+worker_shutting_down have the node's name as sender, the others the worker. heartbeat_sent comes every two seconds from
+worker_ready on, while the worker is alive.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import MessageError
+from pyqs.runtime import ALIVE
 from pyqs_celery_compat import signals
 from pyqs_celery_compat.envelope import Envelope, open_envelope
 
@@ -69,6 +72,10 @@ class WorkerEvents:
 
     def happened(self, name: str, details: Mapping[str, str | int]) -> None:
         """Send what follows from an event of the worker."""
+        if name == ALIVE:
+            if signals.heartbeat_sent.receivers:
+                signals.heartbeat_sent.send(sender=self._worker)
+            return
         {"starting": self._starting, "ready": self._ready, "stopping": self._stopping, "stopped": self._stopped}[name](details)
 
     def _starting(self, details: Mapping[str, str | int]) -> None:

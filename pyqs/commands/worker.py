@@ -55,8 +55,6 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
     if chosen.app:
         app = read_app_settings(chosen.app, chosen.include, directory)
         connection = merge_connection(chosen.flags, app)
-        for note in app.notes:
-            log.warning("app %s: %s", chosen.app, note)
     queues = patterns or app.queues
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
@@ -100,6 +98,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         on_undecodable=chosen.on_undecodable,
         on_unknown=chosen.on_unknown,
         on_refused=chosen.on_refused,
+        notes=app.notes,
     )
 
 

@@ -1,7 +1,7 @@
 """The worker's side of the host: asks it what becomes of killed tasks, and tells it what happens to the worker.
 
-Owns: the host's pipe, its start, and giving up on one that is dead or hangs. One thread; ``ask``, ``tell``, ``hurry``,
-``close`` and ``kill`` may be called from any. Every question is answered once, whatever becomes of the host: with its word,
+Owns: the host's pipe, its start, and giving up on one that is dead or hangs. One thread; ``ask``, ``tell``, ``beat``,
+``hurry``, ``close`` and ``kill`` may be called from any. Every question is answered once, whatever becomes of the host: with its word,
 or with None. Never blocks another thread, never decodes a body, never settles a delivery.
 
 A worker that is killed after the host has published nothing but called an app's handlers, or after follow-ups were sent and
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from pyqs.clock import boottime
 from pyqs.message import CalledOff, Death, Delivery
+from pyqs.runtime import ALIVE
 from pyqs.wire import CallOff, Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
 from pyqs.worker.lines import GiveBack, Lines
 from pyqs.worker.service import Bell, OnCrash, Service
@@ -109,6 +110,11 @@ class Host(Service):
         if self._at_start:
             self._note(lambda: self._happened(Event(name, details)))
 
+    def beat(self) -> None:
+        """The worker is alive. It hears of it if it can now; what is late is not worth hearing."""
+        if self._at_start:
+            self._note(self._pass_beat)
+
     def log(self, line: Line, give_back: GiveBack) -> bool:
         """Have the host log a line of ours. False, or ``give_back`` called later, says that somebody else must."""
         with self._lock:
@@ -151,6 +157,11 @@ class Host(Service):
             log.warning("there is no host just now that could hear that the worker is %s", event.name)
         else:
             self._events.append(event)
+
+    def _pass_beat(self) -> None:
+        slot = self._slot
+        if slot is not None and slot.ready and not (slot.clogged or slot.stopping or self._events):
+            slot.send(Event(ALIVE))
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

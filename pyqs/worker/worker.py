@@ -20,6 +20,7 @@ from pyqs.queues.discovery import Found
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Ready
 from pyqs.worker.acker import Acker
+from pyqs.worker.beats import Beats
 from pyqs.worker.burst import Burst
 from pyqs.worker.credit import Credit
 from pyqs.worker.discovery import Discovery
@@ -246,8 +247,10 @@ class Worker:
         ]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
         self._shutdown = Shutdown(parts)
+        watched = self._watched()
+        self._beats = Beats(self._host.beat, *self._pool.pulses, *watched.pulses)
         if self._health is not None:
-            self._health.attach(self._watched())
+            self._health.attach(watched)
 
     def _watched(self) -> Watched:
         """What probes look at."""
@@ -293,6 +296,8 @@ class Worker:
             while self._orders:
                 self._obey(self._orders.popleft())
             self._announce()
+            if self._announced and not self._crashed:
+                self._beats.look()
             progress.update(self.totals, self._credit.held)
             if self._own_spawner is not None:
                 reap_orphans(self._own_spawner.pids)
@@ -405,7 +410,7 @@ class Worker:
         self._order("fail")
 
     def _on_ready(self, frame: Ready) -> None:
-        for note in frame.notes:
+        for note in (*self.config.notes, *frame.notes):
             if note not in self._said:
                 self._said.add(note)
                 log.warning("%s", note)

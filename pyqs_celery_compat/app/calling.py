@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import states
 from pyqs_celery_compat._state import _task_stack
@@ -44,7 +44,7 @@ class Calling:
     time_limit: float | None
     soft_time_limit: float | None
     ignore_result: bool | None
-    _exec_options: ClassVar[dict[str, Any] | None]
+    _exec_options: dict[str, Any] | None
     #: Of a task with ``pydantic=True``: what its annotations say.
     _models: Any = None
 
@@ -107,12 +107,11 @@ class Calling:
         """A name for logs, by call; for subclasses."""
         return None
 
-    @classmethod
-    def _get_exec_options(cls) -> dict[str, Any]:
-        if cls._exec_options is None:
-            found = {key: getattr(cls, key, None) for key in EXEC_OPTIONS}
-            cls._exec_options = {key: value for key, value in found.items() if value is not None}
-        return cls._exec_options
+    def _get_exec_options(self) -> dict[str, Any]:
+        if self._exec_options is None:  # of this task, which may have been given attributes since it was declared
+            found = {key: getattr(self, key, None) for key in EXEC_OPTIONS}
+            self._exec_options = {key: value for key, value in found.items() if value is not None}
+        return self._exec_options
 
     def apply(
         self,

@@ -103,7 +103,7 @@ class Task(Calling):
     request_stack: LocalStack[Context] = LocalStack()
     override_max_retries: int | None
     _orig_run: Callable[..., Any]
-    _exec_options: ClassVar[dict[str, Any] | None] = None
+    _exec_options: dict[str, Any] | None = None
     abstract = True
     from_config: ClassVar[tuple[tuple[str, str], ...]] = tuple(_FROM_CONFIG.items())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
+import time
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def listen(name):
             time.sleep(600)
 
 for name in ("celeryd_init", "celeryd_after_setup", "worker_init", "worker_ready", "worker_shutting_down", "worker_shutdown",
-             "worker_process_init"):
+             "worker_process_init", "heartbeat_sent"):
     listen(name)
 """
 SIGNALS = ["celeryd_init", "worker_init", "celeryd_after_setup", "worker_ready", "worker_shutting_down", "worker_shutdown"]
@@ -244,6 +245,30 @@ def test_the_workers_signals_come_once_and_in_no_executor(start: Any, sqs: Any) 
     assert [words[0] for words in told] == SIGNALS
     assert {int(words[-1]) for words in told} == {host}
     assert ["worker_shutting_down", "SIGINT/Warm", "elsewhere", str(host)] in told
+
+
+def test_the_host_hears_every_two_seconds_that_the_worker_is_alive(start: Any, sqs: Any) -> None:
+    """As seen under Celery 5.7 on SQS: ``heartbeat_sent`` in the main process, and none after the end."""
+    worker, heard = start()
+    heard.wait("worker_ready")
+    began = time.monotonic()
+    beats = heard.wait("heartbeat_sent", 3)
+    assert time.monotonic() - began > 3, "the first at once, then two seconds each"
+    assert {int(line.split()[-1]) for line in beats} == set(worker.hosts)
+    named = [line.split()[0] for line in heard.lines()]
+    assert named.index("worker_ready") < named.index("heartbeat_sent")
+    worker.terminate(signal.SIGINT)
+    assert heard.lines()[-1].startswith("worker_shutdown")
+
+
+def test_a_handler_of_the_heartbeat_that_hangs_holds_up_no_task(start: Any, sqs: Any, project: Any) -> None:
+    (project.folder / "hang-heartbeat_sent").touch()
+    worker, heard = start("--shutdown-timeout", "2")
+    heard.wait("heartbeat_sent")
+    sqs.celery("jobs", "work")
+    heard.wait("work")
+    assert worker.terminate(signal.SIGINT) < 10
+    assert len(heard.lines("heartbeat_sent")) == 1
 
 
 def test_a_signal_handler_that_raises_is_logged(start: Any, sqs: Any, project: Any) -> None:

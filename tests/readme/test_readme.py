@@ -6,11 +6,12 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,15 @@ def left(server: LocalServer) -> int:
     return sum(int(n) for found in counts for name, n in found.items() if name.startswith("ApproximateNumberOfMessages"))
 
 
-def worker_drains(command: str, folder: Path, server: LocalServer, env: dict[str, str]) -> None:
-    """Start the command as it stands, wait until the queues are empty, end it as a supervisor would."""
+def worker_drains(
+    command: str, folder: Path, server: LocalServer, env: dict[str, str], ran: Callable[[], bool] = lambda: True
+) -> None:
+    """Start the command as it stands, wait until the queues are empty and all of it ran, end it as a supervisor would."""
     words = shlex.split(command)
-    assert words[0] == "pyqs"
-    worker = subprocess.Popen([sys.executable, "-m", "pyqs", *words[1:]], cwd=folder, env=env)
+    program = {"pyqs": [sys.executable, "-m", "pyqs"], "python": [sys.executable]}[words[0]]
+    worker = subprocess.Popen([*program, *words[1:]], cwd=folder, env=env)
     try:
-        while left(server) > 0:
+        while left(server) > 0 or not ran():
             assert worker.poll() is None, "the worker ended"
         worker.send_signal(signal.SIGINT)
         assert worker.wait(30) == 0
@@ -109,13 +112,31 @@ def test_the_celery_example_runs(tmp_path: Path, server: LocalServer, env: dict[
     worker_drains(commands(blocks("sh")[2])[0], tmp_path, server, env)
 
 
+def test_the_django_command_works_in_the_example(tmp_path: Path, server: LocalServer, env: dict[str, str]) -> None:
+    pytest.importorskip("django")
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "tests/examples/django_project", folder, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3"))
+    env["SHOP_SQS"] = server.endpoint_url.removeprefix("http://")
+
+    def run(*args: str) -> str:
+        return subprocess.run([sys.executable, *args], cwd=folder, env=env, check=True, capture_output=True, text=True).stdout
+
+    run("manage.py", "migrate", "--verbosity", "0")
+    run("manage.py", "shell", "-c", "from django.test import Client; Client().get('/orders/')")
+    assert left(server) == 1
+    mailed = "from orders.models import Order; print(Order.objects.filter(paid=True, mailed=True).count())"
+    worker_drains(
+        commands(blocks("sh")[3])[0], folder, server, env, lambda: run("manage.py", "shell", "-c", mailed).split()[-1] == "1"
+    )
+
+
 def test_the_native_example_runs(tmp_path: Path, server: LocalServer, env: dict[str, str]) -> None:
     code = blocks("python")[1].replace("_delay_seconds=60", "_delay_seconds=1")
     head, call = code.rsplit("\n\n", 1)
     (tmp_path / "tasks.py").write_text(head + "\n\ndef call():\n" + textwrap.indent(call, "    "))
     subprocess.run([sys.executable, "-c", "import tasks; tasks.call()"], cwd=tmp_path, env=env, check=True)
     assert left(server) == 3, "one by .delay, two by .send_many"
-    worker_drains(commands(blocks("sh")[3])[0], tmp_path, server, env)
+    worker_drains(commands(blocks("sh")[4])[0], tmp_path, server, env)
 
 
 def test_the_example_of_a_long_task_runs() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pyqs.clock import boottime
 from pyqs.errors import AccessDenied, ConfigError, SqsError, Unreachable
+from pyqs.worker.beats import Beats
 from pyqs.worker.facts import Facts
 from pyqs.worker.heartbeat_file import HeartbeatFile
 from pyqs.worker.in_flight import EMPTY, EVERY, LIMIT, SELDOM, InFlight
@@ -37,6 +38,26 @@ def pass_by(liveness: Liveness, clock: Clock, seconds: float, *beating: Pulse) -
         for pulse in beating:
             pulse.beaten_at = clock.now
         liveness.failure()
+
+
+def test_the_host_hears_every_two_seconds_of_a_worker_whose_threads_beat(clock: Clock) -> None:
+    one, other = Pulse("one", 5), Pulse("other", 5)
+    told: list[float] = []
+    beats = Beats(lambda: told.append(clock.now), one, None, other, clock=clock)
+
+    def pass_seconds(count: int, *beating: Pulse) -> None:
+        for _ in range(count):
+            for pulse in beating:
+                pulse.beaten_at = clock.now
+            beats.look()
+            clock.now += 1
+
+    pass_seconds(6, one, other)
+    assert told == [1000, 1002, 1004]
+    pass_seconds(20, one)
+    assert told[3:] == [1006, 1008, 1010], "then the other one counts as hung"
+    pass_seconds(3, one, other)
+    assert told[6:] == [1026, 1028]
 
 
 def test_a_pulse_that_stops_is_a_failure_after_its_tolerance(clock: Clock) -> None:

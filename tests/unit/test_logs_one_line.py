@@ -26,6 +26,12 @@ def test_errors_are_tamed_too_and_numbers_stay_numbers() -> None:
     assert line("pyqs.x", "%s after %.1f s", ValueError("a\rb"), 1.25) == r"a\rb after 1.2 s"
 
 
+def test_an_exception_that_is_shown_keeps_its_class() -> None:
+    assert line("celery.x", "raised: %r", ValueError("a\rb")) == r"raised: ValueError('a\rb')"
+    assert line("celery.x", "raised: %r", KeyError("n" * 1_000)).startswith("raised: KeyError('nnn")
+    assert len(line("celery.x", "raised: %r", KeyError("n" * 1_000_000))) < OneLine.LONGEST + 100
+
+
 def test_a_long_value_is_cut() -> None:
     assert line("pyqs.x", "%s", "n" * 1_000_000) == "n" * OneLine.LONGEST + "... (1000000 characters)"
 

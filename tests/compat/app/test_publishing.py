@@ -356,6 +356,18 @@ def test_attributes_of_the_task_are_options_of_its_calls(app: Celery, envelope: 
     assert found["properties"]["priority"] == 3
 
 
+def test_attributes_given_after_the_declaration_are_options_too(app: Celery, envelope: Envelope) -> None:
+    """As seen under Celery 5.7: until the first call, which is when they are read."""
+
+    @app.task
+    def later() -> None: ...
+
+    later.queue, later.priority = "special", 3
+    later.delay()
+    properties = envelope("special")["properties"]
+    assert (properties["priority"], properties["delivery_info"]["routing_key"]) == (3, "special")
+
+
 def test_importing_the_package_and_making_tasks_loads_neither_boto_nor_kombu() -> None:
     code = """
 import sys

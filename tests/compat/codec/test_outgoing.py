@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import kombu.exceptions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,6 +178,13 @@ def test_unknown_serializers_and_compressions_are_configuration_errors() -> None
         seal_task(as_task_v2("i", "t"), routing_key="q", serializer="jsonn")
     with pytest.raises(ConfigError, match="gzipp"):
         seal_task(as_task_v2("i", "t"), routing_key="q", compression="gzipp")
+
+
+def test_an_unknown_serializer_is_kombus_error_too() -> None:
+    """As seen under Celery 5.7: ``apply_async(serializer="nope")``."""
+    with pytest.raises(kombu.exceptions.SerializerNotInstalled, match="'nope'; known: json") as told:
+        seal_task(as_task_v2("i", "t"), routing_key="q", serializer="nope")
+    assert type(pickle.loads(pickle.dumps(told.value))) is kombu.exceptions.SerializerNotInstalled  # noqa: S301
 
 
 @pytest.mark.parametrize("outer_base64", [True, False])
