@@ -22,6 +22,13 @@ def tasks(redis_url: str, sqs: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     clear_locks(module.app)
 
 
+@pytest.fixture
+def worker(tasks: Any, work: Any, redis_url: str) -> None:
+    """One that is ready, and so has cleared all locks."""
+    work("singletons", EXAMPLE_REDIS=redis_url)
+    assert tasks.do_something.delay("is there a worker").get(timeout=30) == ["is there a worker", None]
+
+
 def test_a_task_is_queued_once(tasks: Any) -> None:
     first, second = (tasks.do_stuff.delay(1, 2, 3, a="b") for _ in range(2))
     assert first == second
@@ -66,9 +73,7 @@ def test_a_call_runs_here_without_a_lock(tasks: Any) -> None:
     assert tasks.do_stuff.apply((1,)).get() == tasks.do_stuff(1) == "I just woke up"
 
 
-def test_a_lock_is_released_when_the_task_has_ended(tasks: Any, work: Any, redis_url: str) -> None:
-    work("singletons", EXAMPLE_REDIS=redis_url)
-    assert tasks.do_something.delay("is the worker there").get(timeout=30) == ["is the worker there", None]
+def test_a_lock_is_released_when_the_task_has_ended(tasks: Any, worker: None) -> None:
     first = tasks.do_stuff.delay("a")
     assert tasks.do_stuff.delay("a") == first
     assert first.get(timeout=30) == "I just woke up"
@@ -79,9 +84,8 @@ def test_a_lock_is_released_when_the_task_has_ended(tasks: Any, work: Any, redis
     assert wait_until(lambda: tasks.fails.delay("on purpose") != failed)
 
 
-def test_a_retry_is_held_up_by_the_lock_of_its_own_task(tasks: Any, work: Any, redis_url: str) -> None:
+def test_a_retry_is_held_up_by_the_lock_of_its_own_task(tasks: Any, worker: None) -> None:
     """Of the library, on either side: the retry's ``apply_async`` finds the lock, and so nothing is sent."""
-    work("singletons", EXAMPLE_REDIS=redis_url)
     first = tasks.tries.delay(1)
     assert wait_until(lambda: first.state == "RETRY")
     assert tasks.tries.delay(1) == first
