@@ -86,6 +86,7 @@ class CeleryRuntime:
         #: The tasks that a message may name; there are some after ``boot``.
         self.known_tasks: KnownTasks
         self._events: WorkerEvents | None = None
+        self._steps: worker_events.HostedWorker | None = None
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
@@ -161,6 +162,7 @@ class CeleryRuntime:
         self.app.set_current()
         self.native.after_fork()
         lifecycle.forked.run(self.app)
+        self._steps = worker_events.make_steps(self.app, self.hostname)
         self.app._after_fork()
         signals.worker_process_init.send(sender=self.hostname)
 
