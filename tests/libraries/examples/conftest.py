@@ -18,9 +18,9 @@ from sides import SIDE
 
 HERE = Path(__file__).parent
 COMMANDS = {
-    "celery": ("-m", "celery", "-A", "{app}", "worker", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle",
+    "celery": ("celery", "-A", "{app}", "worker", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle",
                "--without-heartbeat"),
-    "alias": ("-m", "pyqs", "worker", "-A", "{app}", "-c", "1", "-l", "INFO"),
+    "alias": ("pyqs", "worker", "-A", "{app}", "-c", "1", "-l", "INFO"),
 }  # fmt: skip
 
 
@@ -55,14 +55,13 @@ def sqs(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def work(folder: Path, sqs: str) -> Iterator[Callable[..., Path]]:
-    """``work("app_module")`` starts a worker, in its environment with what is given; its log."""
+    """``work("app_module", *wrapper, **env)`` starts a worker; its log."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(app: str, *wrapped: str, **env: str) -> Path:
         log = folder / f"{app}.log"
-        command = [*(wrapped or (sys.executable,)), *(part.format(app=app) for part in COMMANDS[SIDE])]
-        if wrapped:
-            command.pop(len(wrapped))  # "-m": a wrapper takes a program
+        program, *arguments = (part.format(app=app) for part in COMMANDS[SIDE])
+        command = [*wrapped, str(Path(sys.executable).parent / program), *arguments]
         path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"], str(HERE.parents[2])])
         side = {"PYQS_AS_CELERY": "1" if SIDE == "alias" else "0"}
         with log.open("wb") as out:
