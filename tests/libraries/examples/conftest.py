@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -53,31 +54,47 @@ def sqs(folder: Path) -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture
-def work(folder: Path, sqs: str) -> Iterator[Callable[..., Path]]:
-    """``work("app_module", *wrapper, **env)`` starts a worker; its log."""
-    started: list[subprocess.Popen[bytes]] = []
+@dataclass
+class Worker:
+    """A worker of the side that is measured."""
 
-    def start(app: str, *wrapped: str, **env: str) -> Path:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def end(self) -> None:
+        """Warm for both: after SIGTERM ours waits for its open polls."""
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT if SIDE == "alias" else signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def work(folder: Path, sqs: str) -> Iterator[Callable[..., Worker]]:
+    """``work("app_module", *wrapper, **env)`` starts a worker, which ends with the test."""
+    started: list[Worker] = []
+
+    def start(app: str, *wrapper: str, **env: str) -> Worker:
         log = folder / f"{app}.log"
         program, *arguments = (part.format(app=app) for part in COMMANDS[SIDE])
-        command = [*wrapped, str(Path(sys.executable).parent / program), *arguments]
-        path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"], str(HERE.parents[2])])
-        side = {"PYQS_AS_CELERY": "1" if SIDE == "alias" else "0"}
+        command = [*wrapper, str(Path(sys.executable).parent / program), *arguments]
         with log.open("wb") as out:
-            started.append(
-                subprocess.Popen(
-                    command, cwd=folder, env={**os.environ, **side, **env, "PYTHONPATH": path}, stdout=out, stderr=out,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment(**env), stdout=out, stderr=out, start_new_session=True
             )  # fmt: skip
-        return log
+        started.append(Worker(process, log))
+        return started[-1]
 
     yield start
-    for process in started:
-        process.send_signal(signal.SIGINT if SIDE == "alias" else signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    for worker in started:
+        worker.end()
+
+
+def environment(**env: str) -> dict[str, str]:
+    """For a process of the side that is measured, which finds the modules here."""
+    path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"], str(HERE.parents[2])])
+    return {**os.environ, **env, "PYTHONPATH": path, "PYQS_AS_CELERY": "1" if SIDE == "alias" else "0"}

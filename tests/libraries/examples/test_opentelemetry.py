@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
+from conftest import environment
 from processes import wait_until
-from sides import SIDE
 
 HERE = Path(__file__).parent
 INSTRUMENT = str(Path(sys.executable).parent / "opentelemetry-instrument")
@@ -80,22 +79,19 @@ def env(collector: Collector, sqs: str, redis_url: str) -> dict[str, str]:
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_SERVICE_NAME": "example",
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
-        "PYQS_AS_CELERY": "1" if SIDE == "alias" else "0",
     }
 
 
 @pytest.fixture
 def told(collector: Collector, env: dict[str, str], work: Any) -> dict[str, Any]:
     """What the caller says after all has run and every span of it has arrived."""
-    worker = {name: value for name, value in env.items() if name != "PYQS_AS_CELERY"}
-    log = work("traced", INSTRUMENT, **worker)
-    path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"], str(HERE.parents[2])])
+    env = {**env, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    worker = work("traced", INSTRUMENT, **env)
     done = subprocess.run(
         [INSTRUMENT, sys.executable, str(HERE / "traced_caller.py")],
-        env={**os.environ, **env, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=False,
+        env=environment(**env), capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{done.stderr[-4000:]}\n{log.read_text()[-4000:]}"
+    assert done.returncode == 0, f"{done.stderr[-4000:]}\n{worker.log.read_text()[-4000:]}"
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     runs = {"tries": 2}
     for name, task_id in said["ids"].items():
@@ -124,3 +120,19 @@ def test_what_runs_in_the_worker_is_of_the_callers_trace(collector: Collector, t
     assert [_attributes(ran)["celery.state"] for ran in spans["tries"][1]] == ["RETRY", "SUCCESS"]
     known = _attributes(spans["works"][1][0])
     assert (known["celery.action"], known["celery.state"], known["messaging.destination"]) == ("run", "SUCCESS", "traced")
+    assert (told["ran"]["inner"][0], told["ran"]["tries"]) == (2, "done")
+
+
+def test_the_last_spans_are_there_when_the_project_sends_them_as_a_process_leaves(
+    collector: Collector, env: dict[str, str], work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is collected for a minute nothing is sent before, on either side; ``traced`` has a receiver that does."""
+    worker = work("traced", INSTRUMENT, **env, OTEL_BSP_SCHEDULE_DELAY="60000")
+    monkeypatch.setenv("EXAMPLE_REDIS", env["EXAMPLE_REDIS"])
+    import traced
+
+    sent = traced.works.delay(7)
+    assert sent.get(timeout=40)[0] == 7
+    assert not collector.of(sent.id, CONSUMER)
+    worker.end()
+    assert [span.name for span in collector.of(sent.id, CONSUMER)] == ["run/traced.works"], worker.log.read_text()

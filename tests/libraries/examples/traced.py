@@ -1,4 +1,7 @@
-"""Tasks of which OpenTelemetry tells; nothing here knows that it does: ``opentelemetry-instrument`` wraps the worker."""
+"""Tasks of which OpenTelemetry tells, as ``opentelemetry-instrument`` wraps their worker and their caller.
+
+All that they know of it: a process of the worker that leaves sends what it has collected, or that is lost.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_process_shutdown
+from opentelemetry import trace
 
 app = Celery("traced", broker="sqs://", backend=os.environ["EXAMPLE_REDIS"])
 app.conf.update(
     task_default_queue="traced", broker_transport_options={"wait_time_seconds": 1, "polling_interval": 0.1},
 )  # fmt: skip
+
+
+@worker_process_shutdown.connect
+def send_spans(**_: Any) -> None:
+    trace.get_tracer_provider().force_flush()  # type: ignore[attr-defined]
 
 
 @app.task
