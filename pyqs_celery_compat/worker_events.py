@@ -103,7 +103,7 @@ class WorkerEvents:
 
 
 def make_steps(app: Celery, hostname: str) -> HostedWorker | None:
-    """Make the app's worker steps in a new executor; a worker that keeps them, as receivers are weak. None where there are none.
+    """Make the app's worker steps in a new executor; what keeps them, as receivers are weak. None where there are none.
 
     Celery makes them before it forks, so that its children have what a step does when it is made: django-structlog's connects
     the signals of tasks. They are not created or started here, and one that cannot be made has stopped the host, not this.

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 __all__ = ["Request"]
 
+MISSING = object()
+
 _INSTEAD = (
     "Request objects run no tasks here: signals tell of each step of a task (task_received, task_prerun, ...), and "
     "`pyqs worker` runs them"
@@ -77,8 +79,8 @@ class Request:
     @property
     def ignore_result(self) -> bool:
         """As the message says, else as its task does."""
-        told = self.request_dict
-        return bool(told["ignore_result"] if "ignore_result" in told else self.task.ignore_result)
+        said = self.request_dict.get("ignore_result", MISSING)
+        return bool(self.task.ignore_result if said is MISSING else said)
 
     @property
     def store_errors(self) -> bool:

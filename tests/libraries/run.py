@@ -67,6 +67,14 @@ LIBRARIES = (
 )  # fmt: skip
 
 
+def _library(name: str) -> Library:
+    """One by its name."""
+    found = next((one for one in LIBRARIES if one.name == name), None)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"no library {name}; there are {', '.join(one.name for one in LIBRARIES)}")
+    return found
+
+
 def tests_of(library: Library, home: Path) -> Path:
     """The folder from which its tests are run."""
     if not library.sha256:
@@ -138,22 +146,23 @@ def objections(celery: dict[str, str], ours: dict[str, str], known: dict[str, st
 def main() -> int:
     """Run what was asked for; the exit code."""
     parser = argparse.ArgumentParser(prog="nox -s libraries --", description="Libraries under Celery and under the alias.")
-    parser.add_argument("names", nargs="*", metavar="LIBRARY", choices=[[], *(one.name for one in LIBRARIES)], default=[])
+    parser.add_argument("libraries", nargs="*", metavar="LIBRARY", type=_library, help="such as celery-once; default all")
     parser.add_argument("--home", type=Path, required=True, help=argparse.SUPPRESS)  # the session says
     options = parser.parse_args()
     home: Path = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    for library in LIBRARIES:
-        if options.names and library.name not in options.names:
-            continue
+    for library in options.libraries or LIBRARIES:
         if version(library.name) != library.version:
             raise SystemExit(f"{library.name} {version(library.name)} is installed, not {library.version}")
         folder = tests_of(library, home)
         celery, ours = (outcomes(library, folder, home, side) for side in SIDES)
         passed = Counter(celery.values())["passed"]
         both = sum(outcome == "passed" == ours.get(test) for test, outcome in celery.items())
-        print(f"{library.name} {library.version}: {len(celery)} tests, {passed} pass under Celery, {both} of them here", flush=True)
+        print(
+            f"{library.name} {library.version}: {len(celery)} tests, {passed} pass under Celery, {both} of them here",
+            flush=True,
+        )
         for objection in objections(celery, ours, listed(DIFFERS.read_text(), library.name)):
             print(f"  {objection}", flush=True)
             wrong += 1

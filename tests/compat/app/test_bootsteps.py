@@ -96,9 +96,7 @@ def test_what_a_step_does_when_it_is_made_is_there_where_tasks_run(app: Celery) 
     del kept
 
 
-def test_a_step_that_cannot_be_made_in_an_executor_is_told_and_tasks_run(
-    app: Celery, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_step_that_cannot_be_made_in_an_executor_is_told_and_tasks_run(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             raise OSError("the port is taken")

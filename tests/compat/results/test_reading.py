@@ -1,4 +1,4 @@
-"""What a backend cannot read, or may not, is told by kombu's errors (observed on Celery 5.7): backends of others' catch them."""
+"""What a backend cannot read, or may not, is told by kombu's errors (observed on Celery 5.7): others' backends catch them."""
 
 from __future__ import annotations
 

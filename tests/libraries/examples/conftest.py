@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sides import SIDE
 
 import real_redis
 from processes import wait_until
-from sides import SIDE
 
 HERE = Path(__file__).parent
 COMMANDS = {

@@ -14,7 +14,10 @@ app = Celery("once", broker="sqs://", backend=REDIS)
 app.conf.update(
     task_default_queue="once", broker_transport_options={"wait_time_seconds": 1, "polling_interval": 0.1},
 )  # fmt: skip
-app.conf.ONCE = {"backend": "celery_once.backends.File", "settings": {"location": os.environ["EXAMPLE_LOCKS"], "default_timeout": 60}}
+app.conf.ONCE = {
+    "backend": "celery_once.backends.File",
+    "settings": {"location": os.environ["EXAMPLE_LOCKS"], "default_timeout": 60},
+}
 
 
 @app.task(base=QueueOnce)

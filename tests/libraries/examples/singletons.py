@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery_singleton import Singleton, clear_locks
 from celery.signals import worker_ready
+from celery_singleton import Singleton, clear_locks
 
 REDIS = os.environ["EXAMPLE_REDIS"]
 

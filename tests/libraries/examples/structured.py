@@ -18,7 +18,7 @@ if not settings.configured:
     )  # fmt: skip
     django.setup()
 
-from django_structlog.celery.steps import DjangoStructLogInitStep  # noqa: E402
+from django_structlog.celery.steps import DjangoStructLogInitStep
 
 app = Celery("structured", broker="sqs://", backend=os.environ["EXAMPLE_REDIS"])
 app.conf.update(

@@ -83,9 +83,7 @@ def test_a_lock_is_cleared_when_the_task_has_ended(tasks: Any, locks: Path, work
     assert tasks.unlocked.delay(0).get(timeout=30) is True
 
 
-def test_a_task_that_is_tried_again_keeps_its_lock_from_others_only(
-    tasks: Any, locks: Path, work: Any, redis_url: str
-) -> None:
+def test_a_task_that_is_tried_again_keeps_its_lock_from_others_only(tasks: Any, locks: Path, work: Any, redis_url: str) -> None:
     work("once", EXAMPLE_REDIS=redis_url, EXAMPLE_LOCKS=str(locks))
     assert tasks.tries.delay(1).get(timeout=30) == 3
     assert wait_until(lambda: not list(locks.iterdir()))

@@ -52,7 +52,9 @@ class Collector:
 
     def of(self, task_id: str, kind: int) -> list[Any]:
         """The spans of one call."""
-        return [span for _, span in self.spans if span.kind == kind and _attributes(span).get("messaging.message.id") == task_id]
+        return [
+            span for _, span in self.spans if span.kind == kind and _attributes(span).get("messaging.message.id") == task_id
+        ]
 
 
 def _attributes(what: Any) -> dict[str, Any]:

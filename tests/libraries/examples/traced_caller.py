@@ -1,12 +1,11 @@
-"""Calls each task of ``traced`` once, inside of one span; prints what came of it. ``opentelemetry-instrument`` wraps it, too."""
+"""Calls each task of ``traced`` once, inside of one span; prints what came of it. ``opentelemetry-instrument`` wraps it."""
 
 from __future__ import annotations
 
 import json
 
-from opentelemetry import trace
-
 import traced
+from opentelemetry import trace
 
 with trace.get_tracer("caller").start_as_current_span("a request") as span:
     works, calls = traced.works.delay(1), traced.calls.delay(2)
