@@ -95,7 +95,7 @@ def test_an_app_of_a_test_is_quiet_and_what_is_given_wins() -> None:
 
 def test_what_a_test_leaves_is_undone(app: Celery) -> None:
     default, current, finalizers = _state.default_app, _state.get_current_app(), list(_state._on_app_finalizers)
-    with setup_default_app(TestApp(set_as_current=True)):
+    with setup_default_app(TestApp()):
         left = Celery("left")
         _state.set_default_app(left)
         _state.connect_on_app_finalize(lambda app: None)
