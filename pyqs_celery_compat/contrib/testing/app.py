@@ -16,7 +16,6 @@ from pyqs_celery_compat.app.log import Logging
 #: Nothing leaves the process, nothing touches the logging of the tests.
 DEFAULT_TEST_CONFIG = {
     "accept_content": {"json"},
-    "broker_heartbeat": 0,
     "broker_url": "memory://",
     "enable_utc": True,
     "result_backend": "cache+memory://",
