@@ -134,13 +134,15 @@ def listed(text: str, library: str) -> dict[str, str]:
 
 
 def objections(celery: dict[str, str], ours: dict[str, str], known: dict[str, str]) -> list[str]:
-    """What is wrong with the two runs: tests that end apart and are not listed, and the reverse."""
+    """What is wrong with the two runs: tests that end apart and are not listed, and the reverse; and that none passes."""
     apart = {test for test in celery.keys() | ours.keys() if celery.get(test) != ours.get(test)}
     missing = "not run"
-    return [
+    said = [
         f"differs, and is not listed: {test}: {celery.get(test, missing)} under Celery, {ours.get(test, missing)} here"
         for test in sorted(apart - known.keys())
-    ] + [f"is listed, and does not differ: {test}" for test in sorted(known.keys() - apart)]
+    ]
+    said += [f"is listed, and does not differ: {test}" for test in sorted(known.keys() - apart)]
+    return said if "passed" in celery.values() else [*said, "no test passes under Celery: is redis-server installed?"]
 
 
 def main() -> int:
