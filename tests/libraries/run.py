@@ -34,36 +34,36 @@ class Library:
     """One library and its tests.
 
     Attributes:
-        tests: what pytest is told, below the unpacked release or below ``examples``. sha256: of the source distribution; "" if
-            that has no tests. ignored: what of it needs a server that is not here.
+        tests: what pytest is told, below the unpacked release; nothing if it has none. sha256: of its source distribution.
+        ignored: what of it needs a server that is not here. env: for its tests.
+        examples: tests of ours in ``examples``.
     """
 
     name: str
     version: str
-    tests: tuple[str, ...]
+    tests: str = ""
     sha256: str = ""
     ignored: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    examples: str = ""
 
 
 LIBRARIES = (
     Library(
-        "sentry-sdk", "2.75.0", ("tests/integrations/celery",),
-        "c38ac2d4b2435c11da821e173bb9d9088c98f41ae92f559ce0e424170a8e1a29",
+        "sentry-sdk", "2.75.0", "tests/integrations/celery", "c38ac2d4b2435c11da821e173bb9d9088c98f41ae92f559ce0e424170a8e1a29",
         ignored=("tests/integrations/celery/integration_tests",),  # Celery's beat on a Redis broker
     ),
     Library(
-        "opentelemetry-instrumentation-celery", "0.66b2", ("tests",),
-        "843645ecd28e85d16851eb6c24c082ee00c3102ba091752f095fc7628fcfb7bd",
+        "opentelemetry-instrumentation-celery", "0.66b2", "tests",
+        "843645ecd28e85d16851eb6c24c082ee00c3102ba091752f095fc7628fcfb7bd", examples="test_opentelemetry.py",
     ),
     Library(
-        "django-celery-results", "2.6.0", ("t/unit",), "9abcd836ae6b61063779244d8887a88fe80bbfaba143df36d3cb07034671277c",
-        env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"},
+        "django-celery-results", "2.6.0", "t/unit", "9abcd836ae6b61063779244d8887a88fe80bbfaba143df36d3cb07034671277c",
+        env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"}, examples="test_django_celery_results.py",
     ),
-    Library("opentelemetry-distro", "0.66b2", ("test_opentelemetry.py",)),
-    Library("celery-singleton", "0.3.1", ("test_celery_singleton.py",)),
-    Library("celery-once", "3.0.1", ("test_celery_once.py",)),
-    Library("django-structlog", "11.0.0", ("test_django_structlog.py",)),
+    Library("celery-singleton", "0.3.1", examples="test_celery_singleton.py"),
+    Library("celery-once", "3.0.1", examples="test_celery_once.py"),
+    Library("django-structlog", "11.0.0", examples="test_django_structlog.py"),
 )  # fmt: skip
 
 
@@ -75,30 +75,38 @@ def _library(name: str) -> Library:
     return found
 
 
-def tests_of(library: Library, home: Path) -> Path:
-    """The folder from which its tests are run."""
-    if not library.sha256:
-        return HERE / "examples"
+def unpacked(library: Library, home: Path) -> Path:
+    """The folder of its release."""
     archive = sdist.fetched(library.name, library.version, library.sha256, home)
     with tarfile.open(archive) as opened:
         opened.extractall(home, filter="data")
     return home / archive.name.removesuffix(".tar.gz")
 
 
-def outcomes(library: Library, folder: Path, home: Path, side: str) -> dict[str, str]:
-    """Test -> "passed", "failed" or "skipped", in one run."""
-    report, log = (home / f"{library.name}-{side}.{kind}" for kind in ("xml", "log"))
+def outcomes(library: Library, home: Path, side: str) -> dict[str, str]:
+    """Test -> "passed", "failed" or "skipped", of all of its tests."""
+    found: dict[str, str] = {}
+    if library.tests:
+        left_out = [f"--ignore={path}" for path in library.ignored]
+        found |= _run(unpacked(library, home), [*left_out, library.tests], home / f"{library.name}-{side}", side, library.env)
+    if library.examples:
+        found |= _run(HERE / "examples", [library.examples], home / f"{library.name}-examples-{side}", side, {})
+    return found
+
+
+def _run(folder: Path, tests: list[str], stem: Path, side: str, env: dict[str, str]) -> dict[str, str]:
+    """One run of pytest in this folder, whose report and log are named so."""
+    report, log = (stem.with_name(f"{stem.name}.{kind}") for kind in ("xml", "log"))
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "sides"]
-    command += [f"--junitxml={report}", f"--rootdir={folder}"]
-    command += [*(f"--ignore={path}" for path in library.ignored), *library.tests]
+    command += [f"--junitxml={report}", f"--rootdir={folder}", *tests]
     with log.open("w") as out:
         subprocess.run(
-            command, cwd=folder, env=_environment(side) | library.env, stdout=out, stderr=out, check=False, timeout=PATIENCE
-        )
+            command, cwd=folder, env=_environment(side) | env, stdout=out, stderr=out, check=False, timeout=PATIENCE
+        )  # fmt: skip
     found = read(report.read_text()) if report.exists() else {}
     if not found:
-        raise SystemExit(f"no test of {library.name} was run: see {log}")
+        raise SystemExit(f"no test was run: see {log}")
     return found
 
 
@@ -157,8 +165,7 @@ def main() -> int:
     for library in options.libraries or LIBRARIES:
         if version(library.name) != library.version:
             raise SystemExit(f"{library.name} {version(library.name)} is installed, not {library.version}")
-        folder = tests_of(library, home)
-        celery, ours = (outcomes(library, folder, home, side) for side in SIDES)
+        celery, ours = (outcomes(library, home, side) for side in SIDES)
         passed = Counter(celery.values())["passed"]
         both = sum(outcome == "passed" == ours.get(test) for test, outcome in celery.items())
         print(

@@ -72,4 +72,6 @@ def test_what_is_run_is_what_is_installed_and_documented(run: Any) -> None:
     for library in run.LIBRARIES:
         assert pins[library.name] == library.version
         assert f"| {library.name} {library.version} |" in documented
-        assert library.sha256 or all((HERE / "examples" / test).exists() for test in library.tests)
+        assert bool(library.tests) == bool(library.sha256)
+        assert library.tests or library.examples
+        assert not library.examples or (HERE / "examples" / library.examples).exists()
