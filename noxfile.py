@@ -150,15 +150,14 @@ def interop(session: nox.Session) -> None:
     )
 
 
-@nox.session
+@nox.session(python=ONE_PYTHON)
 def libraries(session: nox.Session) -> None:
-    """Suites of libraries that hook into Celery, as they release them: under Celery and under the alias, test by test."""
-    session.install(
-        ".[redis]", CELERY57, "sentry-sdk==2.75.0", "opentelemetry-instrumentation-celery==0.66b2", "opentelemetry-test-utils",
-        "opentelemetry-sdk", "pytest>=8.0", "pytest-localserver", "pytest-timeout>=2.3", "jsonschema", "executing", "asttokens",
-        "responses", "pysocks", "socksio", "httpcore[http2]", "setuptools", "freezegun", "brotli",
-    )  # fmt: skip
-    session.run("python", "tests/libraries/run.py", "--home", str(Path(session.create_tmp()).resolve()), *session.posargs)
+    """Libraries that hook into Celery, by their tests or documented examples: under Celery and under the alias, test by test.
+
+    ``-- celery-once`` runs one of them.
+    """
+    session.install(".[redis]", CELERY57, "-r", "tests/libraries/requirements.txt")
+    session.run("python", "tests/libraries/run.py", "--home", session.create_tmp(), *session.posargs)
 
 
 @nox.session

@@ -1,8 +1,8 @@
 """Steps that a project adds to the worker: ``app.steps["worker"].add(...)``, and the blueprint that starts and stops them.
 
 Owns: ``Step``, ``StartStopStep``, ``ConsumerStep`` and ``Blueprint``, with Celery's names and order of calls. Worker steps run
-in the host: the process that holds the app and runs no task. Consumer steps cannot be: the worker's receiving side never loads
-user code, and ``check`` refuses them by name before a worker starts.
+in the host: the process that holds the app and runs no task; they are made, and no more than that, in executors, too. Consumer
+steps cannot be: the worker's receiving side never loads user code, and ``check`` refuses them by name before a worker starts.
 """
 
 from __future__ import annotations
@@ -163,11 +163,15 @@ class Blueprint:
         Raises:
             ImproperlyConfigured: they need each other in a circle. Whatever a step raises.
         """
-        self.order = [step(parent, **kwargs) for step in in_order(map(_loaded, self.types))]
-        self.steps = {step.name: step for step in self.order}
-        for step in self.order:
+        for step in self.make(parent, **kwargs):
             step.include(parent)
         return self
+
+    def make(self, parent: Any, **kwargs: Any) -> list[Step]:
+        """Only make them. Raises as ``apply`` does."""
+        self.order = [step(parent, **kwargs) for step in in_order(map(_loaded, self.types))]
+        self.steps = {step.name: step for step in self.order}
+        return self.order
 
     def start(self, parent: Any) -> None:
         """Start those that take part. Raises what one of them raises; ``stop`` then stops those before it."""

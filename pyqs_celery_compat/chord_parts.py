@@ -218,7 +218,7 @@ class ChordParts:
             self._fail_group(callback, backend, error)
             backend._fail_chain(callback.options.get("chain"), error)
             return None
-        task_id = callback.options.get("task_id")
+        task_id = callback.id
         if not task_id:
             task_id = callback.options["task_id"] = uuid()
         self._call_errbacks(task_id, callback.task, callback.options.get("link_error"), error)

@@ -305,7 +305,7 @@ class Backend(Values, SyncBackendMixin, ChordParts):
         """What the running task has called, as what finds the results again; None where none runs."""
         task = get_current_task()
         request = request or (task.request if task is not None else None)
-        return [child.as_tuple() for child in request._children or ()] if request is not None else None
+        return [child.as_tuple() for child in getattr(request, "_children", None) or ()] if request is not None else None
 
     def _get_result_meta(
         self, result: Any, state: str, traceback: str | None, request: Context | None, format_date: bool = True, **_: Any

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pyqs.errors import ConfigError, NotSerializable
+from pyqs.errors import ConfigError, NotSerializable, Refused, Undecodable
 from pyqs_celery_compat import compression, serialization, states, stored_failures
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
@@ -119,11 +119,24 @@ class Values:
             raise serialization.encode_error(said) from exc
 
     def decode(self, payload: Any) -> Any:
-        """What ``encode`` wrote, compressed or not. Text and None, as stores may have them, are read, too."""
+        """What ``encode`` wrote, compressed or not. Text and None, as stores may have them, are read, too.
+
+        Raises:
+            kombu.exceptions.DecodeError: it cannot be read; ContentDisallowed: it is not to be.
+        """
         if payload is None:
             return None
-        payload = decompress_payload(as_bytes(payload))
-        return serialization.loads(payload, self.content_type, self.content_encoding, None, self._accept)
+        try:
+            payload = decompress_payload(as_bytes(payload))
+            return serialization.loads(payload, self.content_type, self.content_encoding, None, self._accept)
+        except Undecodable as exc:
+            from kombu.exceptions import DecodeError  # backends of others' catch it: a row may hold something older
+
+            raise DecodeError(str(exc)) from exc
+        except Refused as exc:
+            from kombu.exceptions import ContentDisallowed
+
+            raise ContentDisallowed(str(exc)) from exc
 
 
 def as_bytes(payload: Any) -> bytes:

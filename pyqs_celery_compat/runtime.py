@@ -93,6 +93,7 @@ class CeleryRuntime:
         self._called_off = CalledOffCalls()
         #: Looked into before each task: empty where there is no store of revoked ids, and nearly always where there is.
         self.called_off = self._called_off.by_id
+        self._steps: worker_events.HostedWorker | None = None
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
         self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
@@ -170,6 +171,7 @@ class CeleryRuntime:
         self.app.set_current()
         self.native.after_fork()
         lifecycle.forked.run(self.app)
+        self._steps = worker_events.make_steps(self.app, self.hostname)
         self.app._after_fork()
         signals.worker_process_init.send(sender=self.hostname)
 

@@ -170,7 +170,8 @@ class Settings(MutableMapping[str, Any]):
         for layer in self._layers:
             seen.update(dict.fromkeys(self._canonical(key) for key in layer if not key.startswith("_")))
         seen.update(dict.fromkeys(DEFAULTS))
-        return iter(seen)
+        # An object may name what it has not got, as Django's settings do that code has configured.
+        return (name for name in seen if self._find(name) is not _MISSING)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

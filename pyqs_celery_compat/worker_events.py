@@ -2,7 +2,7 @@
 for heartbeat_sent.
 
 Owns: which signal follows from which event, the life of the app's bootsteps, and ``HostedWorker``, which stands for the worker
-in both. Runs in the host's main thread. Never sends one in an executor.
+in both. Runs in the host's main thread, but for ``make_steps``. Never sends one in an executor.
 
 Order and senders (observed on Celery 5.7): celeryd_init, worker_init, steps are made, celeryd_after_setup, steps start;
 worker_ready; worker_shutting_down, steps are closed and stopped; worker_shutdown. The two celeryd signals and
@@ -13,6 +13,7 @@ worker_ready on, while the worker is alive.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.bootsteps import Blueprint
     from pyqs_celery_compat.protocol import CeleryCall
+
+log = logging.getLogger(__name__)
 
 
 class HostedWorker:
@@ -104,6 +107,25 @@ class WorkerEvents:
 
     def _stopped(self, details: Mapping[str, str | int]) -> None:
         signals.worker_shutdown.send(sender=self._worker)
+
+
+def make_steps(app: Celery, hostname: str) -> HostedWorker | None:
+    """Make the app's worker steps in a new executor; what keeps them, as receivers are weak. None where there are none.
+
+    Celery makes them before it forks, so that its children have what a step does when it is made: django-structlog's connects
+    the signals of tasks. They are not created or started here, and one that cannot be made has stopped the host, not this.
+    """
+    if not app.steps["worker"]:
+        return None
+    from pyqs_celery_compat.bootsteps import Blueprint
+
+    worker = HostedWorker(app, hostname, {})
+    worker.blueprint = Blueprint(app.steps["worker"], name="Worker")
+    try:
+        worker.blueprint.make(worker, hostname=hostname, concurrency=None, loglevel=None)
+    except Exception:
+        log.exception("a step of app.steps['worker'] could not be made in an executor; tasks run without it")
+    return worker
 
 
 def unread(delivery: Delivery, exc: MessageError, call: CeleryCall | None, status: str) -> None:

@@ -1,4 +1,4 @@
 """What Celery keeps in ``celery.contrib.testing``, for the tests of its users.
 
-Owns: nothing itself. So far there are the mocks.
+Owns: nothing itself. There are apps for tests and the mocks; a worker inside a test's process there is not.
 """

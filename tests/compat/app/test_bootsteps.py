@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pyqs_celery_compat import Celery, bootsteps
+from pyqs_celery_compat import Celery, bootsteps, signals
 from pyqs_celery_compat.conf import check_worker_settings
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.utils.timer2 import Timer
-from pyqs_celery_compat.worker_events import WorkerEvents
+from pyqs_celery_compat.worker_events import WorkerEvents, make_steps
 
 
 def noting(heard: list[str], label: str, **attributes: Any) -> Any:
@@ -68,6 +69,42 @@ def test_an_object_that_a_step_makes_is_started_and_stopped(app: Celery) -> None
     app.steps["worker"].add(Makes)
     run(app)
     assert heard == ["start", "stop"]
+
+
+def test_what_a_step_does_when_it_is_made_is_there_where_tasks_run(app: Celery) -> None:
+    # As under Celery 5.7, which makes steps before it forks; django-structlog's step connects receivers so, and they are weak.
+    heard: list[str] = []
+
+    class Connects(bootsteps.StartStopStep):
+        def __init__(self, parent: Any, **kwargs: Any) -> None:
+            super().__init__(parent, **kwargs)
+            assert parent.app is app
+            heard.append("made")
+            signals.task_prerun.connect(self.prerun)
+
+        def prerun(self, task_id: str, **_: Any) -> None:
+            heard.append(f"prerun {task_id}")
+
+        def create(self, parent: Any) -> None:
+            heard.append("created")
+
+    app.steps["worker"].add(Connects)
+    kept = make_steps(app, "pyqs@host")
+    gc.collect()
+    signals.task_prerun.send(sender=None, task_id="a")
+    assert heard == ["made", "prerun a"]
+    del kept
+
+
+def test_a_step_that_cannot_be_made_in_an_executor_is_told_and_tasks_run(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(bootsteps.Step):
+        def __init__(self, parent: Any, **kwargs: Any) -> None:
+            raise OSError("the port is taken")
+
+    assert make_steps(app, "pyqs@host") is None
+    app.steps["worker"].add(Broken)
+    make_steps(app, "pyqs@host")
+    assert "the port is taken" in caplog.text
 
 
 def test_one_that_is_not_included_does_nothing(app: Celery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pyqs.local.inprocess import InProcessSqs
 from pyqs_celery_compat import Celery
 from pyqs_celery_compat.app import control
 from pyqs_celery_compat.conf import without_effect
+from pyqs_celery_compat.exceptions import InvalidTaskError
 
 COMMANDS: dict[str, Callable[[control.Control], Any]] = {
     "revoke": lambda it: it.revoke("id"),
@@ -146,5 +148,28 @@ def test_a_request_class_of_ones_own_can_be_defined_and_a_worker_says_that_it_is
     app.finalize()
     (note,) = without_effect(app)
     assert note.startswith("Request of x.mine: ")
+    sent = app.amqp.task_protocols[2]("an-id", "x.mine", (1,), {"a": 2}, chord={"task": "body"}, shadow="as", reply_to="q")
+    told = Mine(sent, decoded=True, task=mine, hostname="here")
+    assert (told.id, told.type, told.name, told.hostname, told.task) == ("an-id", "x.mine", "as", "here", mine)
+    assert (told.args, told.kwargs, told.argsrepr, told.chord, told.reply_to) == ((1,), {"a": 2}, "(1,)", {"task": "body"}, "q")
+    assert (told.correlation_id, told.root_id, told.group, told.errbacks, told.stamps) == ("an-id", "an-id", None, None, {})
+    assert str(told) == "as[an-id]"
     with pytest.raises(NotImplementedError, match="signals tell of each step"):
-        Mine()
+        told.execute()
+
+
+def test_a_message_of_protocol_1_is_put_into_the_form_of_2_as_celery_57_does(app: Celery) -> None:
+    from pyqs_celery_compat.worker.request import Request
+    from pyqs_celery_compat.worker.strategy import hybrid_to_proto2
+
+    sent = app.amqp.task_protocols[1]("an-id", "x.old", (1,), {"a": 2}, group_id="g", retries=2)
+    body, headers, decoded, utc = hybrid_to_proto2(sent, sent.body)
+    assert body == ((1,), {"a": 2}, {"callbacks": None, "errbacks": None, "chord": None, "chain": None})
+    assert (headers["id"], headers["task"], headers["group"], headers["retries"]) == ("an-id", "x.old", "g", 2)
+    assert (headers["timelimit"], headers["argsrepr"], decoded, utc) == ((None, None), None, True, True)
+    told = Request(SimpleNamespace(headers=headers, properties=None, body=body), decoded=True)
+    assert (told.args, told.kwargs, told.argsrepr, told.group) == ((1,), {"a": 2}, None, "g")
+    wins = SimpleNamespace(headers={"id": "of-the-headers", "own": 1})
+    assert hybrid_to_proto2(wins, sent.body)[1] | {"own": 1} == {**headers, "id": "of-the-headers", "own": 1}
+    with pytest.raises(InvalidTaskError, match="must be a mapping"):
+        hybrid_to_proto2(sent, {"kwargs": [1]})

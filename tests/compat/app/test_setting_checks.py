@@ -126,6 +126,22 @@ def test_a_projects_own_settings_are_its_own(make_app: Callable[..., Celery]) ->
     assert list(slips(app.conf)) == []
 
 
+def test_an_object_may_name_what_it_has_not_got(make_app: Callable[..., Celery]) -> None:
+    """As Django's settings do after ``settings.configure()``; Celery's worker starts with them."""
+
+    class Configured:
+        CELERY_TASK_ACKS_LATE = True
+
+        def __dir__(self) -> list[str]:
+            return ["CELERY_TASK_ACKS_LATE", "CELERY_NOWHERE", "gettext_noop"]
+
+    app = make_app()
+    app.config_from_object(Configured(), namespace="CELERY")
+    assert list(remarks(app.conf)) == []
+    assert {"gettext_noop", "CELERY_NOWHERE", "nowhere"}.isdisjoint(app.conf)
+    assert dict(app.conf)["task_acks_late"] is True
+
+
 def test_what_stands_beside_its_right_name_is_no_slip(make_app: Callable[..., Celery]) -> None:
     assert list(slips(make_app(task_acks_late=True, task_ack_late=True).conf)) == []
 

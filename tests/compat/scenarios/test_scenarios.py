@@ -37,6 +37,8 @@ def _differs(one: dict[str, Any]) -> list[dict[str, Any]]:
     signal = one.get("signal", "")
     if signal == "worker_before_create_process":
         return []
+    if one.get("step") == "made":  # in the executor, too, which does not inherit what that has done
+        return [one, one | {"process": "child"}]
     if signal.startswith("after_setup_"):  # sent in the executor, too: it does not inherit it
         return [one, one | {"process": "child"}]
     if signal in ("worker_init", "worker_ready", "worker_shutdown"):
