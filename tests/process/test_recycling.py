@@ -38,13 +38,14 @@ def test_each_executor_runs_so_many_tasks_and_no_more(project: Any, sqs: Any) ->
     sqs.wait_counts("jobs")
     assert sorted(int(n) for _, n, _ in ran) == list(range(100)), "each once"
     pids = [pid for _, _, pid in ran]
-    assert len(set(pids)) == 20
-    assert {pids.count(pid) for pid in pids} == {5}
-    worker.wait_ran("goodbye", 20)
+    full = [pid for pid in set(pids) if pids.count(pid) == 5]
+    assert max(pids.count(pid) for pid in pids) == 5
+    assert len(set(pids)) - len(full) <= 2, "only the last two may have had less to do"
+    worker.wait_ran("goodbye", len(full))
     worker.wait_until(lambda: len(worker.executors) == 2)
     worker.terminate(2)
     log = worker.log()
-    assert len(worker.lines(r"INFO.* is replaced: it has run 5 tasks")) == 20, log
+    assert len(worker.lines(r"INFO.* is replaced: it has run 5 tasks")) == len(full), log
     assert not worker.lines("ERROR|CRITICAL"), log
     stopped = worker.lines("stopped: ")[0]
     assert "100 received" in stopped, "none was received twice"
