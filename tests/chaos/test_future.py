@@ -6,7 +6,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,12 +16,10 @@ from typing import Any
 import pytest
 
 from harness import checks
-from harness.crew import TASKS as FOLDER
 from harness.crew import Crew
 from harness.faces import CELERY_LATE, EARLY, LATE, Face
 from harness.report import SHORT, Report, pick
-from processes import environment, wait_until
-from pyqs.local.server import LocalServer
+from processes import wait_until
 
 COUNT = pick(long=100, short=24)
 #: Seconds ahead of the scaled ETAs, and the longest hop that stands for SQS's 900 s.
@@ -53,18 +50,8 @@ def write(crew: Crew, etas: Sequence[float]) -> Plan:
         texts = [datetime.fromtimestamp(now + ahead, timezone.utc).isoformat() for ahead in etas]
         crew.send([crew.face.message("work", number, 0.01, eta=text) for number, text in enumerate(texts)])
         return Plan({number: now + ahead for number, ahead in enumerate(etas)}, now)
-    with LocalServer(crew.store) as server:
-        env = environment(server.endpoint_url) | {
-            "PYTHONPATH": str(FOLDER), "CHAOS_FACE": CELERY_LATE.name, "CHAOS_LEDGER": str(crew.ledger.path),
-            "CHAOS_WORKER": "writer", "CHAOS_LEASE": str(crew.lease),
-            "CHAOS_BROKER": server.endpoint_url.removeprefix("http://"), "AWS_ENDPOINT_URL_SQS": server.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-        }  # fmt: skip
-        calls = json.dumps([[number, 0.01, ahead] for number, ahead in enumerate(etas)])
-        said = subprocess.run(
-            [python, str(FOLDER / "chaos_writer.py")], input=calls, text=True, env=env, check=True, timeout=60, cwd=crew.folder,
-            stdout=subprocess.PIPE,
-        ).stdout  # fmt: skip
+    calls = json.dumps([[number, 0.01, ahead] for number, ahead in enumerate(etas)])
+    said = crew.write("chaos_writer.py", calls, face=CELERY_LATE, python=python)
     now = float(said.split()[-1])  # when it began to write: its start takes seconds on a busy machine
     return Plan({number: now + ahead for number, ahead in enumerate(etas)}, now)
 

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,16 +136,16 @@ class Crew:
         )
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [*wrap, *command], cwd=self.folder, env=self._environment(name, endpoint) | (env or {}),
+                [*wrap, *command], cwd=self.folder, env=self._environment(name, endpoint, self.face) | (env or {}),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         member = Member(process, log_file, self.ledger.path, name, server, boottime())
         self.members.append(member)
         return member
 
-    def _environment(self, name: str, endpoint: str) -> dict[str, str]:
+    def _environment(self, name: str, endpoint: str, face: Face) -> dict[str, str]:
         env = environment(endpoint) | {
-            "CHAOS_FACE": self.face.name,
+            "CHAOS_FACE": face.name,
             "CHAOS_LEDGER": str(self.ledger.path),
             "CHAOS_WORKER": name,
             "CHAOS_LEASE": str(self.lease),
@@ -152,7 +153,7 @@ class Crew:
             "PYQS_CLIENT": os.environ.get("PYQS_CHAOS_CLIENT", "auto"),
         }
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TASKS), env["PYTHONPATH"]]))
-        if self.face.celery:  # it must not find our package
+        if face.celery:  # it must not find our package
             env |= {"PYTHONPATH": str(TASKS), "C_FORCE_ROOT": "1", "AWS_ENDPOINT_URL_SQS": endpoint}
             env |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
         return env
@@ -164,6 +165,19 @@ class Crew:
         else:
             member.wait_log("ready: ", timeout)
         return member
+
+    def write(
+        self, script: str, text: str, *, face: Face | None = None, python: str | None = None, env: dict[str, str] | None = None
+    ) -> str:
+        """Run a program from the tasks' folder as a client, of this crew's face unless another is named; what it prints."""
+        face = face or self.face
+        python = (python or self.python) if face.celery else sys.executable
+        with LocalServer(cast(Store, Door(self.store, "writer"))) as server:
+            made = self._environment("writer", server.endpoint_url, face) | (env or {})
+            return subprocess.run(
+                [str(python), str(TASKS / script)], input=text, text=True, env=made, check=True, timeout=600, cwd=self.folder,
+                stdout=subprocess.PIPE,
+            ).stdout  # fmt: skip
 
     # -- ending ---------------------------------------------------------------------------------------------------
 

@@ -85,5 +85,6 @@ def number_of(body: str) -> int | None:
         inner = read["body"]
         if read["properties"].get("body_encoding") == "base64":
             inner = b64decode(inner).decode()
-        args = json.loads(inner)[0]
+        args, kwargs, _ = json.loads(inner)
+        args = [kwargs["number"]] if "number" in kwargs else args  # a chord's body has what its header gave before its own
     return args[0] if args and isinstance(args[0], int) else None

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import threading
 import time
 
 RECORD = 128
@@ -37,6 +38,8 @@ else:
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
     )
+    if "CHAOS_BACKEND" in os.environ:
+        app.conf.update(task_ignore_result=False, result_backend=os.environ["CHAOS_BACKEND"])
 
     def chaos_task(name):
         return app.task(name=name)
@@ -100,6 +103,23 @@ def die(number, seconds, how):
     note(number, "end")
 
 
+def fuse(number, seconds):
+    """Die so long from now, the first time that this is asked for the task: in it, or in what the worker does after it."""
+    if seconds and first_time(number):
+        note(number, "fuse")
+        threading.Timer(seconds, by_kill).start()
+
+
+@chaos_task("chaos.part")
+def part(number, seconds, until_death):
+    """One of a chord's header."""
+    note(number, "start")
+    time.sleep(seconds)
+    fuse(number, until_death)
+    note(number, "end")
+    return number
+
+
 def by_kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -129,6 +149,20 @@ def by_memory():
     while len(balloon) < 2048:
         balloon.append(b"x" * (1024 * 1024))
         time.sleep(0.001)
+
+
+if FACE != "native":
+
+    @app.task(name="chaos.body", bind=True)
+    def body(self, found, number, header):
+        """A chord's body: whether its id is the one that it was given, and what it gets is what its header gave, in order."""
+        note(number, "start")
+        note(number, "end" if self.request.id == body_id(number) and found == header else "fail")
+
+
+def body_id(number):
+    """The id of a chord's body."""
+    return "body-%d" % number  # noqa: UP031
 
 
 def _resident(pid):
