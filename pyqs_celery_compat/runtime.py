@@ -26,7 +26,7 @@ from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave, Resend
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
-from pyqs.runtime import BootReport, Outcome, Prepared
+from pyqs.runtime import ALIVE, BootReport, Outcome, Prepared
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
     alias,
@@ -196,7 +196,10 @@ class CeleryRuntime:
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
         """``celeryd_init``, ``worker_init``, ``worker_ready`` and so on."""
         assert self._events is not None, "become_host() comes first"
-        self._events.happened(name, details)
+        if name == ALIVE:
+            self._events.alive()
+        else:
+            self._events.happened(name, details)
 
     def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
         """Tell which calls are revoked, each second."""

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pyqs.errors import MessageError
-from pyqs.runtime import ALIVE
 from pyqs_celery_compat import signals
 from pyqs_celery_compat.envelope import Envelope, open_envelope
 
@@ -75,11 +74,12 @@ class WorkerEvents:
 
     def happened(self, name: str, details: Mapping[str, str | int]) -> None:
         """Send what follows from an event of the worker."""
-        if name == ALIVE:
-            if signals.heartbeat_sent.receivers:
-                signals.heartbeat_sent.send(sender=self._worker)
-            return
         {"starting": self._starting, "ready": self._ready, "stopping": self._stopping, "stopped": self._stopped}[name](details)
+
+    def alive(self) -> None:
+        """Send that the worker lives."""
+        if signals.heartbeat_sent.receivers:
+            signals.heartbeat_sent.send(sender=self._worker)
 
     def _starting(self, details: Mapping[str, str | int]) -> None:
         self._worker = worker = HostedWorker(self._app, self._hostname, details)

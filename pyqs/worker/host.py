@@ -1,8 +1,8 @@
 """The worker's side of the host: asks it what becomes of killed tasks, and tells it what happens to the worker.
 
 Owns: the host's pipe, its start, and giving up on one that is dead or hangs. One thread; ``ask``, ``tell``, ``beat``,
-``hurry``, ``close`` and ``kill`` may be called from any. Every question is answered once, whatever becomes of the host: with its
-word, or with None. Never blocks another thread, never decodes a body, never settles a delivery.
+``hurry``, ``close`` and ``kill`` may be called from any. Every question is answered once, whatever becomes of the host: with
+its word, or with None. Never blocks another thread, never decodes a body, never settles a delivery.
 
 A worker that is killed after the host has published nothing but called an app's handlers, or after follow-ups were sent and
 before the delete, has its message received again: handlers and errbacks may then hear of one death twice (at least once).

@@ -203,12 +203,8 @@ class Worker:
             on_refused=self._on_refused,
         )
         self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
-        self._host = Host(
-            spawner,
-            self._on_crash,
-            at_start=config.runtime.app is not None,
-            on_called_off=lambda calls: self._pool.call_off(calls),
-        )
+        at_start = config.runtime.app is not None
+        self._host = Host(spawner, self._on_crash, at_start=at_start, on_called_off=lambda calls: self._pool.call_off(calls))
         self._relay = Relay(self._host.log)
         self._pool = Pool(
             config,
@@ -223,6 +219,11 @@ class Worker:
             on_failed=self._on_failed,
             on_crash=self._on_crash,
         )
+        self._compose_line()
+
+    def _compose_line(self) -> None:
+        """The parts that bring deliveries, keep them and watch, on those that are made."""
+        config = self.config
         tools = Tools(
             config,
             self._sqs,

@@ -86,9 +86,9 @@ def test_what_is_new_goes_to_every_executor_and_all_to_a_new_one(world: Any, sta
     _, actors, host = world(2)
     first, second = CalledOff("first", LATER), CalledOff("second", LATER)
     host.say(CallOff((first,)), CallOff((first, second)))
-    for actor in actors:
-        assert actor.expect(CallOff).calls == (first,)
-        assert actor.expect(CallOff).calls == (second,)
+    for actor in actors:  # in two frames, or in one to an executor that was not ready yet
+        told = actor.expect(CallOff).calls
+        assert (*told, *(actor.expect(CallOff).calls if len(told) == 1 else ())) == (first, second)
     actors[0].die()
     newcomer = stage.next()
     ready(newcomer)
