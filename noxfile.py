@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent
 #: Much of a test's time is waiting for a process: four at a time keep two cores busy.
 ABREAST = ("-n", "4", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
-CELERY57 = "celery[sqs,redis,msgpack,yaml,pydantic]==5.7.0"
+CELERY57 = "celery[sqs,redis,sqlalchemy,msgpack,yaml,pydantic]==5.7.0"
 MOTO = "moto[server]>=5.2"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
@@ -129,7 +129,6 @@ def interop(session: nox.Session) -> None:
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
-    peers["PYQS_INTEROP_CELERY57_RESULTS"] = peer(session, "celery57results", PYTHONS, CELERY57, "sqlalchemy>=2")
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
@@ -202,6 +201,18 @@ def conformance(session: nox.Session) -> None:
         session.run(genuine, *script, external=True)
 
 
+@nox.session(python=ONE_PYTHON)
+def integration(session: nox.Session) -> None:
+    """Celery 5.7.0's own t/integration/test_canvas.py and test_tasks.py, unmodified, against our worker and under Celery.
+
+    Ours on the embedded SQS, theirs on a Redis broker, both with Redis for results. ``-- -k WORDS`` runs some of them.
+    """
+    session.install(".[redis]", *CELERYS_TEST_TOOLS)
+    genuine = peer(session, "celery57integration", PYTHONS, CELERY57, "pytest-rerunfailures>=15", *CELERYS_TEST_TOOLS)
+    script = ("tests/integration/run.py", "--home", session.create_tmp(), *session.posargs)
+    session.run("python", *script, *(("--genuine", genuine) if genuine else ()))
+
+
 @nox.session
 def chaos(session: nox.Session) -> None:
     """Real workers, killed, stopped and cut off; what ran is in a ledger outside them. ``-- --short`` is CI's form.
@@ -256,7 +267,7 @@ def bench(session: nox.Session) -> None:
     other peers, which it does not install. ``bench-results.jsonl`` has the figures, of which ``-- report`` makes the tables and
     plots of docs/performance.md.
     """
-    session.install(".", "trustme>=1.1", "matplotlib>=3.8", "Django>=4.2")
+    session.install(".[redis,sqlalchemy]", "trustme>=1.1", "matplotlib>=3.8", "Django>=4.2")
     if "--short" in session.posargs:
         results = Path(session.create_tmp()) / "results.jsonl"  # such figures mean nothing
         session.run("python", "tests/bench/run.py", *session.posargs, env={"PYQS_BENCH_RESULTS": str(results)})

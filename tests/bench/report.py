@@ -28,6 +28,12 @@ _LATENCY = (
     Column("difference_ms", "apart, median", 1),
     Column("difference_p95_ms", "apart, p95", 1),
 )
+_WAITING = (
+    Column("wake_ms", "ms from a task's end to `get()`", 1, ratio=True),
+    Column("wake_p95_ms", "p95", 1),
+    Column("wake_worst_ms", "worst", 1),
+    Column("connections", "connections to Redis"),
+)
 _MEMORY = (
     Column("pss_mb", "PSS, MB", 1, ratio=True),
     Column("pss_before_mb", "before the tasks", 1),
@@ -152,6 +158,7 @@ PARTS = {
     "backlog": backlog,
     "enqueue": enqueue,
     "latency": lambda groups: rows_of(groups, "latency", _LATENCY),
+    "waiting": lambda groups: rows_of(groups, "waiting", _WAITING),
     "memory": lambda groups: "\n\n".join(
         filter(
             None,

@@ -14,7 +14,7 @@ from types import FrameType
 from kit import options, results
 
 #: In the order of what they tell.
-BENCHES = ("drain", "enqueue", "latency", "memory", "imports", "idle", "local_store", "credit", "executor")
+BENCHES = ("drain", "enqueue", "latency", "waiting", "memory", "imports", "idle", "local_store", "credit", "executor")
 
 
 def main() -> int:

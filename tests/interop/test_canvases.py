@@ -21,7 +21,7 @@ ROUNDS = 4
 @pytest.fixture
 def fleet(find_peer: Any, interop: Any, tmp_path: Path) -> Iterator[Callable[[str, Any], Any]]:
     """Calls the script, by one side, while a worker of each runs; both must have run something."""
-    celery = find_peer("PYQS_INTEROP_CELERY57_RESULTS")
+    celery = find_peer("PYQS_INTEROP_CELERY57")
     with real_redis.running(tmp_path) as server:
         interop.env["INTEROP_BACKEND"] = server.url
         theirs = [celery, "-m", "celery", "-A", "interop_canvases", "worker", "-c", "2", "-l", "WARNING", "--without-gossip",

@@ -69,7 +69,7 @@ def run(python: str, what: str, url: str, settings: dict[str, Any], *, foreign: 
 @pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize("kind", ["redis", "sqlite", "file", "dynamodb", "s3"])
 def test_either_reads_what_the_other_has_written(find_peer: Any, store: Store, kind: str, extended: bool) -> None:
-    celery = find_peer("PYQS_INTEROP_CELERY57_RESULTS")
+    celery = find_peer("PYQS_INTEROP_CELERY57")
     sides = {"ours": (sys.executable, False), "celery": (celery, True)}
     found = {}
     url, settings = store(kind)

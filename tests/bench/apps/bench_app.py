@@ -23,7 +23,8 @@ if BUNDLE:  # the queue's URL as it is reached: the server behind the relay know
 app.conf.update(
     broker_transport_options=transport,
     task_default_queue=QUEUE,
-    task_ignore_result=True,
+    task_ignore_result="BENCH_BACKEND" not in os.environ,
+    result_backend=os.environ.get("BENCH_BACKEND"),
     worker_hijack_root_logger=False,
     worker_enable_remote_control=False,
     broker_connection_retry_on_startup=True,
@@ -38,6 +39,13 @@ def noop(number):
 @app.task(name="bench.sleep")
 def sleep(seconds):
     time.sleep(seconds)
+
+
+@app.task(name="bench.stamp")
+def stamp(seconds):
+    """Takes so long, and gives when it was over."""
+    time.sleep(seconds)
+    return time.monotonic()
 
 
 @app.task(name="bench.note")
