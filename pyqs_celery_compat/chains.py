@@ -160,7 +160,7 @@ class chain(_chain):  # noqa: N801 - Celery's name
         if not options and tasks and (len(tasks) > 1 or _is_list(tasks[0])):
             steps = tasks[0] if len(tasks) == 1 else tasks
             empty: Signature = _chain()
-            return reduce(joined, each_signature(steps), empty)
+            return reduce(joined, (step for step in each_signature(steps) if not _is_empty(step)), empty)
         return super().__new__(cls)
 
 
@@ -169,8 +169,8 @@ def joined(left: Signature, right: Any) -> Signature:
     if not isinstance(right, Signature) or not isinstance(left, Signature):
         raise TypeError(f"unsupported operand type(s) for |: {type(left).__name__!r} and {type(right).__name__!r}")
     right = unrolled(right)
-    if isinstance(left, group) and left.tasks and not _is_empty(right):
-        return _chord(left, body=right, app=left._app)
+    if isinstance(left, group):
+        return left.clone() if _is_empty(right) else _chord(left, body=right, app=left._app)
     if isinstance(left, _chord) and not isinstance(right, (group, _chain, _chord)):
         return _followed([left], right)[0]
     if isinstance(left, _chord) and isinstance(right, group) and right.tasks and not isinstance(left.body, group):

@@ -235,7 +235,7 @@ class ChordParts:
         frozen = callback.freeze()
         of_group = _listed(callback.options.get("link_error"))
         for member in callback.tasks:
-            own = _listed(member.options.get("link_error"))
+            own = _errbacks_of(member)
             errbacks = own + [errback for errback in of_group if errback not in own]
             self._call_errbacks(member.options["task_id"], member.task, errbacks, error)
             backend.fail_from_current_stack(member.options["task_id"], exc=error)
@@ -257,15 +257,17 @@ class ChordParts:
         """What should have followed a task in its chain has failed with it; of a chord that is its body."""
         todo = list(chain or ())
         for signature in todo:
-            step = _of_step(signature)
-            failed = bool(step.chord and step.id and self.get_state(step.id) in states.PROPAGATE_STATES)
-            if step.id and store_result and state in states.PROPAGATE_STATES:
-                self.store_result(step.id, exc, state, traceback=traceback, request=step)
-            if step.chord and not failed:
-                self.on_chord_part_return(step, state, exc)
             body = (signature.get("kwargs") or {}).get("body") if signature.get("subtask_type") == "chord" else None
             if body is not None:
                 todo.append(body)
+        steps = [_of_step(signature) for signature in todo]
+        # asked before any is stored: a chord and its body have one id
+        known = {step.id for step in steps if step.chord and step.id and self.get_state(step.id) in states.PROPAGATE_STATES}
+        for step in steps:
+            if step.id and store_result and state in states.PROPAGATE_STATES:
+                self.store_result(step.id, exc, state, traceback=traceback, request=step)
+            if step.chord and step.id not in known:
+                self.on_chord_part_return(step, state, exc)
 
 
 def chord_error(message: str, cause: BaseException | None) -> ChordError:
@@ -274,6 +276,13 @@ def chord_error(message: str, cause: BaseException | None) -> ChordError:
     if isinstance(cause, Exception):
         error.__cause__ = cause
     return error
+
+
+def _errbacks_of(member: Any) -> list[Any]:
+    """Of a task of a body; a chord in it has those of its own body, whose result is its result."""
+    own = _listed(member.options.get("link_error"))
+    body = member.body if member.get("subtask_type") == "chord" else None
+    return own if body is None else own + [errback for errback in _errbacks_of(body) if errback not in own]
 
 
 def _listed(value: Any) -> list[Any]:

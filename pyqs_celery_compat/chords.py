@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.groups import OfTasks, flattened, group
 from pyqs_celery_compat.naming import belongs_to
-from pyqs_celery_compat.signatures import Signature, as_list, each_signature, maybe_signature, said
+from pyqs_celery_compat.signatures import Signature, as_list, each_signature, maybe_signature, said, signature
 from pyqs_celery_compat.uuids import uuid
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class _chord(Signature):  # noqa: N801 - Celery's name
     ) -> None:
         members = header.tasks if isinstance(header, group) else [header] if isinstance(header, Signature) else header
         members = members if isinstance(members, (list, tuple)) else list(members)
+        if not all(isinstance(member, Signature) for member in members):  # tasks, or what JSON has made of signatures
+            members = [signature(member, app=app) for member in members]
         parts = {"kwargs": dict(kwargs or {}), "header": members, "body": maybe_signature(body, app=app)}
         super().__init__(task, args, parts, app=app, subtask_type="chord", **options)
 
@@ -103,7 +105,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         """Publish the header's tasks; answers the body's result, whose ``parent`` is the header's.
 
         Parameters:
-            args: for each of the header's tasks, in front of its own. kwargs: for the body; ``body`` among them is the body.
+            args: for each of the header's tasks, in front of its own. kwargs: for each of them, too; ``body`` is the body.
 
         Raises:
             NotImplementedError: there is no result backend.
@@ -112,11 +114,11 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         options = {**self.options, **said(options)}
         frozen_id = options.pop("task_id", None)
         task_id = task_id or frozen_id
-        body = body.clone(**given)
+        body = body.clone()
         _link(body, options.pop("link", None), options.pop("link_error", None))
         if self.app.conf.task_always_eager:
-            return self.apply(args, None, body=body, task_id=task_id, **options)
-        return self.run(header.clone(), body, args, task_id=task_id, app=self.app, **options)
+            return self.apply(args, given, body=body, task_id=task_id, **options)
+        return self.run(header.clone(), body, args, task_id=task_id, app=self.app, kwargs=given, **options)
 
     def apply(
         self,
@@ -135,16 +137,16 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         options = {**self.options, **said(options)}
         task_id = options.pop("task_id", None)
         if body is None:
-            body = own.clone(**given)
+            body = own.clone()
             _link(body, options.get("link"), options.get("link_error"))
-        of_header = header.apply(args)
-        result = body.apply((of_header.get(),), self.kwargs.get("kwargs", {}), **({"task_id": task_id} if task_id else {}))
+        of_header = header.apply(args, given)
+        result = body.apply((of_header.get(),), **({"task_id": task_id} if task_id else {}))
         result.parent = of_header
         return result
 
     def _parts(self, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[group, Any, tuple[Any, ...], dict[str, Any]]:
-        """Header, body, the header's arguments and the body's keywords of a call."""
-        given = dict(kwargs or {})
+        """Header, body, and the header's arguments and keywords of a call."""
+        given = {**(self.kwargs.get("kwargs") or {}), **(kwargs or {})}
         body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
         args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
         return self._header(), body, args, given
@@ -178,12 +180,13 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         delay = {name: options.pop(name) for name in ("eta",) if options.get(name) is not None}
         if countdown is not None:
             delay["countdown"] = countdown
-        options.pop("parent_id", None)
+        for name in ("parent_id", "add_to_parent"):  # of the header's tasks and of the call, not of the body
+            options.pop(name, None)
         root_id = body.options.get("root_id") or options.get("root_id")
         _link(body, options.pop("link", None), options.pop("link_error", None))
         body.options.update(options)
         result = body.freeze(task_id, root_id=root_id)
-        if not header.tasks:
+        if not any(True for _ in flattened(header.tasks)):
             body.delay([])
             result.parent = app.GroupResult(uuid(), [])
             return result
@@ -194,7 +197,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         of_header = header.freeze(chord=body, root_id=root_id)
         backend.set_chord_size(of_header.id, body["chord_size"])
         backend.apply_chord((of_header.id, of_header.results), body, interval=interval, max_retries=max_retries)
-        header(*partial_args, **{**dict(kwargs or {}), **delay})
+        header.apply_async(partial_args, kwargs, **delay)
         result.parent = of_header
         return result
 
@@ -216,7 +219,9 @@ class _chord(Signature):  # noqa: N801 - Celery's name
             return of_header
         result = self.body.freeze(_id, group_id=group_id, chord=chord, root_id=root_id, group_index=group_index)
         put_behind(result, of_header)
-        self.options["task_id"] = result.id
+        # Not the body's: a Celery worker that fails what follows in a chain does the chord first, and takes a body with the
+        # same id for one that was told already.
+        self.options["task_id"] = of_header.id
         return result
 
     _freeze = freeze

@@ -96,6 +96,8 @@ class group(OfTasks):  # noqa: N801 - Celery's name
         result = frozen.freeze(options.pop("task_id", None) or options.pop("group_id", None), **places)
         for member in frozen.tasks:
             member.apply_async(args, kwargs, add_to_parent=False, producer=producer, **options)
+        if len(result.results) == 1 and isinstance(result.results[0], app.GroupResult):
+            result = result.results[0]  # as in Celery: the list of a chain's last group is not put into a list of one
         parent = app.current_worker_task
         if add_to_parent and parent is not None:
             parent.add_trail(result)
@@ -126,8 +128,9 @@ class group(OfTasks):  # noqa: N801 - Celery's name
         root_id, parent_id = options.setdefault("root_id", root_id), options.setdefault("parent_id", parent_id)
         chord = chord or options.get("chord")
         members = [member.clone() for member in flattened(self.tasks)]  # what the caller holds stays as it is
+        of_group = options.get("group_id") or own_id  # a group that ends a chain of a chord's header: its members count there
         results = [
-            member.freeze(group_id=own_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
+            member.freeze(group_id=of_group, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
             for index, member in enumerate(members)
         ]
         self.tasks = members

@@ -137,18 +137,27 @@ class AsyncResult(ResultBase):
             if propagate:
                 self.maybe_throw(callback=callback)
             return self.result
-        if propagate and follow_parents and self.parent is not None:
-            for parent in self._parents():
-                parent.maybe_throw()
-        return self.backend.wait_for_pending(
-            self,
-            timeout=timeout,
-            interval=interval,
-            no_ack=no_ack,
-            on_interval=on_interval,
-            propagate=propagate,
-            callback=callback,
-        )
+        of_parents = propagate and follow_parents and self.parent is not None
+        if of_parents:
+            self._throw_of_parents()
+        try:
+            return self.backend.wait_for_pending(
+                self,
+                timeout=timeout,
+                interval=interval,
+                no_ack=no_ack,
+                on_interval=on_interval,
+                propagate=propagate,
+                callback=callback,
+            )
+        except Exception:
+            if of_parents and self._cache is not None:
+                self._throw_of_parents()  # what the header's task raised, rather than the body's ChordError of it
+            raise
+
+    def _throw_of_parents(self) -> None:
+        for parent in self._parents():
+            parent.maybe_throw()
 
     wait = get
 
@@ -207,6 +216,20 @@ class AsyncResult(ResultBase):
     ) -> None:
         """Ask the workers not to run it; see ``app.control.revoke``."""
         self.app.control.revoke(self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout)
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Any,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Nobody hears it; see ``app.control.revoke_by_stamped_headers``."""
+        self.app.control.revoke_by_stamped_headers(
+            headers, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
+        )
 
     # -- what is known --------------------------------------------------------------------------------------------
     def _get_task_meta(self) -> dict[str, Any]:

@@ -41,6 +41,12 @@ def total(values):
     return sum(values)
 
 
+@app.task(name="canvases.deep")
+def deep(values):
+    ran()
+    return sum(deep.run(value) if isinstance(value, list) else value for value in values)
+
+
 @app.task(name="canvases.fails")
 def fails(*args):
     raise ValueError("no")
@@ -57,11 +63,20 @@ def canvases():
     return {
         "chain": add.s(1, 2) | add.s(3) | add.s(4),
         "chord": chord([add.s(1, 1), add.s(2, 2)], total.s()),
+        "chain with a group at its end, as a group": group(add.s(1, 2) | group(add.s(1), add.s(2))),
+        "chain with a group at its end, in a header": chord([add.s(1, 1), add.s(1, 2) | group(add.s(1), add.s(2))], deep.s()),
+        "chain with a group in its middle, in a header": chord(
+            [add.s(1, 1), add.s(1, 2) | group(add.s(1), add.s(2)) | total.s()], total.s()
+        ),
         "chord in a chain": add.s(1, 1) | chord([add.s(1), add.s(2)], total.s()) | add.s(5),
         "chord in a chord": chord([chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(3, 3)], total.s()),
         "chords in a row": chord([add.s(1, 1)], total.s()) | add.s(1) | group(add.s(1), add.s(2)) | total.s(),
         "failing body": chord([add.s(1, 1), add.s(2, 2)], fails.s()),
         "failing chain": add.s(1, 1) | fails.s() | add.s(1),
+        "empty header": chord([], total.s()),
+        "failing chain with a group in its middle, in a header": chord(
+            [add.s(1, 1), fails.si() | group(add.s(1), add.s(2)) | total.s()], total.s()
+        ),
         "failing header": chord([add.s(1, 1), fails.s()], total.s()),
         "group": group(add.s(1, 1), add.s(2, 2)),
         "group as a body": chord([add.s(1, 1), add.s(2, 2)], group(total.s(), total.s())),
@@ -74,7 +89,7 @@ def canvases():
 # -- by chance: each part takes a number and gives one, and says which ------------------------------------------------------
 def part(chance, depth):
     """A signature, and what it makes of a number."""
-    kind = chance.choice(["add", "add", "again"] if depth == 0 else ["add", "chain", "fan", "chord"])
+    kind = chance.choice(["add", "add", "again"] if depth == 0 else ["add", "chain", "fan", "chord", "tail"])
     if kind == "add":
         more = chance.randrange(10)
         return add.s(more), lambda value: value + more
@@ -89,6 +104,12 @@ def part(chance, depth):
             functions.append(function)
         return made, lambda value: through(functions, value)
     signatures, functions = [sig for sig, _ in parts], [function for _, function in parts]
+    if kind == "tail":
+        # A header with a chain that ends in a group, whose tasks count for the chord. In that group are tasks only: with a
+        # chord in it Celery 5.7 waits for ever.
+        more = chance.randrange(10)
+        made = chord([*signatures, add.s(more) | group(add.s(1), add.s(2))], deep.s())
+        return made, lambda value: sum(function(value) for function in functions) + 2 * (value + more) + 3
     made = group(signatures) | total.s() if kind == "fan" and len(parts) > 1 else chord(signatures, total.s())
     return made, lambda value: sum(function(value) for function in functions)
 

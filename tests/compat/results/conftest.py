@@ -12,7 +12,9 @@ import pytest
 
 import emulators
 import real_redis
-from pyqs_celery_compat import Celery
+from one_worker import World
+from pyqs_celery_compat import Celery, publisher
+from pyqs_celery_compat import _state as state
 
 
 @pytest.fixture
@@ -67,3 +69,14 @@ def _on_aws(kind: str, endpoint: str, name: str) -> tuple[str, dict[str, Any]]:
     bucket = f"results-{abs(hash(name))}"
     boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
     return "s3://", {"s3_bucket": bucket, "s3_base_path": "kept/", "s3_endpoint_url": endpoint, "s3_region": "us-east-1"}
+
+
+@pytest.fixture
+def world(store: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> World:
+    url, settings = store
+    monkeypatch.setattr(publisher, "_worker", None)
+    monkeypatch.setattr(state._tls, "current_app", None, raising=False)
+    monkeypatch.setattr(state, "default_app", None)
+    for app in state.active_apps():
+        state.deregister_app(app)
+    return World(url, settings)

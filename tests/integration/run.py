@@ -1,0 +1,177 @@
+"""Celery's own ``t/integration/test_canvas.py`` and ``test_tasks.py``, unmodified, against our worker: ``nox -s integration``.
+
+Both sides run in one session: genuine Celery with Redis as its broker and backend, whose worker is a thread of the tests as its
+own fixtures have it; and ours with the embedded SQS and the same Redis, whose worker is a process. Owns: the servers, both
+runs, and the comparison. Exits with 1 where ours passes less than it must of what genuine Celery passes, or where a test fails
+that ``differs.txt`` does not name, or names and passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE.parent / "conformance"), str(HERE.parent / "support"), str(ROOT)]
+
+import sdist  # noqa: E402 - beside the other session's
+from pyqs.local.server import LocalServer  # noqa: E402
+from pyqs.local.store import Store  # noqa: E402
+
+FILES = ("test_canvas.py", "test_tasks.py")
+#: Of what genuine Celery passes, without what is listed as for remote control or its broker.
+FLOOR = 0.95
+
+
+def main() -> int:
+    """Run both sides; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s integration --", description="Celery's own integration tests against our worker."
+    )
+    parser.add_argument("--home", required=True, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--genuine", help=argparse.SUPPRESS)
+    parser.add_argument("-k", dest="only", default="", help="only tests that this selects, as pytest's -k")
+    options = parser.parse_args()
+    package = unpacked(options.home.resolve())
+    select = ["-k", options.only] if options.only else []
+    ours = run_ours(package, options.home, select)
+    theirs = run_genuine(package, options.home, options.genuine, select) if options.genuine else None
+    return compare(ours, theirs, whole=not options.only)
+
+
+def unpacked(home: Path) -> Path:
+    """A folder for each side with the package ``t``; in ours another conftest takes the place of theirs."""
+    package = sdist.tests(home)
+    for side in ("ours", "theirs"):
+        shutil.rmtree(home / side, ignore_errors=True)
+        shutil.copytree(package / "t", home / side / "t")
+    (home / "ours" / "t" / "integration" / "conftest.py").write_text("from integration_conftest import *\n")
+    return home
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Debian's, on a port of the loopback; the environment that names it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = str(free_port())
+    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        yield {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": port, "TEST_BACKEND": f"redis://127.0.0.1:{port}/0"}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Of the loopback: Celery's tests know Redis by host and port only."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+    return port
+
+
+def run_ours(package: Path, home: Path, select: list[str]) -> dict[str, str]:
+    """Our worker as a process, and the tests with the alias."""
+    side = package / "ours"
+    with redis_server(home / "redis") as env, LocalServer(Store()) as server:
+        server.store.create_queue("celery", {})
+        address = server.endpoint_url.removeprefix("http://").replace("127.0.0.1", "localhost")
+        env = os.environ | env | {
+            "TEST_BROKER": f"sqs://k:s@{address}", "PYTHONPATH": os.pathsep.join(map(str, (side, HERE, ROOT))),
+        }  # fmt: skip
+        with (home / "worker.log").open("wb") as log:
+            command = [sys.executable, "-m", "pyqs", "worker", "-A", "worker_app", "-Q", "celery", "-c", "4"]
+            worker = subprocess.Popen(command, env=env, cwd=side, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                return run_tests(sys.executable, side, env, home / "ours.xml", select)
+            finally:
+                worker.send_signal(signal.SIGINT)  # it waits for no open poll
+                try:
+                    worker.wait(40)
+                except subprocess.TimeoutExpired:
+                    worker.kill()
+
+
+def run_genuine(package: Path, home: Path, python: str, select: list[str]) -> dict[str, str]:
+    """Genuine Celery with its own conftest."""
+    side = package / "theirs"
+    with redis_server(home / "redis") as env:
+        env = (
+            os.environ
+            | env
+            | {"TEST_BROKER": f"redis://127.0.0.1:{env['REDIS_PORT']}/1", "PYTHONPATH": str(side), "C_FORCE_ROOT": "1"}
+        )
+        return run_tests(python, side, env, home / "theirs.xml", select)
+
+
+def run_tests(python: str, side: Path, env: dict[str, str], report: Path, select: list[str], *more: str) -> dict[str, str]:
+    """Outcome of each test: passed, skipped, or why it failed."""
+    report.unlink(missing_ok=True)
+    (side / "pytest.ini").write_text(INI)
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        "pytest.ini",
+        f"--junitxml={report}",
+        "-p",
+        "no:cacheprovider",
+        *more,
+        *select,
+    ]
+    subprocess.run([*command, *(f"t/integration/{one}" for one in FILES)], cwd=side, env=env, check=False)
+    found: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname', '').removeprefix('t.integration.')}::{case.get('name')}"
+        bad = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+        found[name] = "passed" if bad is None else "skipped" if bad.tag == "skipped" else (bad.get("message") or bad.tag)[:300]
+    return found
+
+
+def compare(ours: dict[str, str], theirs: dict[str, str] | None, *, whole: bool) -> int:
+    """Print what is different; 1 if it is too much, or not as listed."""
+    listed = dict(line.split(" | ", 1) for line in (HERE / "differs.txt").read_text().splitlines() if " | " in line)
+    expected = [name for name, outcome in (theirs or ours).items() if theirs is None or outcome == "passed"]
+    counted = [name for name in expected if name not in listed]
+    passed = [name for name in counted if ours.get(name) == "passed"]
+    for name in expected:
+        if ours.get(name) != "passed":
+            print(f"{'listed: ' if name in listed else ''}{name}\n    {ours.get(name, 'not run')}")
+    stale = [name for name in listed if ours.get(name) == "passed"]
+    for name in stale:
+        print(f"differs.txt names {name}, which passes")
+    share = len(passed) / len(counted) if counted else 0.0
+    passes = None if theirs is None else len(expected)
+    figures = {"genuine_passed": passes, "listed": len(expected) - len(counted), "counted": len(counted)}
+    print(json.dumps(figures | {"ours_passed": len(passed), "share": round(share, 4)}))
+    return int(whole and (share < FLOOR or bool(stale)))
+
+
+#: How pytest reads these files on both sides.
+INI = """[pytest]
+python_classes = test_*
+timeout = 300
+markers =
+    celery: settings of an app
+    flaky: may fail now and then
+    timeout: seconds
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())
