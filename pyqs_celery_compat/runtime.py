@@ -294,6 +294,8 @@ class CeleryRuntime:
         """The message stays on its queue, hidden for longer each time it comes (design decision 10)."""
         status = next((word for kind, word in _STATUS.items() if isinstance(exc, kind)), "undecodable")
         worker_events.unread(delivery, exc, call, status)
+        if call is not None and status in ("unknown", "unsupported", "refused"):
+            storing.stays(self.app, call.id, call.task, str(exc), ignored=call.ignore_result)
         return left(delivery, status, str(exc), task=call.task if call else "", call_id=call.id if call else "")
 
     def _request_values(self, call: CeleryCall, task: Task, delivery: Delivery) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pyqs_celery_compat import retrying
+from pyqs_celery_compat import retrying, states
 from pyqs_celery_compat.exceptions import Reject
 from pyqs_celery_compat.result_backend import ResultTooLarge
 
 if TYPE_CHECKING:
+    from pyqs_celery_compat.app import Celery
     from pyqs_celery_compat.app.task import Task
     from pyqs_celery_compat.request import Context
 
@@ -66,3 +67,15 @@ def revoked(task: Task, request: Context, reason: str) -> None:
     backend: Any = task.backend
     if getattr(backend, "stores", True):
         stored(str(request.id), task.name, backend.mark_as_revoked, request.id, reason, request, stores_errors(task, request))
+
+
+def stays(app: Celery, task_id: str, name: str, why: str, *, ignored: bool | None) -> None:
+    """Say in the backend why a call is not run, as long as nobody knows more of it. Its message stays, so this is no end."""
+    backend: Any = app.backend
+    if not task_id or not getattr(backend, "stores", True) or (app.conf.task_ignore_result if ignored is None else ignored):
+        return
+    try:
+        if backend.get_state(task_id) == states.PENDING:
+            backend.store_result(task_id, why, states.REJECTED)
+    except Exception as exc:
+        logger.error("Task %s[%s]: its result backend was not told why it is not run: %r", name, task_id, exc)
