@@ -25,6 +25,7 @@ ABREAST = ("-n", "4", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
 CELERY57 = "celery[sqs,redis,sqlalchemy,msgpack,yaml,pydantic]==5.7.0"
 MOTO = "moto[server]>=5.2"
+PSYCOPG = "psycopg[binary]>=3.1"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
@@ -124,8 +125,8 @@ def interop(session: nox.Session) -> None:
     short = "--short" in args
     if short:
         args.remove("--short")
-    session.install(".[test]", MOTO)
-    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57)}
+    session.install(".[test]", MOTO, PSYCOPG)
+    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
@@ -135,13 +136,15 @@ def interop(session: nox.Session) -> None:
             "importlib-metadata<5", "setuptools<60",
         )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
-    env = {name: path for name, path in peers.items() if path}
+    env = {name: path for name, path in peers.items() if path} | {"PYQS_TEST_POSTGRESQL": "1"}
     ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")
+    on_real_stores = ("tests/compat/results",)  # moto and psycopg are here
     session.run(
         "pytest",
         *(ABREAST if short else ()),
         "tests/interop",
         *ours_beside_celerys,
+        *on_real_stores,
         "-m",
         "not slow" if short else "",
         *args,
@@ -162,7 +165,7 @@ def libraries(session: nox.Session) -> None:
 @nox.session
 def django(session: nox.Session) -> None:
     """The Django example on Debian's PostgreSQL (``apt-get install postgresql``), and under both workers."""
-    session.install(".[test]", "psycopg[binary]>=3.1")
+    session.install(".[test]", PSYCOPG)
     env = {"PYQS_TEST_POSTGRESQL": "1"}
     both = peer(session, "celery57shop", PYTHONS, "celery[sqs]==5.7.0", "Django>=4.2", "rich>=13.7", "prometheus-client>=0.20")
     if both:
@@ -232,7 +235,7 @@ def chaos(session: nox.Session) -> None:
         env |= {"PYQS_CHAOS_SHORT": "1", "PYQS_CHAOS_SEED": os.environ.get("PYQS_CHAOS_SEED", "1")}
     else:
         args = ["-s", *args]
-        celery = peer(session, "celery57", PYTHONS, CELERY57)
+        celery = peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
         env |= {"PYQS_INTEROP_CELERY57": celery} if celery else {}
     session.run("pytest", "tests/chaos", *args, env=env)
 
@@ -273,7 +276,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "tests/bench/run.py", *session.posargs, env={"PYQS_BENCH_RESULTS": str(results)})
         return
     peers = {
-        "celery57": peer(session, "celery57", PYTHONS, CELERY57),
+        "celery57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG),
         "celery57django": peer(session, "celery57django", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
         "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
         "dramatiq": peer(session, "dramatiq", PYTHONS, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),

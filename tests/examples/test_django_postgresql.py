@@ -1,33 +1,27 @@
 """The Django project on a PostgreSQL of its own, whose server ends a session between two tasks.
 
-The nox session ``django`` runs it. The cluster is in a temporary folder, on 127.0.0.1; it runs as whoever runs the tests, or as
-``postgres`` where that is root, which PostgreSQL refuses to be run by.
+The nox session ``django`` runs it.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import real_postgresql
+
 pytest.importorskip("django")
 pytest.importorskip("psycopg")
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-pytestmark = [
-    pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL of Debian's is installed here"),
-    pytest.mark.skipif(not os.environ.get("PYQS_TEST_POSTGRESQL"), reason="the nox session django sets PYQS_TEST_POSTGRESQL"),
-]
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("PYQS_TEST_POSTGRESQL"), reason="the nox session django sets PYQS_TEST_POSTGRESQL"
+)
 PATIENCE = 60.0
 
 SETUP = """
@@ -58,27 +52,8 @@ print(json.dumps([list(row) for row in Order.objects.filter(paid=True).order_by(
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[dict[str, str]]:
     """A running server: what the project is told of it."""
-    folder = Path(tempfile.mkdtemp(prefix="pyqs-pg-"))
-    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    data = str(folder / "data")
-
-    def run(program: str, *args: str) -> None:
-        command = [str(PROGRAMS[-1] / program), *args]
-        log = folder / "log"
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, **as_user)
-        assert done.returncode == 0, done.stderr.decode() + (log.read_text() if log.exists() else "")
-
-    run("initdb", "-D", data, "-U", "shop", "-A", "trust", "-N")
-    options = f"-p {port} -h 127.0.0.1 -k {folder}"
-    run("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
-    yield {"SHOP_POSTGRES_PORT": port, "SHOP_POSTGRES_USER": "shop"}
-    run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    with real_postgresql.running() as server:
+        yield {"SHOP_POSTGRES_PORT": str(server.port), "SHOP_POSTGRES_USER": real_postgresql.USER}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import emulators
+import real_postgresql
 import real_redis
 
 SCRIPT = Path(__file__).with_name("interop_results.py")
@@ -30,6 +31,12 @@ def aws() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    with real_postgresql.running() as server:
+        yield server.url
+
+
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """URL and settings of a store of this test's, by its kind."""
@@ -40,6 +47,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
                 return f"{server.url}?virtual_host=3", {}
             if kind == "sqlite":
                 return f"db+sqlite:///{tmp_path}/results.db", {}
+            if kind == "postgresql":
+                return request.getfixturevalue("postgresql"), {}
             if kind == "file":
                 return f"file://{tmp_path}", {}
             endpoint = request.getfixturevalue("aws")
@@ -67,7 +76,7 @@ def run(python: str, what: str, url: str, settings: dict[str, Any], *, foreign: 
 
 
 @pytest.mark.parametrize("extended", [False, True])
-@pytest.mark.parametrize("kind", ["redis", "sqlite", "file", "dynamodb", "s3"])
+@pytest.mark.parametrize("kind", ["redis", "sqlite", "postgresql", "file", "dynamodb", "s3"])
 def test_either_reads_what_the_other_has_written(find_peer: Any, store: Store, kind: str, extended: bool) -> None:
     celery = find_peer("PYQS_INTEROP_CELERY57")
     sides = {"ours": (sys.executable, False), "celery": (celery, True)}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import emulators
+import real_postgresql
 import real_redis
 from one_worker import World
 from pyqs_celery_compat import Celery, publisher
@@ -42,7 +43,15 @@ def aws() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["redis", "sqlite", "file", "dynamodb", "s3"])
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[real_postgresql.RealPostgresql]:
+    if not os.environ.get("PYQS_TEST_POSTGRESQL"):
+        pytest.skip("the nox session interop sets PYQS_TEST_POSTGRESQL")
+    with real_postgresql.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["redis", "sqlite", "postgresql", "file", "dynamodb", "s3"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -52,6 +61,8 @@ def store(
             yield server.url, {}
     elif request.param == "sqlite":
         yield f"db+sqlite:///{tmp_path}/results.db", {}
+    elif request.param == "postgresql":
+        yield request.getfixturevalue("postgresql").url, {}
     elif request.param == "file":
         yield f"file://{tmp_path}", {}
     else:
