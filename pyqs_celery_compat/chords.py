@@ -38,9 +38,7 @@ class _chord(Signature):  # noqa: N801 - Celery's name
         **options: Any,
     ) -> None:
         members = header.tasks if isinstance(header, group) else [header] if isinstance(header, Signature) else header
-        members = members if isinstance(members, (list, tuple)) else list(members)
-        if not all(isinstance(member, Signature) for member in members):  # tasks, or what JSON has made of signatures
-            members = [signature(member, app=app) for member in members]
+        members = [signature(member, app=app) for member in members]  # copies: what is linked to them is linked here only
         parts = {"kwargs": dict(kwargs or {}), "header": members, "body": maybe_signature(body, app=app)}
         super().__init__(task, args, parts, app=app, subtask_type="chord", **options)
 
