@@ -25,6 +25,7 @@ ABREAST = ("-n", "4", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
 CELERY57 = "celery[sqs,redis,sqlalchemy,msgpack,yaml,pydantic]==5.7.0"
 MOTO = "moto[server]>=5.2"
+MINISTACK = "ministack>=1.5"
 PSYCOPG = "psycopg[binary]>=3.1"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
@@ -125,8 +126,11 @@ def interop(session: nox.Session) -> None:
     short = "--short" in args
     if short:
         args.remove("--short")
-    session.install(".[test]", MOTO, PSYCOPG)
-    peers = {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)}
+    session.install(".[test]", PSYCOPG)
+    peers = {
+        "PYQS_CONTRACT_PYTHON": peer(session, "ministack", PYTHONS, MINISTACK)
+    }  # DynamoDB and S3; it pins its own botocore
+    peers |= {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
@@ -138,7 +142,7 @@ def interop(session: nox.Session) -> None:
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path} | {"PYQS_TEST_POSTGRESQL": "1"}
     ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")
-    on_real_stores = ("tests/compat/results",)  # moto and psycopg are here
+    on_real_stores = ("tests/compat/results",)  # ministack and psycopg are here
     session.run(
         "pytest",
         *(ABREAST if short else ()),
@@ -243,7 +247,7 @@ def chaos(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
-    session.install(".[test]", MOTO, "ministack>=1.5")
+    session.install(".[test]", MOTO, MINISTACK)
     session.run(
         "pytest",
         "tests/contract",

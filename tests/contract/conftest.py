@@ -215,9 +215,7 @@ def moto(client: str) -> Iterator[Backend]:
 
 @contextmanager
 def ministack(client: str) -> Iterator[Backend]:
-    code = "from ministack.app import main; main()"
-    environment = {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "SERVICES": "sqs"}
-    with emulators.listening(("-c", code), environment) as url:
+    with emulators.ministack("sqs") as url:
         yield _emulated("ministack", client, url)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -25,9 +24,7 @@ Store = Callable[[str], tuple[str, dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    if importlib.util.find_spec("moto") is None:
-        pytest.skip("moto is not installed (see the interop session of noxfile.py)")
-    with emulators.listening(emulators.MOTO) as url:
+    with emulators.ministack("dynamodb,s3") as url:
         yield url
 
 

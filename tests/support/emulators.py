@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
+import pytest
+
 from processes import wait_until
 
 MOTO = ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
+MINISTACK = ("-c", "from ministack.app import main; main()")
+
+
+def ministack(services: str) -> contextlib.AbstractContextManager[str]:
+    """``listening``, for a ministack with these of AWS's services. Skips the test where it is not installed."""
+    if importlib.util.find_spec("ministack") is None and "PYQS_CONTRACT_PYTHON" not in os.environ:
+        pytest.skip("ministack is not installed (see the interop session of noxfile.py)")
+    environment = {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "SERVICES": services}
+    return listening(MINISTACK, environment)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,9 +36,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFA
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
-    if importlib.util.find_spec("moto") is None and "PYQS_CONTRACT_PYTHON" not in os.environ:
-        pytest.skip("moto is not installed (see the interop session of noxfile.py)")
-    with emulators.listening(emulators.MOTO) as url:
+    with emulators.ministack("dynamodb,s3") as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""What every store of results does, each for real: Redis, SQLite, files; DynamoDB and S3 as moto has them."""
+"""What every store of results does, each for real: Redis, SQLite, files; DynamoDB and S3 as ministack has them."""
 
 from __future__ import annotations
 
