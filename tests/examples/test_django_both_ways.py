@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,7 @@ def celery_worker(shop: Any, orders: int) -> None:
 def test_an_image_runs_both_fleets_and_one_variable_decides(example: Callable[..., Any]) -> None:
     shop = example("django_project", "shop", "mail")
     shop.python = PYTHON
+    shop.env["PYTHONPATH"] = str(Path(__file__).parents[2])  # pyqs is the checkout's; what it needs is in that environment
     shop.run("manage.py", "migrate", "--verbosity", "0")
     assert "pyqs_celery_compat" in shop.answer(WHOSE)
     assert "pyqs_celery_compat" not in shop.answer(WHOSE, **GENUINE)
