@@ -245,6 +245,14 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def mixed(session: nox.Session) -> None:
+    """One worker of Celery 5.7 and one of ours on the same queue and Redis, with faults on: 2,000 tasks, ledger checked."""
+    session.install(".[test]")
+    celery = peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
+    session.run("pytest", "tests/chaos/test_mixed.py", "-s", *session.posargs, env={"PYQS_INTEROP_CELERY57": celery or ""})
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
     """The SQS contract suite against other emulators too, where they are right."""
     session.install(".[test]", MOTO, MINISTACK)

@@ -26,7 +26,7 @@ CHORDS_UNLOCKED = pick(long=300, short=25)
 ONE_DIES_IN = pick(long=20, short=10)
 #: Up to so many seconds after its end.
 AFTERWARDS = 0.004
-FAULTS = ("duplicate:rate=0.05", "reorder:rate=0.2")
+FAULTS = ("duplicate:rate=0.05", "undelete:rate=0.05", "reorder:rate=0.2")
 #: Numbers of the header's tasks begin here; below are the bodies.
 PARTS = 100_000
 
@@ -101,6 +101,7 @@ def measure(crew: Crew, report: Report, plan: Plan) -> dict[int, int]:
     runs = checks.by_number(crew.ledger.runs())
     report.add(
         chords=len(plan),
+        messages_handed_out_again=sum(count > 1 for count in receives.values()),
         most_receives_of_a_message=max(receives.values()),
         parts=sum(len(header) for _, header in plan),
         parts_run_again=sum(len(found) - 1 for number, found in runs.items() if number >= PARTS),

@@ -36,6 +36,7 @@ class Member(RunningWorker):
     name: str
     server: LocalServer
     started_at: float
+    face: Face
 
     @property
     def door(self) -> Door:
@@ -121,8 +122,9 @@ class Crew:
         concurrency: int | None = None,
         through: Callable[[str], str] | None = None,
         wrap: Sequence[str] = (),
+        face: Face | None = None,
     ) -> Member:
-        """One more worker; does not wait until it is ready (``wait_ready`` does).
+        """One more worker, of this crew's face unless another is named; does not wait until it is ready (``wait_ready`` does).
 
         ``through`` answers the endpoint that it is to use instead of its server's; ``wrap`` is a command that becomes the
         worker's own.
@@ -131,15 +133,16 @@ class Crew:
         server = LocalServer(cast(Store, Door(self.store, name))).start()
         endpoint = server.endpoint_url if through is None else through(server.endpoint_url)
         log_file = self.folder / f"{name}.log"
-        command = self.face.command(
+        face = face or self.face
+        command = face.command(
             self.python, *args, concurrency=concurrency or self.concurrency, lease=self.lease, queues=self.queues
         )
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [*wrap, *command], cwd=self.folder, env=self._environment(name, endpoint, self.face) | (env or {}),
+                [*wrap, *command], cwd=self.folder, env=self._environment(name, endpoint, face) | (env or {}),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        member = Member(process, log_file, self.ledger.path, name, server, boottime())
+        member = Member(process, log_file, self.ledger.path, name, server, boottime(), face)
         self.members.append(member)
         return member
 
@@ -160,7 +163,7 @@ class Crew:
 
     def wait_ready(self, member: Member, timeout: float = 60.0) -> Member:
         """Wait for its start line; real Celery has none at this log level, so for its first receive."""
-        if self.face.celery:
+        if member.face.celery:
             wait_until(lambda: member.server.seen["ReceiveMessage"] or not member.running, timeout)
         else:
             member.wait_log("ready: ", timeout)

@@ -159,6 +159,16 @@ if FACE != "native":
         note(number, "start")
         note(number, "end" if self.request.id == body_id(number) and found == header else "fail")
 
+    @app.task(name="chaos.again", bind=True, max_retries=1)
+    def again(self, number, seconds):
+        """Retries itself once."""
+        note(number, "start")
+        time.sleep(seconds)
+        if not self.request.retries:
+            note(number, "fail")
+            raise self.retry(countdown=1)
+        note(number, "end")
+
 
 def body_id(number):
     """The id of a chord's body."""
