@@ -212,33 +212,37 @@ class ChordParts:
         error = exc or sys.exc_info()[1]
         assert error is not None
         callback = self._body(callback)
+        errbacks, chains = _errbacks_of(callback), [callback.options.get("chain")]
+        while callback.get("subtask_type") == "chord" and callback.body is not None:  # its body's result is its result
+            callback = callback.body
+            chains.append(callback.options.get("chain"))
         task = self.app.tasks.get(callback.task)
         backend: Any = self if task is None else task.backend
+        einfo = None
         if callback.get("subtask_type") == "group":
-            self._fail_group(callback, backend, error)
-            backend._fail_chain(callback.options.get("chain"), error)
-            return None
-        task_id = callback.id
-        if not task_id:
-            task_id = callback.options["task_id"] = uuid()
-        self._call_errbacks(task_id, callback.task, callback.options.get("link_error"), error)
-        einfo = backend.fail_from_current_stack(task_id, exc=error)
-        request = _of_step(callback)
-        if request.chord:  # the body is in the header of another chord, which would wait for it for ever (as Celery 5.7's does)
-            backend.on_chord_part_return(request, states.FAILURE, error)
-        backend._fail_chain(callback.options.get("chain"), error)
+            self._fail_group(callback, errbacks, backend, error)
+        else:
+            task_id = callback.id
+            if not task_id:
+                task_id = callback.options["task_id"] = uuid()
+            self._call_errbacks(task_id, callback.task, errbacks, error)
+            einfo = backend.fail_from_current_stack(task_id, exc=error)
+            request = _of_step(callback)
+            if request.chord:  # it is in the header of another chord, which would wait for it for ever (as Celery 5.7's does)
+                backend.on_chord_part_return(request, states.FAILURE, error)
+        for chain in chains:
+            backend._fail_chain(chain, error)
         return einfo
 
-    def _fail_group(self, callback: Any, backend: Any, error: BaseException) -> None:
+    def _fail_group(self, callback: Any, of_group: list[Any], backend: Any, error: BaseException) -> None:
         """Each member of a body that is a group fails with what the header failed with."""
         error = error.__cause__ or error
         frozen = callback.freeze()
-        of_group = _listed(callback.options.get("link_error"))
-        for member in callback.tasks:
+        for member, result in zip(callback.tasks, frozen.results, strict=True):
             own = _errbacks_of(member)
             errbacks = own + [errback for errback in of_group if errback not in own]
-            self._call_errbacks(member.options["task_id"], member.task, errbacks, error)
-            backend.fail_from_current_stack(member.options["task_id"], exc=error)
+            self._call_errbacks(result.id, member.task, errbacks, error)
+            backend.fail_from_current_stack(result.id, exc=error)
         backend.store_result(frozen.id, error, states.FAILURE)
 
     def _call_errbacks(self, task_id: str, name: str, errbacks: Any, error: BaseException) -> None:
@@ -261,7 +265,7 @@ class ChordParts:
             if body is not None:
                 todo.append(body)
         steps = [_of_step(signature) for signature in todo]
-        # asked before any is stored: a chord and its body have one id
+        # asked before any is stored
         known = {step.id for step in steps if step.chord and step.id and self.get_state(step.id) in states.PROPAGATE_STATES}
         for step in steps:
             if step.id and store_result and state in states.PROPAGATE_STATES:

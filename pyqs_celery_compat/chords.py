@@ -144,7 +144,10 @@ class _chord(Signature):  # noqa: N801 - Celery's name
 
     def _parts(self, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[group, Any, tuple[Any, ...], dict[str, Any]]:
         """Header, body, and the header's arguments and keywords of a call."""
-        given = {**(self.kwargs.get("kwargs") or {}), **(kwargs or {})}
+        given = self.kwargs.get("kwargs") or {}
+        while set(given) == {"kwargs"} and isinstance(given["kwargs"], Mapping):  # Celery 4 wraps them each time it reads them
+            given = given["kwargs"]
+        given = {**given, **(kwargs or {})}
         body = maybe_signature(given.pop("body", None) or self.body, app=self._app)
         args = () if self.immutable else (*tuple(args or ()), *tuple(self.args))
         return self._header(), body, args, given

@@ -172,6 +172,12 @@ def _signatures(values: Any) -> list[Mapping[str, Any]]:
 
 
 def _takes_the_failure(task: Task, errback: Signature) -> bool:
-    """True if more than one argument is left for the failure to fill, and the task is a function that is not bound."""
+    """True if more than one argument is left for the failure to fill, and the task is a function that is not bound.
+
+    Of an immutable signature Celery counts what is stored as left, too: it is called here, with what is stored.
+    """
     header = getattr(task, "__header__", None)
-    return header is not None and not header.bound and header.more_than_one_left(errback.args, errback.kwargs)
+    if header is None or header.bound:
+        return False
+    left: bool = header.more_than_one_left(*(((), {}) if errback.immutable else (errback.args, errback.kwargs)))
+    return left

@@ -192,3 +192,30 @@ def test_an_errback_that_is_a_canvas_is_published_not_called(line: Line) -> None
     failing.apply_async(link_error=line.note.si(1) | line.note.si(2))
     line.drain()
     assert values(line) == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "immutable", "called"),
+    [
+        ("one", (), False, False),
+        ("two", (), False, True),
+        ("two", (1,), False, False),
+        ("two", (1, 2), True, True),
+        ("three", (), False, True),
+        ("three", (1, 2, 3), True, True),
+    ],
+)
+def test_which_errbacks_are_called_and_which_published(
+    line: Line, name: str, args: tuple[int, ...], immutable: bool, called: bool
+) -> None:
+    """As Celery 5.7 decides: by what the failure has yet to fill, of an immutable one by all that its task takes."""
+
+    @line.app.task(name="failing")
+    def failing() -> None:
+        raise ValueError
+
+    line.app.task(name="one", shared=False)(lambda task_id: None)
+    line.app.task(name="two", shared=False)(lambda first, second: None)
+    line.app.task(name="three", shared=False)(lambda request, exc, traceback: None)
+    failing.apply_async(link_error=line.app.tasks[name].s(*args).set(immutable=immutable))
+    assert len(line.drain()) == (1 if called else 2)

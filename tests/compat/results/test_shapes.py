@@ -121,3 +121,26 @@ def test_a_generator_is_read_before_anything_is_sent(world: World) -> None:
     made.apply_async()
     world.drain()
     assert world.bodies == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_body_that_is_a_chord_fails_with_the_header(world: World, depth: int) -> None:
+    body = world.body.s()
+    for _ in range(depth):
+        body = chord([world.part.si(1), world.part.si(2)], body)
+    result = chord([world.part.s(1), world.fails.s()], body).apply_async(link_error=world.heard.s())
+    world.drain()
+    assert world.bodies == []
+    assert world.ran["errback"] == 1
+    with pytest.raises(ValueError, match="no"):
+        result.get(timeout=1)
+
+
+def test_a_chord_in_a_body_that_is_a_group_fails_with_the_header(world: World) -> None:
+    body = group(chord([world.part.si(2)], world.body.s()), world.body.s())
+    result = chord([world.part.s(1), world.fails.s()], body).apply_async()
+    world.drain()
+    assert world.bodies == []
+    for member in result.results:
+        with pytest.raises(ValueError, match="no"):
+            member.get(timeout=1, follow_parents=False)
