@@ -29,9 +29,9 @@ def aws() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
+def postgresql() -> Iterator[real_postgresql.RealPostgresql]:
     with real_postgresql.running() as server:
-        yield server.url
+        yield server
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             if kind == "sqlite":
                 return f"db+sqlite:///{tmp_path}/results.db", {}
             if kind == "postgresql":
-                return request.getfixturevalue("postgresql"), {}
+                return request.getfixturevalue("postgresql").another(), {}
             if kind == "file":
                 return f"file://{tmp_path}", {}
             endpoint = request.getfixturevalue("aws")

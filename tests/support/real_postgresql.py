@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,15 @@ class RealPostgresql:
     def url(self) -> str:
         """As a result backend of Celery's."""
         return f"db+postgresql+psycopg://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def another(self) -> str:
+        """The URL of a new database on it, empty."""
+        import psycopg
+
+        name = f"d{uuid.uuid4().hex}"
+        with psycopg.connect(host="127.0.0.1", port=self.port, user=USER, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self.url.removesuffix("postgres") + name
 
 
 @contextlib.contextmanager

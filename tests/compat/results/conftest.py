@@ -59,7 +59,7 @@ def store(
     elif request.param == "sqlite":
         yield f"db+sqlite:///{tmp_path}/results.db", {}
     elif request.param == "postgresql":
-        yield request.getfixturevalue("postgresql").url, {}
+        yield request.getfixturevalue("postgresql").another(), {}
     elif request.param == "file":
         yield f"file://{tmp_path}", {}
     else:
