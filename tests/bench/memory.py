@@ -29,6 +29,7 @@ from kit.summary import show
 EXECUTORS = 10
 PADDED_TO = 150
 _PATIENCE = 90.0
+_BARE = Peer("bare tree", "", "celery", ("{apps}/bare_tree.py", "{c}"), 0)
 #: More than enough modules of ``_module``'s size to fill ``PADDED_TO`` MB.
 _MODULES, _FUNCTIONS = 400, 220
 _queues = count(1)
@@ -79,6 +80,17 @@ def weigh(peer: Peer, app: App, at: Site, folder: Path) -> dict[str, Any]:
         "first_task_s": first,
         "processes": after.processes,
     }
+
+
+def weigh_bare(at: Site, folder: Path) -> dict[str, Any]:
+    """MB of a tree of such processes that does nothing: how close a worker could come."""
+    queue = f"memory-{next(_queues)}"
+    near = Near(at.near)
+    url = near.create(queue)
+    with running(_BARE, at, queue, url, folder / f"{queue}.log", concurrency=EXECUTORS) as process:
+        found = _settled(process.pid)
+    near.delete(url)
+    return {"pss_mb": found.pss, "pss_before_mb": found.pss, "parent_rss_mb": found.rss_of_root, "processes": found.processes}
 
 
 def recycle(peer: Peer, at: Site, tasks: int, folder: Path) -> dict[str, Any]:
@@ -174,6 +186,10 @@ def _weigh_all(field: Sequence[Peer], app: App, at: Site, folder: Path, options:
             f" {figures['processes']} processes, first task after {figures['first_task_s']:.2f} s",
             flush=True,
         )
+    if app is TWO_TASKS:
+        figures = weigh_bare(at, folder)
+        record("memory", case=app.name, peer=_BARE.name, round=0, **figures)
+        print(f"    {_BARE.name:12} PSS {figures['pss_mb']:6.1f} MB in {figures['processes']} processes", flush=True)
     show(lines, "pss_mb", "MB", digits=1, also=("pss_before_mb", "first_task_s"))
 
 
