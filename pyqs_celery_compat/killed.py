@@ -49,7 +49,7 @@ def timed_out(task: Task, request: Context, limit: float | None) -> None:
 def terminated(task: Task, request: Context, number: int) -> None:
     """Tell that it was revoked while it ran, and killed: no errback, no handler."""
     asked = signal.Signals(number)
-    control_logger.info("Terminating %s (%s)", request.id, asked)
+    control_logger.info("Terminating %s (%s)", request.id, number)
     storing.revoked(task, request, "terminated")
     signals.task_revoked.send(sender=task, request=request, terminated=True, signum=asked, expired=False)
 

@@ -10,7 +10,7 @@ from pyqs.local.server import LocalServer
 
 def test_errors_throttling_and_dropped_connections(start_worker: Any, sqs: Any) -> None:
     sqs.create("jobs")
-    for fault in ("error=500:rate=0.2", "throttle:rate=0.1", "drop=before:rate=0.1", "drop=after:rate=0.05:action=Delete*"):
+    for fault in ("error=500:rate=0.1", "throttle:rate=0.05", "drop=before:rate=0.05", "drop=after:rate=0.05:action=Delete*"):
         sqs.store.faults.add(fault)
     sqs.many("jobs", range(400))
     worker = start_worker("-Q", "jobs", "-c", "2", "-l", "warning", ready=None)
