@@ -120,7 +120,9 @@ def judge(crew: Crew, report: Report, plan: Plan, due: dict[int, float], names: 
     unexplained = [
         f"{kind_of[n]} {n}: {[str(run) for run in runs[n]]}; {checks.history(crew.store, n)}"
         for n, count in more.items()
-        if count > handed_out_again[n] + max(0, sent_again[n] - (2 if n in again else 1))
+        # an errback of several arguments is called where its task fails, each time that it does
+        if count
+        > handed_out_again[n] + max(0, sent_again[n] - (2 if n in again else 1)) + (more[n - 1] if n - 1 in failing else 0)
     ]
     checks.hold("ran more often than they were handed out or sent", unexplained)
     for face, name in names.items():
