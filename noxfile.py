@@ -119,6 +119,11 @@ PYTHONS = ("3.12", "3.13", "3.11", "3.10")
 ONE_PYTHON = next(filter(None, map(interpreter, PYTHONS)), sys.executable)
 
 
+def celery57(session: nox.Session) -> str | None:
+    """The environment with Celery 5.7 that several sessions share."""
+    return peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
+
+
 @nox.session
 def interop(session: nox.Session) -> None:
     """Real Celery 5.7 and 4.4 and PyQS 1.0.1 on the other side, as processes. ``-- --short`` is CI's form."""
@@ -130,7 +135,7 @@ def interop(session: nox.Session) -> None:
     peers = {
         "PYQS_CONTRACT_PYTHON": peer(session, "ministack", PYTHONS, MINISTACK)
     }  # DynamoDB and S3; it pins its own botocore
-    peers |= {"PYQS_INTEROP_CELERY57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)}
+    peers |= {"PYQS_INTEROP_CELERY57": celery57(session)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
@@ -140,7 +145,7 @@ def interop(session: nox.Session) -> None:
             "importlib-metadata<5", "setuptools<60",
         )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
-    env = {name: path for name, path in peers.items() if path} | {"PYQS_TEST_POSTGRESQL": "1"}
+    env = {name: path for name, path in peers.items() if path}
     ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")
     on_real_stores = ("tests/compat/results",)  # ministack and psycopg are here
     session.run(
@@ -239,7 +244,7 @@ def chaos(session: nox.Session) -> None:
         env |= {"PYQS_CHAOS_SHORT": "1", "PYQS_CHAOS_SEED": os.environ.get("PYQS_CHAOS_SEED", "1")}
     else:
         args = ["-s", *args]
-        celery = peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
+        celery = celery57(session)
         env |= {"PYQS_INTEROP_CELERY57": celery} if celery else {}
     session.run("pytest", "tests/chaos", *args, env=env)
 
@@ -248,7 +253,7 @@ def chaos(session: nox.Session) -> None:
 def mixed(session: nox.Session) -> None:
     """One worker of Celery 5.7 and one of ours on the same queue and Redis, with faults on: 2,000 tasks, ledger checked."""
     session.install(".[test]")
-    celery = peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
+    celery = celery57(session)
     session.run("pytest", "tests/chaos/test_mixed.py", "-s", *session.posargs, env={"PYQS_INTEROP_CELERY57": celery or ""})
 
 
@@ -288,7 +293,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "tests/bench/run.py", *session.posargs, env={"PYQS_BENCH_RESULTS": str(results)})
         return
     peers = {
-        "celery57": peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG),
+        "celery57": celery57(session),
         "celery57django": peer(session, "celery57django", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "Django>=4.2"),
         "pyqs1": peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1"),
         "dramatiq": peer(session, "dramatiq", PYTHONS, "dramatiq>=2.2,<2.3", "dramatiq_sqs==0.4.4"),

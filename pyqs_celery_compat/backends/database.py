@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat import pickles, states
 from pyqs_celery_compat.backends.database_revoked import DatabaseRevoked
+from pyqs_celery_compat.backends.optional_sqlalchemy import sa
 from pyqs_celery_compat.chord_parts import CLAIM
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 from pyqs_celery_compat.naming import belongs_to
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from pyqs_celery_compat.request import Context
 
 logger = logging.getLogger("celery.backends.database")
-
-if TYPE_CHECKING:
-    sa: Any
-else:
-    try:
-        import sqlalchemy as sa
-    except ImportError:  # an extra: said when a backend is made
-        sa = None
 
 #: Tries of a statement that failed for reasons that may pass, where ``result_backend_always_retry`` does not say otherwise.
 _TRIES = 3

@@ -9,17 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyqs.message import CalledOff
-
-if TYPE_CHECKING:
-    sa: Any
-else:
-    try:
-        import sqlalchemy as sa
-    except ImportError:  # an extra: said when a backend is made
-        sa = None
+from pyqs_celery_compat.backends.optional_sqlalchemy import sa
 
 TABLE = "pyqs_revoked"
 #: How many a worker reads at its start, the newest.

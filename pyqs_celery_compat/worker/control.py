@@ -62,13 +62,11 @@ def _named(name: str) -> Callable[..., NoReturn]:
     return command
 
 
-(
-    active, active_queues, add_consumer, autoscale, cancel_consumer, clock, conf, disable_events, election, enable_events,
-    heartbeat, hello, memdump, memsample, objgraph, ping, pool_grow, pool_restart, pool_shrink, query_task, rate_limit,
-    registered, report, reserved, revoke, revoke_by_stamped_headers, revoked, scheduled, shutdown, stats, terminate, time_limit,
-) = map(_named, (
+#: All of Celery 5.7's own.
+_CELERYS = (
     "active", "active_queues", "add_consumer", "autoscale", "cancel_consumer", "clock", "conf", "disable_events", "election",
     "enable_events", "heartbeat", "hello", "memdump", "memsample", "objgraph", "ping", "pool_grow", "pool_restart",
     "pool_shrink", "query_task", "rate_limit", "registered", "report", "reserved", "revoke", "revoke_by_stamped_headers",
     "revoked", "scheduled", "shutdown", "stats", "terminate", "time_limit",
-))  # fmt: skip
+)  # fmt: skip
+globals().update({name: _named(name) for name in _CELERYS})

@@ -137,33 +137,37 @@ def too_early(crew: Crew, plan: Plan) -> list[str]:
     return wrong
 
 
+@pytest.fixture
+def late_chords(make_crew: Callable[..., Crew], report: Report, tmp_path: Path) -> Callable[..., tuple[Crew, dict[int, int]]]:
+    """Runs chords of late-acked tasks and holds what is always promised; the crew, and how often each body was published."""
+
+    def play(face: Face, store_kind: str, *, deaths: bool) -> tuple[Crew, dict[int, int]]:
+        crew = make_crew(face)
+        plan = planned(report, CHORDS if store_kind == "redis" else CHORDS_UNLOCKED, deaths=deaths)
+        with store_of(store_kind, tmp_path / "results") as backend:
+            run(crew, plan, backend)
+        published = measure(crew, report, plan)
+        assert not deaths or deaths_of(crew) >= len(plan) / 10, "hardly an executor died: this shows nothing"
+        hold_for_all(crew, plan, published)
+        return crew, published
+
+    return play
+
+
 @pytest.mark.parametrize("store_kind", ["redis", "sqlite"])
 @pytest.mark.parametrize("face", [LATE], ids=str)
-def test_chords_without_deaths(
-    face: Face, store_kind: str, make_crew: Callable[..., Crew], report: Report, tmp_path: Path
-) -> None:
-    crew = make_crew(face)
-    plan = planned(report, CHORDS if store_kind == "redis" else CHORDS_UNLOCKED, deaths=False)
-    with store_of(store_kind, tmp_path / "results") as backend:
-        run(crew, plan, backend)
-    published = measure(crew, report, plan)
-    hold_for_all(crew, plan, published)
+def test_chords_without_deaths(face: Face, store_kind: str, late_chords: Callable[..., tuple[Crew, dict[int, int]]]) -> None:
+    _, published = late_chords(face, store_kind, deaths=False)
     checks.hold("bodies published more than once", [str(number) for number, count in published.items() if count != 1])
 
 
 @pytest.mark.parametrize("store_kind", ["redis", "sqlite"])
 @pytest.mark.parametrize("face", [LATE], ids=str)
 def test_chords_while_executors_die(
-    face: Face, store_kind: str, make_crew: Callable[..., Crew], report: Report, tmp_path: Path
+    face: Face, store_kind: str, late_chords: Callable[..., tuple[Crew, dict[int, int]]]
 ) -> None:
-    crew = make_crew(face)
-    plan = planned(report, CHORDS if store_kind == "redis" else CHORDS_UNLOCKED, deaths=True)
-    with store_of(store_kind, tmp_path / "results") as backend:
-        run(crew, plan, backend)
-    published = measure(crew, report, plan)
-    assert deaths_of(crew) >= len(plan) / 10, "hardly an executor died: this shows nothing"
-    hold_for_all(crew, plan, published)
-    assert sum(published.values()) - len(plan) <= deaths_of(crew)
+    crew, published = late_chords(face, store_kind, deaths=True)
+    assert sum(published.values()) - len(published) <= deaths_of(crew)
 
 
 def hold_for_all(crew: Crew, plan: Plan, published: dict[int, int]) -> None:

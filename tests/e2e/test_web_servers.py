@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from processes import free_port
 from pyqs.local.server import LocalServer
 from pyqs.sqs import Sqs
 
@@ -77,9 +78,7 @@ def serve(tmp_path: Path, project: Any) -> Iterator[Callable[[list[str]], str]]:
     servers: list[subprocess.Popen[bytes]] = []
 
     def start(command: list[str]) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         program, *args = (word.format(port=port) for word in command)
         with open(tmp_path / "server.log", "wb") as log:
             servers.append(

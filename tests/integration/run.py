@@ -14,10 +14,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +25,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "conformance"), str(HERE.parent / "support"), str(ROOT)]
 
+import real_redis  # noqa: E402 - the support of all tests
 import sdist  # noqa: E402 - beside the other session's
+from processes import free_port  # noqa: E402
 from pyqs.local.server import LocalServer  # noqa: E402
 from pyqs.local.store import Store  # noqa: E402
 
@@ -45,50 +45,36 @@ def main() -> int:
     parser.add_argument("--genuine", help=argparse.SUPPRESS)
     parser.add_argument("-k", dest="only", default="", help="only tests that this selects, as pytest's -k")
     options = parser.parse_args()
-    package = unpacked(options.home.resolve())
+    home = options.home.resolve()
+    unpack(home)
     select = ["-k", options.only] if options.only else []
     with ThreadPoolExecutor() as both:  # most of either's time is waiting
-        ours = both.submit(run_ours, package, options.home, select)
-        theirs = both.submit(run_genuine, package, options.home, options.genuine, select) if options.genuine else None
+        ours = both.submit(run_ours, home, select)
+        theirs = both.submit(run_genuine, home, options.genuine, select) if options.genuine else None
     return compare(ours.result(), theirs.result() if theirs else None, whole=not options.only)
 
 
-def unpacked(home: Path) -> Path:
+def unpack(home: Path) -> None:
     """A folder for each side with the package ``t``; in ours another conftest takes the place of theirs."""
     package = sdist.tests(home)
     for side in ("ours", "theirs"):
         shutil.rmtree(home / side, ignore_errors=True)
         shutil.copytree(package / "t", home / side / "t")
     (home / "ours" / "t" / "integration" / "conftest.py").write_text("from integration_conftest import *\n")
-    return home
 
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Debian's, on a port of the loopback; the environment that names it."""
+    """On a port, as Celery's tests know Redis by host and port only; the environment that names it."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = str(free_port())
-    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        time.sleep(1)
+    with real_redis.running(folder, free_port()) as server:
+        port = str(server.port)
         yield {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": port, "TEST_BACKEND": f"redis://127.0.0.1:{port}/0"}
-    finally:
-        process.kill()
-        process.wait()
 
 
-def free_port() -> int:
-    """Of the loopback: Celery's tests know Redis by host and port only."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
-
-
-def run_ours(package: Path, home: Path, select: list[str]) -> dict[str, str]:
+def run_ours(home: Path, select: list[str]) -> dict[str, str]:
     """Our worker as a process, and the tests with the alias."""
-    side = package / "ours"
+    side = home / "ours"
     with redis_server(home / "ours-redis") as env, LocalServer(Store()) as server:
         server.store.create_queue("celery", {})
         address = server.endpoint_url.removeprefix("http://").replace("127.0.0.1", "localhost")
@@ -108,9 +94,9 @@ def run_ours(package: Path, home: Path, select: list[str]) -> dict[str, str]:
                     worker.kill()
 
 
-def run_genuine(package: Path, home: Path, python: str, select: list[str]) -> dict[str, str]:
+def run_genuine(home: Path, python: str, select: list[str]) -> dict[str, str]:
     """Genuine Celery with its own conftest."""
-    side = package / "theirs"
+    side = home / "theirs"
     with redis_server(home / "redis") as env:
         env = (
             os.environ

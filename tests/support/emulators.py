@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from processes import wait_until
+from processes import free_port, wait_until
 
 MOTO = ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
 MINISTACK = ("-c", "from ministack.app import main; main()")
@@ -34,8 +34,7 @@ def listening(arguments: tuple[str, ...], environment: Mapping[str, str] | None 
         arguments: of the Python that ``PYQS_CONTRACT_PYTHON`` names, else this one. environment: more variables.
             ``{port}`` in both is a free port.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     python = os.environ.get("PYQS_CONTRACT_PYTHON", sys.executable)
     command = [python, *(argument.format(port=port) for argument in arguments)]
     env = {**os.environ, **{key: value.format(port=port) for key, value in (environment or {}).items()}}

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,14 @@ def wait_until(happened: Callable[[], Any], timeout: float = PATIENCE) -> Any:
             raise TimeoutError(f"not within {timeout} s")
         time.sleep(_LOOK)
     return found
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody had a moment ago, for servers of others that must be told one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def is_alive(pid: int) -> bool:

@@ -17,10 +17,11 @@ class RealRedis:
     """Debian's redis-server on a socket, so that no port is taken; nothing is written to disk.
 
     Parameters:
-        folder: where its socket is.
+        folder: where its socket is. port: of the loopback, for who cannot do without; 0 for none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.port = port
         self._socket = folder / "redis.sock"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,9 +37,12 @@ class RealRedis:
         if program is None:
             pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
         self._process = subprocess.Popen(
-            [program, "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir", str(self._folder)],
+            [
+                program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self._socket), "--save", "",
+                "--dir", str(self._folder),
+            ],
             stdout=subprocess.DEVNULL,
-        )
+        )  # fmt: skip
         wait_until(self._socket.exists)
 
     def stop(self) -> None:
@@ -51,9 +55,9 @@ class RealRedis:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[RealRedis]:
+def running(folder: Path, port: int = 0) -> Iterator[RealRedis]:
     """One that runs inside the context."""
-    server = RealRedis(folder)
+    server = RealRedis(folder, port)
     server.start()
     try:
         yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,6 @@ def aws() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[real_postgresql.RealPostgresql]:
-    if not os.environ.get("PYQS_TEST_POSTGRESQL"):
-        pytest.skip("the nox session interop sets PYQS_TEST_POSTGRESQL")
     with real_postgresql.running() as server:
         yield server
 
