@@ -4,8 +4,8 @@ Owns: the entry point, the one place where the engine names the compat package, 
 person at the terminal. Runs in the main thread of the worker's process. Importing it is cheap and does nothing: every
 executor imports the main module again.
 
-Exit codes: 0 done, 1 a service of the worker crashed (or pyqs itself did), 2 wrong usage, configuration or boot, 130 Ctrl-C
-of anything but a worker.
+Exit codes: 0 done, 1 a worker was stopped in a hurry or a part of it crashed (or pyqs itself did), or what was asked about is
+not so, 2 wrong usage, configuration or boot, 130 Ctrl-C of anything but a worker.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
 COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 #: Makes ``pyqs report``'s report of an app, in the same way.
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
+#: What ``pyqs call``, ``result`` and ``shell`` do with an app.
+COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1
@@ -33,11 +35,18 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (``sys.argv[1:]`` if None) and answer its exit code; never raises for what a user did."""
+def main(argv: Sequence[str] | None = None, *, celerys: bool = False) -> int:
+    """Run one command line (``sys.argv[1:]`` if None) and answer its exit code; never raises for what a user did.
+
+    Parameters:
+        celerys: it is one for Celery's command, ``-A proj worker ...``.
+    """
     try:
         _fill_standard_streams()
-        from pyqs.commands.group import run
+        if celerys:
+            from pyqs.commands.celery_face import run
+        else:
+            from pyqs.commands.group import run
 
         return run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:

@@ -114,6 +114,8 @@ class RuntimeConfig:
         max_payload: bytes that one message's payload may have after decompression.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
+        hostname: the node's name, None for the runtime's own.
+        time_limit, soft_time_limit: seconds for tasks that say nothing of their own; None for what the app says.
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -129,6 +131,9 @@ class RuntimeConfig:
     max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    hostname: str | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_tasks_per_child", "max_memory_per_child"):

@@ -50,6 +50,9 @@ class NativeRuntime:
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
         self._policy = ImportPolicy(config.include, config.working_directory)
+        limits = (config.time_limit, config.soft_time_limit)
+        #: For tasks that have none of their own, (hard, soft) in seconds.
+        self._limits = None if limits == (None, None) else limits
 
     def boot(self) -> BootReport:
         """Import the included modules, with Django set up first if the environment names its settings.
@@ -91,6 +94,8 @@ class NativeRuntime:
         except UnknownTask as exc:
             return left(delivery, "unknown", str(exc), task=call.task)
         options = registry.options(call.task) or DEFAULTS
+        if self._limits is not None:
+            options = options.limited(*self._limits)
         if options.max_deliveries is not None and delivery.receive_count > options.max_deliveries:
             return _exhausted(delivery, call, options)
         if not options.has_own_backoff:

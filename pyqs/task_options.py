@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyqs.errors import ConfigError
 
@@ -51,6 +51,14 @@ class TaskOptions:
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             raise ConfigError(f"{where}: max_deliveries is a whole number of receives, 1 or more, not {count!r:.40}")
         return cls(_backoff(where, retry_backoff), count, hard, soft)
+
+    def limited(self, hard: float | None, soft: float | None) -> TaskOptions:
+        """With these limits where it has none; a soft one that would come after the hard one is left out."""
+        hard = hard if self.time_limit is None else self.time_limit
+        soft = soft if self.soft_time_limit is None else self.soft_time_limit
+        if hard is not None and soft is not None and soft >= hard:
+            soft = None
+        return replace(self, time_limit=hard, soft_time_limit=soft)
 
     @property
     def has_own_backoff(self) -> bool:

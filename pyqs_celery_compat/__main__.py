@@ -1,20 +1,13 @@
-"""``python -m celery`` after ``install_as_celery()``, and ``python -m pyqs_celery_compat``: where the command is.
+"""``python -m pyqs_celery_compat``, and ``python -m celery`` where that name is this package: Celery's command line.
 
-Owns: one line on standard error, and exit status 2. Never starts anything.
+Owns: nothing. Runs in the worker's process; executors import it without running anything.
 """
 
 from __future__ import annotations
 
 import sys
 
-from pyqs_celery_compat.bin import NO_COMMAND
-
-
-def main() -> int:
-    """Say it; answers the exit status."""
-    print(NO_COMMAND, file=sys.stderr)
-    return 2
-
+from pyqs_celery_compat.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

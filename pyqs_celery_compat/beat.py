@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from pyqs_celery_compat.bin import NO_COMMAND
 from pyqs_celery_compat.naming import belongs_to
+
+NOT_THERE = "beat is not there yet: Celery's own sends periodic tasks, with PYQS_AS_CELERY=0"
 
 __all__ = ("PersistentScheduler", "ScheduleEntry", "Scheduler", "SchedulingError")
 
@@ -19,7 +20,7 @@ class SchedulingError(Exception):
 
 class _NotHere:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(NO_COMMAND)
+        raise NotImplementedError(NOT_THERE)
 
 
 class ScheduleEntry(_NotHere):
@@ -33,7 +34,7 @@ class Scheduler(_NotHere):
 
     def apply_entry(self, entry: Any, producer: Any = None) -> NoReturn:
         """Send one task; there is no scheduler that could."""
-        raise NotImplementedError(NO_COMMAND)
+        raise NotImplementedError(NOT_THERE)
 
 
 class PersistentScheduler(Scheduler):

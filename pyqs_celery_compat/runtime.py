@@ -85,7 +85,7 @@ class CeleryRuntime:
         self.config = config
         self.native = NativeRuntime(config)
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
-        self.hostname = f"pyqs@{socket.gethostname()}"
+        self.hostname = config.hostname or f"pyqs@{socket.gethostname()}"
         self._app: Celery | None = None
         #: The tasks that a message may name; there are some after ``boot``.
         self.known_tasks: KnownTasks
@@ -123,6 +123,7 @@ class CeleryRuntime:
             app = find_app(config.app, directory)
             app.set_current()
             app.set_default()
+            self._limit_tasks(app)
             notes += conf.check_worker_settings(app)
             setup_django()
             imports.import_task_modules(app, config.include)
@@ -150,6 +151,13 @@ class CeleryRuntime:
             notes=(*report.notes, *notes, *accept_notes),
             watches=watches,
         )
+
+    def _limit_tasks(self, app: Celery) -> None:
+        """``--time-limit`` and ``--soft-time-limit`` are for tasks that have none, as the settings in whose place they
+        stand."""
+        for name in ("time_limit", "soft_time_limit"):
+            if (seconds := getattr(self.config, name)) is not None:
+                app.conf[f"task_{name}"] = seconds
 
     def set_up_logging(self, level: str) -> bool:
         """As Celery does it for the app of ``-A``, or as its receivers of ``setup_logging`` do."""

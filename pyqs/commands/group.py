@@ -5,7 +5,8 @@ Runs in the main thread before anything else.
 
 The first argument decides. A subcommand's name is that subcommand. Anything else that is no option is a queue, as in PyQS
 (``pyqs 'email.*'``), unless it is so near to a subcommand's name that it must be a slip (``wroker``): that is an error
-which names both ways out. ``pyqs -A proj worker ...``, Celery's order, is ``pyqs worker -A proj ...``.
+which names both ways out. ``pyqs -A proj worker ...``, Celery's order, is ``pyqs worker -A proj ...``; Celery's command as a
+whole is ``celery_face``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from collections.abc import Sequence
 import click
 
 from pyqs import cli
-from pyqs.commands import demo, iam_policy, legacy, local, queues, report, worker
+from pyqs.commands import by_hand, demo, iam_policy, legacy, local, queues, report, status, worker
+from pyqs.commands.celery_parsing import celerys_order
 
 #: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
 _SLIP = 0.75
@@ -42,21 +44,39 @@ def group() -> None:
     """A task queue on Amazon SQS that runs Celery's messages and its own."""
 
 
-for _command in (worker.command, queues.command, report.command, iam_policy.command, local.command, demo.command):
+for _command in (
+    worker.command,
+    queues.command,
+    report.command,
+    by_hand.call,
+    by_hand.result,
+    by_hand.shell,
+    status.status,
+    status.inspect,
+    iam_policy.command,
+    local.command,
+    demo.command,
+):
     group.add_command(_command)
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line; its exit code. PyQSErrors and bugs pass through to ``cli.main``."""
-    args = celery_order(list(argv))
+    args = celerys_order(argv, group.commands)
     if not args:
         print(group.get_help(click.Context(group, info_name="pyqs")), file=sys.stderr)
         return cli.EXIT_USAGE
     try:
-        chosen: click.Command = group
-        if is_queue_form(args):
-            chosen = legacy.command
-        code = chosen.main(args=args, prog_name="pyqs", standalone_mode=False)
+        return run_in(legacy.command if is_queue_form(args) else group, args, "pyqs")
+    except click.ClickException as error:
+        error.show()
+        return cli.EXIT_USAGE
+
+
+def run_in(chosen: click.Command, args: Sequence[str], name: str) -> int:
+    """Run a command line in this group or command, whose program has this name; its exit code."""
+    try:
+        code = chosen.main(args=list(args), prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
@@ -65,17 +85,6 @@ def run(argv: Sequence[str]) -> int:
         error.show()
         return cli.EXIT_USAGE
     return code if isinstance(code, int) else cli.EXIT_OK
-
-
-def celery_order(args: list[str]) -> list[str]:
-    """``-A proj worker ...`` turned into ``worker -A proj ...``; anything else as it is."""
-    if not args or not args[0].startswith(("-A", "--app")):
-        return args
-    width = 2 if args[0] in {"-A", "--app"} else 1
-    app, rest = args[:width], args[width:]
-    if rest and rest[0] in group.commands:
-        return [rest[0], *app, *rest[1:]]
-    return args
 
 
 def is_queue_form(args: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pyqs import logs
+from pyqs.commands.celery_parsing import before_the_command
 from pyqs.config import CLIENTS, ENV_PREFIX, POLICIES, ConnectionConfig
 
 if TYPE_CHECKING:
@@ -76,6 +77,18 @@ class Seconds(_NumberType):
         if not 0 <= seconds < math.inf:
             self.fail(f"{value!r} is neither a number of seconds (0 or more) nor 'none'", param, ctx)
         return seconds
+
+
+class Concurrency(_NumberType):
+    """A number of executors; ``auto`` is one for each processor, answered as None."""
+
+    name = "executors"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """At least 1, or None."""
+        if str(value).strip().lower() == "auto":
+            return None
+        return click.IntRange(min=1).convert(value, param, ctx)
 
 
 class HostPort(_AddressType):
@@ -201,7 +214,9 @@ queue_options_help = (
 
 def queue_options(command: F) -> F:
     """``-Q`` and ``-X``."""
-    command = option("-X", "--exclude", "exclude", env="EXCLUDE", multiple=True, metavar="QUEUE", help="Not these.")(command)
+    command = option(
+        "-X", "--exclude", "--exclude-queues", "exclude", env="EXCLUDE", multiple=True, metavar="QUEUE", help="Not these."
+    )(command)
     return option("-Q", "--queues", "queues", env="QUEUES", multiple=True, metavar="QUEUE", help=queue_options_help)(command)
 
 
@@ -211,7 +226,8 @@ def _alias(ctx: click.Context, param: click.Parameter, value: bool | None) -> No
 
 
 def app_options(command: F) -> F:
-    """``-A``, ``--include`` and ``--no-alias``."""
+    """``-A``, ``--include``, ``--no-alias``, and what stands before the command in Celery."""
+    command = before_the_command(command)
     command = option(
         "--alias/--no-alias",
         env="AS_CELERY",

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyqs import cli, events, logs
-from pyqs.commands import options, worker_options
+from pyqs.commands import celery_parsing, daemon_files, options, worker_options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.node_name import expand, node_name
 from pyqs.commands.worker_options import WorkerOptions
 from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
@@ -73,6 +74,9 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         log_level=chosen.log_level,
         max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
         max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
+        hostname=chosen.hostname,
+        time_limit=chosen.time_limit,
+        soft_time_limit=chosen.soft_time_limit,
     )
     return WorkerConfig(
         queues=queues,
@@ -88,7 +92,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         lease=chosen.lease,
         idle_cadence=chosen.idle_cadence,
         batch_size=chosen.batch_size,
-        prefetch_bound=concurrency * app.prefetch_multiplier if app.prefetch_multiplier else chosen.prefetch_bound,
+        prefetch_bound=_prefetch_bound(chosen, app, concurrency),
         shutdown_timeout=_shutdown_timeout(chosen, app),
         on_ceiling=chosen.on_ceiling,
         preload=chosen.preload,
@@ -109,6 +113,12 @@ def _creates_queues(chosen: WorkerOptions, app: AppSettings) -> bool:
     return app.create_queues and not (chosen.strict or chosen.burst)
 
 
+def _prefetch_bound(chosen: WorkerOptions, app: AppSettings, concurrency: int) -> int | None:
+    """``--prefetch-multiplier``, else what the app says; 0 is no bound."""
+    multiplier = app.prefetch_multiplier if chosen.prefetch_multiplier is None else chosen.prefetch_multiplier
+    return concurrency * multiplier if multiplier else chosen.prefetch_bound
+
+
 def _shutdown_timeout(chosen: WorkerOptions, app: AppSettings) -> float | None:
     """Native: 25 s. With an app: as long as its tasks take, like Celery's warm shutdown, unless it says otherwise."""
     if chosen.shutdown_timeout is not None:
@@ -125,7 +135,7 @@ def start(chosen: WorkerOptions) -> int:
     signals = Signals()
     taken = signals.take()
     try:
-        return _start(chosen, signals)
+        return _as_a_service(chosen, signals)
     except ToldToStop as name:
         log.info("told to stop (%s) before the worker was there: it does not start", name)
         return cli.EXIT_OK
@@ -134,9 +144,22 @@ def start(chosen: WorkerOptions) -> int:
             signals.give_back()
 
 
+def _as_a_service(chosen: WorkerOptions, signals: Signals) -> int:
+    """With its files, where it is to have some."""
+    if chosen.umask is not None:
+        os.umask(chosen.umask)
+    node = chosen.hostname or node_name("pyqs@%h")
+    with daemon_files.pid_file(chosen.pidfile and expand(chosen.pidfile, "--pidfile", node)):
+        if chosen.logfile:
+            daemon_files.write_to(expand(chosen.logfile, "--logfile", node))
+        return _start(chosen, signals)
+
+
 def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
     logs.configure(chosen.log_level, secrets=secrets)
+    for note in chosen.notes:
+        log.info("%s", note)
     health = _health(chosen)
     try:
         config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
@@ -159,10 +182,10 @@ def _health(chosen: WorkerOptions) -> Health | None:
     return health
 
 
-@click.command("worker", short_help="Consume queues and run their tasks.")
+@click.command("worker", cls=celery_parsing.Command, short_help="Consume queues and run their tasks.")
 @options.queue_options
 @options.app_options
-@options.option("-c", "--concurrency", env="CONCURRENCY", type=click.IntRange(min=1), help="Executors [default: CPU count].")
+@options.option("-c", "--concurrency", env="CONCURRENCY", type=options.Concurrency(), help="Executors [default: CPU count].")
 @worker_options.message_options
 @worker_options.life_options
 @options.policy_options
@@ -170,6 +193,7 @@ def _health(chosen: WorkerOptions) -> Health | None:
 @worker_options.probe_options
 @options.connection_options
 @options.log_level_option()
+@worker_options.celery_options
 def command(**values: Any) -> int:
     """Consume queues and run the tasks of their messages: Celery's (protocol 1 and 2) and pyqs's own.
 
@@ -179,7 +203,7 @@ def command(**values: Any) -> int:
     pyqs worker -Q email --burst
 
     SIGTERM and Ctrl-C stop it in order; a second one, or SIGQUIT, hurries (with REMAP_SIGTERM=SIGQUIT the first SIGTERM does,
-    too). Exit codes: 0 stopped or drained, 1 a part of the worker crashed, 2 usage, configuration, or an app that does not
-    load.
+    too). Exit codes: 0 stopped or drained, also where tasks were released at the deadline; 1 stopped in a hurry, or a part of
+    the worker crashed; 2 usage, configuration, or an app that does not load. All options of Celery's worker are taken.
     """
     return start(worker_options.options_from(values))

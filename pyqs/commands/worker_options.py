@@ -5,13 +5,15 @@ Owns: ``WorkerOptions``, the groups of options and their help. Pure parsing: run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 
-from pyqs.commands import options
+from pyqs.commands import celery_parsing, options
+from pyqs.commands.node_name import node_name
 from pyqs.config import CEILING_POLICIES, DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD, MAX_VISIBILITY, ConnectionConfig, Policy
+from pyqs.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class WorkerOptions:
     """What the command line of a worker said; None is "did not say".
 
     ``shutdown_timeout`` is seconds or ``math.inf`` for no limit; ``flags`` is the part of ``connection`` that was typed, the
-    rest came from variables. ``working_directory`` is where tasks may be imported from, None for the current one.
+    rest came from variables. ``working_directory`` is where tasks may be imported from, None for the current one. ``hostname``
+    is the node's name, ``time_limit`` and ``soft_time_limit`` are seconds for tasks that have none, ``umask`` is a mask, and
+    ``notes`` is what is to be said of options that have no effect.
     """
 
     queues: tuple[str, ...] = ()
@@ -51,6 +55,15 @@ class WorkerOptions:
     on_refused: Policy = "leave"
     health: tuple[str, int] | None = None
     heartbeat_file: str | None = None
+    hostname: str | None = None
+    pool: str = "prefork"
+    prefetch_multiplier: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    logfile: str | None = None
+    pidfile: str | None = None
+    umask: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -58,7 +71,15 @@ def options_from(values: dict[str, Any]) -> WorkerOptions:
     connection, flags = options.take_connection(values)
     for name in ("include", "accept", "pickle_allow"):
         values[name] = options.items(values[name])
-    return WorkerOptions(connection=connection, flags=flags, **values)
+    start_method, autoscale = values.pop("pool_start_method", None), values.pop("autoscale", None)
+    if values.pop("disable_prefetch", False):
+        values["prefetch_multiplier"] = 1
+    chosen = WorkerOptions(connection=connection, flags=flags, notes=celery_parsing.notes(), **values)
+    if start_method == "spawn":
+        chosen = replace(chosen, preload=False)
+    if chosen.pool == "solo":
+        return replace(chosen, concurrency=1)
+    return replace(chosen, concurrency=chosen.concurrency or autoscale)
 
 
 def message_options(command: options.F) -> options.F:
@@ -163,6 +184,106 @@ def executor_options(command: options.F) -> options.F:
         options.option(
             "--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there."
         ),
+    )(command)
+
+
+#: Celery's pools that are not here, and what does their work.
+_REFUSED_POOLS = {
+    "threads": "each executor is a process that runs one task at a time; use -c",
+    "eventlet": "each executor is a process; for many waiting tasks use more of them, -c",
+    "gevent": "each executor is a process; for many waiting tasks use more of them, -c",
+    "custom": "executors are pyqs's own",
+}
+
+
+def _pool(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value in _REFUSED_POOLS:
+        raise ConfigError(f"-P {value} is not there: {_REFUSED_POOLS[value]}")
+    return value
+
+
+def _node(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return node_name(value) if value else None
+
+
+def _octal(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        mask = int(value, 8)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise click.BadParameter(f"{value!r} is no octal mask such as 022", ctx, param)
+    return mask
+
+
+def _most(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The larger number of MAX,MIN."""
+    if value is None:
+        return None
+    try:
+        most = max(int(part) for part in value.split(","))
+    except ValueError:
+        most = 0
+    if most < 1 or value.count(",") > 1:
+        raise click.BadParameter(f"{value!r} is not MAX,MIN such as 10,3", ctx, param)
+    return most
+
+
+def celery_options(command: options.F) -> options.F:
+    """Options that only Celery's worker has; the others have the same name here."""
+    pools = ("prefork", "processes", "solo", *_REFUSED_POOLS)
+    return options.together(
+        options.option(
+            "-n", "--hostname", env="HOSTNAME", metavar="NAME@HOST", callback=_node, help="The node's name [default: pyqs@%h]."
+        ),
+        options.option(
+            "-P",
+            "--pool",
+            env="POOL",
+            type=click.Choice(pools),
+            default=pools[0],
+            callback=_pool,
+            help="prefork, or solo for one executor.",
+        ),
+        options.option(
+            "--prefetch-multiplier",
+            env="PREFETCH_MULTIPLIER",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Hold at most N messages for each executor; 0 sets no limit [default: as the app says; else what runs soon].",
+        ),
+        options.option(
+            "--disable-prefetch", env="DISABLE_PREFETCH", is_flag=True, help="Hold no more messages than there are executors."
+        ),
+        options.option(
+            "--time-limit",
+            env="TIME_LIMIT",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Kill a task that has no limit.",
+        ),
+        options.option(
+            "--soft-time-limit",
+            env="SOFT_TIME_LIMIT",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Raise SoftTimeLimitExceeded in one.",
+        ),
+        options.option(
+            "--pool-start-method",
+            env="POOL_START_METHOD",
+            type=click.Choice(["fork", "spawn"]),
+            help="As --preload (fork) or --no-preload (spawn).",
+        ),
+        options.option("--autoscale", env="AUTOSCALE", metavar="MAX,MIN", callback=_most, help="As -c MAX."),
+        options.option(
+            "-f", "--logfile", env="LOGFILE", metavar="PATH", help="Write to the end of this file; %n and %h are replaced."
+        ),
+        options.option("--pidfile", env="PIDFILE", metavar="PATH", help="A file with the worker's pid; likewise."),
+        options.option("--umask", env="UMASK", metavar="OCTAL", callback=_octal, help="Of all processes of the worker."),
+        celery_parsing.unheeded("worker"),
     )(command)
 
 

@@ -151,7 +151,7 @@ class Worker:
 
         Returns:
             ``EXIT_OK``, ``EXIT_CONFIG`` (settings, credentials at a burst, an app that does not load; the reason is logged),
-            or ``EXIT_CRASHED`` (a service died).
+            or ``EXIT_CRASHED`` (a service died, or somebody asked for a stop at once).
         """
         taken = self._signals.take()
         self._signals.tell(self._order)
@@ -173,7 +173,7 @@ class Worker:
                 self._signals.give_back()
         if self._error is not None:
             return self._give_up(self._error)
-        return EXIT_CRASHED if self._crashed else EXIT_OK
+        return EXIT_CRASHED if self._crashed or self._shutdown.hurried else EXIT_OK
 
     def _give_up(self, exc: Exception) -> int:
         details = f"\n{exc.details.rstrip()}" if isinstance(exc, BootFailed) and exc.details else ""

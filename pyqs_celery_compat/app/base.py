@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
 from functools import cached_property
 from types import GenericAlias, ModuleType
@@ -37,8 +37,6 @@ from pyqs_celery_compat.uuids import object_oid, thread_oid
 
 builtin_tasks.register()
 
-#: What Celery's apps have and ours do not yet.
-NOT_YET = frozenset({"WorkController", "start", "worker_main"})
 #: Celery's children may be started by exec and then name their tasks anew; here they are forked.
 USING_EXECV = False
 
@@ -234,6 +232,31 @@ class Celery(Configuring, Declaring, Connecting, Sending, Classes):
         """How processes of a worker log: see ``app.log``."""
         return imports.symbol_by_name(self.log_cls)(app=self)
 
+    # -- the command line ---------------------------------------------------------------------------------------------
+    def start(self, argv: Sequence[str] | None = None) -> int:
+        """Run a command line of Celery's on this app (``sys.argv[1:]`` if None): ``["worker", "-c", "4"]``. Its exit code."""
+        from pyqs_celery_compat import program
+
+        return program.run(self, sys.argv[1:] if argv is None else argv)
+
+    def worker_main(self, argv: Sequence[str] | None = None) -> int:
+        """Run a worker of this app until it is told to stop. Its exit code, which is 0.
+
+        Parameters:
+            argv: with the word ``worker``; ``sys.argv`` if None.
+
+        Raises:
+            ValueError: it is another command.
+            SystemExit: it did not start, or something of it has crashed.
+        """
+        argv = sys.argv[1:] if argv is None else list(argv)
+        if "worker" not in argv:
+            raise ValueError("worker_main() runs a worker: argv must have the word 'worker'; start() runs the other commands")
+        code = self.start(argv)
+        if code:
+            raise SystemExit(code)
+        return code
+
     # -- workers from afar --------------------------------------------------------------------------------------------
     @cached_property
     def control(self) -> Any:
@@ -309,11 +332,6 @@ class Celery(Configuring, Declaring, Connecting, Sending, Classes):
         head = keys["main"], keys["changes"], keys["loader"], None, keys["amqp"]
         return (*head, keys["events"], keys["log"], keys["control"], False, keys["config_source"],
                 keys["config_source_silent"])  # fmt: skip
-
-    def __getattr__(self, name: str) -> Any:
-        # An AttributeError still, so that hasattr() of a library that feels its way gets its answer.
-        later = " comes in a later version of pyqs_celery_compat (docs/differences.md)" if name in NOT_YET else ""
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}" + (f": it{later}" if later else ""))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

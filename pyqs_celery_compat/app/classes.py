@@ -1,7 +1,7 @@
 """Classes that belong to an app: subclasses of Celery's own whose instances know it.
 
 Owns: ``Classes``, a part of ``Celery``. Runs in any process; a class is made, and its module imported, when it is asked for.
-Never starts a worker or beat: those are programs of their own, and making one says so.
+Never starts anything by itself.
 """
 
 from __future__ import annotations
@@ -66,8 +66,13 @@ class Classes:
 
     @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's public name
-        """The worker as a program: here it is ``pyqs worker``."""
+        """The worker as an object that a program starts."""
         return self.subclass_with_self("pyqs_celery_compat.apps.worker:Worker")
+
+    @cached_property
+    def WorkController(self) -> Any:  # noqa: N802 - Celery's public name
+        """The same, under its other name."""
+        return self.subclass_with_self("pyqs_celery_compat.worker:WorkController")
 
     @cached_property
     def Beat(self) -> Any:  # noqa: N802 - Celery's public name

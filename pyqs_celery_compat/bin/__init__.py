@@ -1,12 +1,4 @@
-"""Celery's command line, which is not here: the worker is ``pyqs worker``.
+"""Celery's command line as objects, for the libraries that add commands to it or start it from their code.
 
-Owns: what to say of it. The modules below can be imported, as monitors and instrumentation do, and say so when they are used.
-Never starts anything.
+Owns: nothing itself; what commands do is ``pyqs.commands``'s, which is reached through ``program``. Never loaded by a worker.
 """
-
-from __future__ import annotations
-
-NO_COMMAND = (
-    "there is no `celery` command on SQS here: `pyqs worker -A proj -Q queue` runs the tasks, `pyqs --help` has the rest; "
-    "Celery's own command is there with PYQS_AS_CELERY=0 where Celery is installed"
-)

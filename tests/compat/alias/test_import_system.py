@@ -134,10 +134,11 @@ assert pkgutil.resolve_name("celery.app.trace:build_tracer") is build_tracer
 
 
 @pytest.mark.parametrize("module", ["celery", "pyqs_celery_compat"])
-def test_python_dash_m_celery_says_where_the_command_is(alone: Any, module: str) -> None:
-    code = f"import runpy, sys\nsys.argv = ['celery', 'worker']\nrunpy.run_module({module!r}, run_name='__main__')"
+def test_python_dash_m_celery_is_celerys_command_line(alone: Any, module: str) -> None:
+    argv = ["celery", "-A", "proj", "multi", "start"]
+    code = f"import runpy, sys\nsys.argv = {argv}\nrunpy.run_module({module!r}, run_name='__main__')"
     said = alone(INSTALL + code, fails=True)
-    assert said.startswith("there is no `celery` command on SQS here: `pyqs worker -A proj -Q queue`")
+    assert said.startswith("pyqs: error: celery multi is not here: one worker has as many executors as -c says")
 
 
 @pytest.mark.parametrize("hook", ["", "sys.meta_path.insert(0, Hook())"], ids=["nobody", "hook"])

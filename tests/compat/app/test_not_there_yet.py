@@ -17,19 +17,6 @@ def app() -> Celery:
     return Celery("proj", broker="sqs://", set_as_current=False)
 
 
-@pytest.mark.parametrize("name", ["worker_main", "start"])
-def test_missing_parts_of_an_app_are_named(app: Any, name: str) -> None:
-    with pytest.raises(AttributeError, match=f"{name}.*later version"):
-        getattr(app, name)
-    assert not hasattr(app, name)
-
-
-def test_a_typo_is_only_a_typo(app: Any) -> None:
-    with pytest.raises(AttributeError) as caught:
-        app.taks  # noqa: B018
-    assert "later version" not in str(caught.value)
-
-
 @pytest.mark.parametrize("name", ["beat"])
 def test_missing_parts_of_the_package_are_named(name: str) -> None:
     with pytest.raises(ImportError, match=f"{name} is not there yet.*later version"):
