@@ -87,7 +87,7 @@ def result(app: str | None, include: tuple[str, ...], task_id: str, task: str | 
 @click.option("-B", "--bpython", "kind", flag_value="bpython", help="bpython.")
 @click.option("--python", "kind", flag_value="python", help="Python's own.")
 @click.option("-T", "--without-tasks", is_flag=True, help="Without the app's tasks among the names.")
-@options.app_options
+@options.named_app("--include")
 @celery_parsing.unheeded("shell")
 def shell(app: str | None, include: tuple[str, ...], kind: str | None, without_tasks: bool) -> int:
     """A Python shell in which `app`, the app's tasks, `chain`, `group` and so on are there [default: IPython, bpython or

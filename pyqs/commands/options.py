@@ -227,30 +227,38 @@ def _alias(ctx: click.Context, param: click.Parameter, value: bool | None) -> No
 
 def app_options(command: F) -> F:
     """``-A``, ``--include``, ``--no-alias``, and what stands before the command in Celery."""
-    command = before_the_command(command)
-    command = option(
-        "--alias/--no-alias",
-        env="AS_CELERY",
-        default=None,
-        expose_value=False,
-        callback=_alias,
-        help="Have `import celery` be pyqs_celery_compat in every process, or leave it to Celery itself [default: with -A the "
-        "former].",
-    )(command)
-    command = option(
-        "--include",
-        "-I",
-        "include",
-        env="INCLUDE",
-        multiple=True,
-        metavar="MODULE",
-        help="A module with tasks, imported at start. Repeatable.",
-    )(command)
-    return option(
-        "-A",
-        "--app",
-        "app",
-        env="APP",
-        metavar="MODULE[:APP]",
-        help="A Celery-style app; 'proj' finds proj.app, proj.celery and proj.celery.app.",
-    )(command)
+    return named_app("--include", "-I")(command)
+
+
+def named_app(*include: str) -> Callable[[F], F]:
+    """The same, with ``--include`` under these names only."""
+
+    def decorate(command: F) -> F:
+        command = before_the_command(command)
+        command = option(
+            "--alias/--no-alias",
+            env="AS_CELERY",
+            default=None,
+            expose_value=False,
+            callback=_alias,
+            help="Have `import celery` be pyqs_celery_compat in every process, or leave it to Celery itself [default: with -A "
+            "the former].",
+        )(command)
+        command = option(
+            *include,
+            "include",
+            env="INCLUDE",
+            multiple=True,
+            metavar="MODULE",
+            help="A module with tasks, imported at start. Repeatable.",
+        )(command)
+        return option(
+            "-A",
+            "--app",
+            "app",
+            env="APP",
+            metavar="MODULE[:APP]",
+            help="A Celery-style app; 'proj' finds proj.app, proj.celery and proj.celery.app.",
+        )(command)
+
+    return decorate

@@ -327,7 +327,7 @@ class Worker:
             self._told = True
             if not again:
                 sig, how = _SIGNALS[order]
-                self._host.tell("stopping", sig=sig, how=how)
+                self._host.tell("stopping", sig=sig, how=how, exitcode=EXIT_CRASHED if order == "stop" else EXIT_OK)
                 if self._shutdown.begun:
                     log.info("told to stop (%s): it stops already", sig)
         if order == "stop" or (again and order in _SIGNALS):

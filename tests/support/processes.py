@@ -183,11 +183,11 @@ class RunningWorker:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it has not ended within {timeout} s:\n{self.log()[-5000:]}") from None
 
-    def terminate(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> float:
-        """Signal it, see it leave with 0; seconds that took."""
+    def terminate(self, number: int = signal.SIGTERM, timeout: float = PATIENCE, code: int = 0) -> float:
+        """Signal it, see it leave with this exit code; seconds that took."""
         began = time.monotonic()
         self.send_signal(number)
-        assert self.wait_exit(timeout) == 0, self.log()[-5000:]
+        assert self.wait_exit(timeout) == code, self.log()[-5000:]
         return time.monotonic() - began
 
 
