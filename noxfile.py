@@ -144,6 +144,10 @@ def interop(session: nox.Session) -> None:
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
             "importlib-metadata<5", "setuptools<60",
         )  # fmt: skip
+        peers["PYQS_INTEROP_CELERY44_WORKER"] = peer(  # its kombu can only receive with a boto3 of its time
+            session, "celery44worker", ("3.8", "3.7"), "celery==4.4.7", "kombu==4.6.11", "boto3<1.28", "msgpack", "pyyaml", "pytz",
+            "importlib-metadata<5", "setuptools<60", "pycurl==7.45.3",
+        )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path}
     ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from emulators import ministack
+
 QUEUE = "interop-queue"
 OUR_WORKER = [sys.executable, "-m", "pyqs", "worker", "-A", "interop_tasks", "-c", "2", "-l", "WARNING"]
 
@@ -55,6 +57,16 @@ def test_two_hundred_calls_written_by_celery_44(interop: Any, find_peer: Callabl
 @pytest.mark.timeout(300)
 def test_two_hundred_calls_run_by_celery_57(interop: Any, find_peer: Callable[[str], str]) -> None:
     we_write(interop, find_peer("PYQS_INTEROP_CELERY57"), 200)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_hundred_calls_run_by_celery_44(interop: Any, find_peer: Callable[[str], str]) -> None:
+    """Its kombu receives by SQS's old query protocol, which ministack speaks, and only a boto3 of its time can read that."""
+    python = find_peer("PYQS_INTEROP_CELERY44_WORKER")
+    with ministack("sqs") as url:
+        interop.env.update(AWS_ENDPOINT_URL_SQS=url, INTEROP_PORT=url.rpartition(":")[2], INTEROP_READER="celery44")
+        we_write(interop, python, 200)
 
 
 @pytest.mark.slow
