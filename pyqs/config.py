@@ -162,6 +162,7 @@ class WorkerConfig:
         on_ceiling: what becomes of a task that runs for SQS's twelve hours: "keep", "delete" or "kill".
         on_undecodable, on_unknown, on_refused: what becomes of messages that cannot be read, that name no task of this
             worker, or whose content type is not accepted.
+        max_tasks: tasks after which the worker stops, None for no end.
         notes: what is to be said of the app's settings, once, by whichever handlers the app has its log lines go to.
     """
 
@@ -191,6 +192,7 @@ class WorkerConfig:
     on_undecodable: Policy = "leave"
     on_unknown: Policy = "leave"
     on_refused: Policy = "leave"
+    max_tasks: int | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

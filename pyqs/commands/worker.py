@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Said at the start of each worker with an app: nothing tells it whether Celery workers are there.
+_BESIDE_CELERY = (
+    "etas and countdowns: a Celery worker that consumes these queues, too, holds in its memory what is not due; from the end of the "
+    "last one on, no eta runs twice (docs/mixed-fleet.md)"
+)
+
 
 def available_cpus() -> int:
     """How many processors this process may use, at least 1."""
@@ -56,6 +62,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
     if chosen.app:
         app = read_app_settings(chosen.app, chosen.include, directory)
         connection = merge_connection(chosen.flags, app)
+        log.info(_BESIDE_CELERY)
     queues = patterns or app.queues
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
@@ -102,6 +109,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         on_undecodable=chosen.on_undecodable,
         on_unknown=chosen.on_unknown,
         on_refused=chosen.on_refused,
+        max_tasks=chosen.max_tasks,
         notes=app.notes,
     )
 

@@ -63,6 +63,7 @@ class WorkerOptions:
     logfile: str | None = None
     pidfile: str | None = None
     umask: int | None = None
+    max_tasks: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -117,6 +118,13 @@ def life_options(command: options.F) -> options.F:
     return options.together(
         options.option(
             "--burst", env="BURST", is_flag=True, help="Drain what is there, then exit 0; 2 when a named queue does not exist."
+        ),
+        options.option(
+            "--max-tasks",
+            env="MAX_TASKS",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Run at most N tasks, then exit 0: for a trial on a queue that others consume, too.",
         ),
         options.option(
             "--strict", env="STRICT", is_flag=True, help="Exit 2 when a named queue does not exist, instead of waiting for it."

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pyqs.clock import boottime
 from pyqs.config import MAX_BATCH
 from pyqs.queues.queue_options import QueueOptions
+from pyqs.worker.quota import Quota
 from pyqs.worker.shares import UNKNOWN, Shares
 
 #: Seconds of work that may wait beside what runs (design decision 4).
@@ -100,10 +101,16 @@ class Credit:
     """
 
     def __init__(
-        self, *, bound: int | None = None, backlog: Callable[[str], int] = lambda _: 0, clock: Callable[[], float] = boottime
+        self,
+        *,
+        bound: int | None = None,
+        quota: Quota | None = None,
+        backlog: Callable[[str], int] = lambda _: 0,
+        clock: Callable[[], float] = boottime,
     ) -> None:
         self.shares = Shares()
         self._bound = bound
+        self._quota = quota or Quota()
         self._backlog = backlog
         self._clock = clock
         self._lock = threading.Lock()
@@ -317,6 +324,8 @@ class Credit:
             count = min(count, int(min(most, self._executors) / unit + _ROUNDING) - (state.held - state.kept) - state.asked)
         if self._bound is not None:
             count = min(count, self._bound - self._held - self._claimed)
+        if (left := self._quota.left) is not None:  # what runs has counted already, and is held: the last few wait for its end
+            count = min(count, left - self._held - sum(self._queues[name].asked for name in self._open))
         if state.narrow:
             now = self._clock()
             state.narrow = {head: until for head, until in state.narrow.items() if until > now}
@@ -338,7 +347,8 @@ class Credit:
         whole = int(executors / state.unit)
         if self._bound is not None:
             whole = min(whole, self._bound - self._long - state.kept)
-        return max(1, min(MAX_BATCH, (whole - executors) // 2))
+        left = self._quota.left
+        return max(1, min(MAX_BATCH if left is None else 1, (whole - executors) // 2))
 
     # -- with the lock held: the waiters --------------------------------------------------------------------------
 
@@ -381,7 +391,7 @@ class Credit:
             changed: the one queue of which anything but the whole load is new; None when all may want to be looked at.
         """
         self._expire()
-        if changed is None or self._bound is not None:  # the bound is common to all
+        if changed is None or self._bound is not None or self._quota.left is not None:  # these are common to all
             self._least_room = 0.0
         else:
             self._look_at(changed)

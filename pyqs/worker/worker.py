@@ -35,6 +35,7 @@ from pyqs.worker.leases import Leases
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
 from pyqs.worker.reaper import reap_orphans
+from pyqs.worker.quota import Quota
 from pyqs.worker.relay import Relay
 from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse
@@ -202,7 +203,8 @@ class Worker:
             on_change=self._on_settled,
             on_refused=self._on_refused,
         )
-        self._credit = Credit(bound=config.prefetch_bound, backlog=self._acker.pending_on)
+        self._quota = Quota(config.max_tasks, self.totals)
+        self._credit = Credit(bound=config.prefetch_bound, quota=self._quota, backlog=self._acker.pending_on)
         at_start = config.runtime.app is not None
         self._host = Host(spawner, self._on_crash, at_start=at_start, on_called_off=lambda calls: self._pool.call_off(calls))
         self._relay = Relay(self._host.log)
@@ -314,6 +316,8 @@ class Worker:
             log.critical("%s; the worker drains and exits", why)
             self._note_crash(why)
             self._shutdown.begin("polls without answers")
+        elif self._quota.reason:
+            self._shutdown.begin(self._quota.reason)
         elif self.config.burst and self._found is not None and self._announced:
             holds_nothing = not self._credit.held and not self._acker.pending
             if holds_nothing and self._burst.drained(self._fetchers.queues) and not self._credit.held:
