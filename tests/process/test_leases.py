@@ -68,3 +68,25 @@ def test_a_lease_that_ran_out_before_the_delete_is_a_line_and_no_error(start_wor
     worker.wait_ran("noop 2")
     sqs.wait_counts("jobs", hidden=1)
     assert Path(f"/proc/{worker.pid}").exists()
+
+
+def test_the_visibility_timeout_of_an_app_is_not_the_lease(project: Any, sqs: Any) -> None:
+    """It is hours where people have etas on Celery; a worker that vanishes holds its messages for one lease."""
+    sqs.create("jobs", VisibilityTimeout="7200")
+    options = "{'region': 'us-east-1', 'visibility_timeout': 7200}"
+    (project.folder / "proj.py").write_text(
+        f"from pyqs_celery_compat import Celery\nfrom tasks import ran\n"
+        f"app = Celery('proj', broker='sqs://', broker_transport_options={options})\n"
+        "@app.task(acks_late=True)\ndef hold():\n    ran('hold')\n    import time\n    time.sleep(600)\n"
+    )
+    worker = project.start("-A", "proj", "-Q", "jobs", "-c", "1")
+    sqs.celery("jobs", "proj.hold")
+    worker.wait_ran("hold")
+    worker.send_signal(signal.SIGKILL)
+    worker.wait_exit()
+    sqs.wait_counts("jobs", hidden=1)
+    sqs.advance(60)
+    sqs.wait_counts("jobs", hidden=1)
+    sqs.advance(65)
+    sqs.wait_counts("jobs", visible=1)
+    assert sqs.store.queue_attributes("jobs")["VisibilityTimeout"] == "7200"

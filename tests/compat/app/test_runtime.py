@@ -836,3 +836,13 @@ def test_a_task_sees_how_often_its_message_was_handed_out(bench: Bench) -> None:
     bench.end(replace(delivery, message=replace(delivery.message, attributes={"ApproximateReceiveCount": "3"})))
     counted()
     assert seen == [3, 1]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_no_number_of_receives_is_too_many(bench: Bench, late: bool) -> None:
+    """Celery workers that hold a message or die with it count receives up, which say nothing about the task."""
+    task = bench.app.task(name="t", acks_late=late)(lambda: "done")
+    task.delay()
+    delivery = bench.written()
+    outcome = bench.end(replace(delivery, message=replace(delivery.message, attributes={"ApproximateReceiveCount": "1000"})))
+    assert (outcome.status, outcome.verdict) == ("succeeded", Delete())
