@@ -145,8 +145,8 @@ def interop(session: nox.Session) -> None:
             "importlib-metadata<5", "setuptools<60",
         )  # fmt: skip
         peers["PYQS_INTEROP_CELERY44_WORKER"] = peer(  # its kombu can only receive with a boto3 of its time
-            session, "celery44worker", ("3.8", "3.7"), "celery==4.4.7", "kombu==4.6.11", "boto3<1.28", "msgpack", "pyyaml", "pytz",
-            "importlib-metadata<5", "setuptools<60", "pycurl==7.45.3",
+            session, "celery44worker", ("3.8", "3.7"), "celery==4.4.7", "kombu==4.6.11", "boto3<1.28", "msgpack", "pyyaml",
+            "pytz", "importlib-metadata<5", "setuptools<60", "pycurl==7.45.3",
         )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path}

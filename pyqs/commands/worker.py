@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Said at the start of each worker with an app: nothing tells it whether Celery workers are there.
 _BESIDE_CELERY = (
-    "etas and countdowns: a Celery worker that consumes these queues, too, holds in its memory what is not due; from the end of the "
-    "last one on, no eta runs twice (docs/mixed-fleet.md)"
+    "etas and countdowns: a Celery worker that consumes these queues, too, holds in its memory what is not due; from the end "
+    "of the last one on, no eta runs twice (docs/mixed-fleet.md)"
 )
 
 

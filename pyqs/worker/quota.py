@@ -1,7 +1,7 @@
 """How many tasks this worker may still run, where it was told: ``--max-tasks``.
 
-Owns: that number. Asked by the credit, so that no more is received than may be run, and by the main thread, which stops the worker
-when it is used up. For any thread. Never stops anything by itself.
+Owns: that number. Asked by the credit, so that no more is received than may be run, and by the main thread, which stops the
+worker when it is used up. For any thread. Never stops anything by itself.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
-from pyqs.worker.reaper import reap_orphans
 from pyqs.worker.quota import Quota
+from pyqs.worker.reaper import reap_orphans
 from pyqs.worker.relay import Relay
 from pyqs.worker.report import Totals
 from pyqs.worker.service import Bell, Pulse

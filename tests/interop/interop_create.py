@@ -1,4 +1,5 @@
-"""Run as a program: ``interop_create.py JSON`` calls a task on each of some queues that do not exist, under transport options."""
+"""Run as a program: ``interop_create.py JSON`` calls a task on each of some queues that do not exist, under transport
+options."""
 
 import json
 import sys

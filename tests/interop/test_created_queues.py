@@ -1,4 +1,5 @@
-"""Queues that are missing are created as Celery 5.7 creates them: with other attributes every Celery worker on them would suffer."""
+"""Queues that are missing are created as Celery 5.7 creates them: with other attributes every Celery worker on them would
+suffer."""
 
 from __future__ import annotations
 
