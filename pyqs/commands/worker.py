@@ -71,6 +71,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         create_queues=chosen.create_queues is not False,
         working_directory=directory,
         log_level=chosen.log_level,
+        log_format=chosen.log_format,
         max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
         max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
     )
@@ -136,6 +137,7 @@ def start(chosen: WorkerOptions) -> int:
 
 def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
+    logs.choose(chosen.log_format)
     logs.configure(chosen.log_level, secrets=secrets)
     health = _health(chosen)
     try:
@@ -170,6 +172,7 @@ def _health(chosen: WorkerOptions) -> Health | None:
 @worker_options.probe_options
 @options.connection_options
 @options.log_level_option()
+@options.log_format_option
 def command(**values: Any) -> int:
     """Consume queues and run the tasks of their messages: Celery's (protocol 1 and 2) and pyqs's own.
 

@@ -41,6 +41,7 @@ class WorkerOptions:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     log_level: str = "INFO"
+    log_format: str = "text"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     flags: ConnectionConfig = field(default_factory=ConnectionConfig)
     batch_size: int = 10
