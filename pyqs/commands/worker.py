@@ -18,23 +18,18 @@ import click
 from pyqs import cli, events, logs
 from pyqs.commands import options, worker_options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.cpus import available_cpus
 from pyqs.commands.worker_options import WorkerOptions
 from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
 
 if TYPE_CHECKING:
+    from pyqs.worker.companion import Companion
     from pyqs.worker.health import Health
     from pyqs.worker.signals import Signals
 
 log = logging.getLogger(__name__)
-
-
-def available_cpus() -> int:
-    """How many processors this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConfig:
@@ -150,13 +145,22 @@ def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
 
 def _health(chosen: WorkerOptions) -> Health | None:
     """What answers probes, from before the app is imported, which may take long; None when nobody asked for it."""
-    if chosen.health is None and chosen.heartbeat_file is None:
+    if chosen.health is None and chosen.heartbeat_file is None and chosen.emf is None and not chosen.ecs_protect:
         return None
     if sys.platform == "win32":
         return None  # the worker itself says that it does not run here
     from pyqs.worker.health import Health
 
-    health = Health(chosen.health, chosen.heartbeat_file)
+    companions: list[Companion] = []
+    if chosen.emf is not None:
+        from pyqs.worker.emf import Emf
+
+        companions.append(Emf(chosen.emf))
+    if chosen.ecs_protect:
+        from pyqs.worker.ecs_protection import EcsProtection
+
+        companions.append(EcsProtection())
+    health = Health(chosen.health, chosen.heartbeat_file, companions)
     health.start()
     return health
 
@@ -164,7 +168,13 @@ def _health(chosen: WorkerOptions) -> Health | None:
 @click.command("worker", short_help="Consume queues and run their tasks.")
 @options.queue_options
 @options.app_options
-@options.option("-c", "--concurrency", env="CONCURRENCY", type=click.IntRange(min=1), help="Executors [default: CPU count].")
+@options.option(
+    "-c",
+    "--concurrency",
+    env="CONCURRENCY",
+    type=click.IntRange(min=1),
+    help="Executors [default: CPUs that this process may use, its quota counted in].",
+)
 @worker_options.message_options
 @worker_options.life_options
 @options.policy_options

@@ -52,6 +52,8 @@ class WorkerOptions:
     on_refused: Policy = "leave"
     health: tuple[str, int] | None = None
     heartbeat_file: str | None = None
+    emf: str | None = None
+    ecs_protect: bool = False
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -182,5 +184,18 @@ def probe_options(command: options.F) -> options.F:
             env="HEARTBEAT_FILE",
             metavar="PATH",
             help="A file renewed every 5 seconds while the worker is alive, for probes that are a command.",
+        ),
+        options.option(
+            "--emf",
+            env="EMF",
+            metavar="NAMESPACE",
+            help="Write the worker's figures to standard output every minute, in CloudWatch's Embedded Metric Format, for this "
+            "namespace.",
+        ),
+        options.option(
+            "--ecs-protect",
+            env="ECS_PROTECT",
+            is_flag=True,
+            help="In a task of Amazon ECS: keep it protected from scale-in and deployments while the worker has work.",
         ),
     )(command)
