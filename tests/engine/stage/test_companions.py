@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +117,16 @@ def test_what_could_not_be_written_is_in_the_next_line(
     assert len([one for one in caplog.records if "no line can be written" in one.getMessage()]) == 1
     worker, queues = lines.read()
     assert summed(worker, "TasksSucceeded") == summed(queues, "TasksSucceeded") == 1
+
+
+def test_the_documentation_has_each_metric_with_its_unit_and_dimension() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\w+) \| (yes|no) \|", text, re.MULTILINE)
+    documented = {name: (unit, with_queue == "yes") for names, unit, with_queue in rows for name in re.findall(r"\w+", names)}
+    units = COUNTS | dict.fromkeys(WORKER_COUNTS, "Count") | GAUGES
+    assert documented == {name: (unit, name in COUNTS) for name, unit in units.items()}
+    assert f"{len(units)} for the workers together, six for each queue" in text
+    assert len(COUNTS) == 6
 
 
 @pytest.mark.parametrize("namespace", ["", "AWS/SQS", ":shop", "a shop", "shop\n", "ä", "s" * 256])
