@@ -35,6 +35,10 @@ class Scheduler(_NotHere):
         """Send one task; there is no scheduler that could."""
         raise NotImplementedError(NO_COMMAND)
 
+    def tick(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Send what is due now; there is no scheduler that could."""
+        raise NotImplementedError(NO_COMMAND)
+
 
 class PersistentScheduler(Scheduler):
     """The same, remembering in a file when it did."""
