@@ -110,7 +110,7 @@ def _process_ends(app: Celery) -> None:
 
 
 def _others_watch_imports() -> bool:
-    """Whether somebody beside Python, setuptools and us answers imports, as agents do that instrument modules when they load."""
+    """Whether somebody beside Python, setuptools and us answers imports, as agents do that instrument modules."""
     usual = (*_STANDARD, CeleryFinder)
     kinds = [finder if isinstance(finder, type) else type(finder) for finder in sys.meta_path]
     return any(kind not in usual and kind.__module__ != "_distutils_hack" for kind in kinds)

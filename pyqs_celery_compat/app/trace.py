@@ -65,7 +65,7 @@ Tracer = Callable[..., TraceOutcome]
 
 
 def task_has_custom(task: Task, attr: str) -> bool:
-    """True if the task's class, or one between it and ``Task``, defines the method, or somebody has put another into ``Task``."""
+    """True if the task's class, or one between it and ``Task``, has the method, or somebody has put another into ``Task``."""
     from pyqs_celery_compat.app.task import Task as Base
 
     for cls in type(task).__mro__:

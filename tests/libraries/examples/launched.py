@@ -1,4 +1,4 @@
-"""Tasks that know nothing of the agents that are started around their worker: ``ddtrace-run``, ``newrelic-admin run-program``."""
+"""Tasks that know nothing of the agents started around their worker: ``ddtrace-run``, ``newrelic-admin run-program``."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ class Agent:
                     agent.spans.extend(span for trace in msgpack.unpackb(body, strict_map_key=False) for span in trace)
                 self._answer({"rate_by_service": {}})
 
-            do_POST = do_PUT
+            def do_POST(self) -> None:
+                self.do_PUT()
 
             def _body(self) -> bytes:
                 if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
