@@ -77,17 +77,27 @@ def report(error: Exception) -> int:
     from pyqs.errors import BootFailed, PyQSError
 
     if isinstance(error, PyQSError):
-        if isinstance(error, BootFailed) and error.details:
-            print(error.details.rstrip(), file=sys.stderr)
-        print(f"pyqs: error: {error}", file=sys.stderr)
+        _say(f"error: {error}", error.details if isinstance(error, BootFailed) else "")
         return EXIT_USAGE
     if os.environ.get("PYQS_TRACEBACK"):
         raise error
-    print(
-        f"pyqs: internal error: {type(error).__name__}: {error} (a bug of pyqs; PYQS_TRACEBACK=1 shows where)",
-        file=sys.stderr,
-    )
+    _say(f"internal error: {type(error).__name__}: {error} (a bug of pyqs; PYQS_TRACEBACK=1 shows where)")
     return EXIT_CRASHED
+
+
+def _say(what: str, details: str = "") -> None:
+    """On standard error, in the form of the log's lines where they are JSON."""
+    from pyqs import logs
+
+    if logs.chosen() == "json":
+        import logging
+
+        lines = filter(None, [what, details.rstrip()])
+        logging.getLogger("pyqs").critical("%s", "\n".join(lines), extra={"verbatim": True})
+        return
+    if details:
+        print(details.rstrip(), file=sys.stderr)
+    print(f"pyqs: {what}", file=sys.stderr)
 
 
 def run_worker(config: WorkerConfig, *, health: Health | None = None, signals: Signals | None = None) -> int:

@@ -112,6 +112,7 @@ class RuntimeConfig:
         connection: for tasks that themselves call ``.delay()``.
         working_directory: put first on sys.path; tasks under it may be imported.
         max_payload: bytes that one message's payload may have after decompression.
+        log_format: how log lines are written, one of ``logs.FORMATS``.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
         hostname: the node's name, None for the runtime's own.
@@ -128,6 +129,7 @@ class RuntimeConfig:
     create_queues: bool = True
     working_directory: str = "."
     log_level: str = "INFO"
+    log_format: str = "text"
     max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None

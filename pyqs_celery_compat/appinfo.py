@@ -51,8 +51,9 @@ def _ask(what: str, app: str, include: tuple[str, ...], directory: str) -> dict[
     answer, write_end = os.pipe()
     line, held_line = os.pipe()  # the child ends with the last who holds this
     question = json.dumps(
-        {"what": what, "app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line}
-    )
+        {"what": what, "app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line,
+         "log_format": conf.log_format()}
+    )  # fmt: skip
     command = [sys.executable, "-m", "pyqs_celery_compat.appinfo", question]
     # The package must be importable in the child as it is here, wherever this process was started.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -115,6 +116,7 @@ def main(question: str) -> int:
     """The child: import, read, answer."""
     asked = json.loads(question)
     _end_with(asked["lifeline"])
+    conf.choose_log_format(asked["log_format"])
     answer: dict[str, Any]
     try:
         answer = {"found": _load(asked["what"], asked["app"], asked["include"], asked["directory"])}

@@ -36,6 +36,10 @@ class Scheduler(_NotHere):
         """Send one task; there is no scheduler that could."""
         raise NotImplementedError(NOT_THERE)
 
+    def tick(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Send what is due now; there is no scheduler that could."""
+        raise NotImplementedError(NOT_THERE)
+
 
 class PersistentScheduler(Scheduler):
     """The same, remembering in a file when it did."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from pyqs import logs
 from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError
 from pyqs.queues.names import canonical_name
@@ -129,6 +130,10 @@ class WorkerSettings:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     notes: tuple[str, ...] = ()
+
+
+#: Of this process: the form in which lines are logged, and setting it.
+log_format, choose_log_format = logs.chosen, logs.choose
 
 
 def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "", url: str = "") -> Transport:

@@ -187,6 +187,18 @@ def log_level_option(*names: str, default: str = "INFO") -> Callable[[F], F]:
     )
 
 
+def log_format_option(command: F) -> F:
+    """``--log-format``."""
+    return option(
+        "--log-format",
+        env="LOG_FORMAT",
+        type=click.Choice(logs.FORMATS),
+        default=logs.FORMATS[0],
+        show_default=True,
+        help="Lines for people, or one JSON object a line from every process (docs/logging.md).",
+    )(command)
+
+
 def policy_options(command: F) -> F:
     """``--on-undecodable`` and its kin."""
     for kind, what in (

@@ -45,6 +45,7 @@ class WorkerOptions:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     log_level: str = "INFO"
+    log_format: str = "text"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     flags: ConnectionConfig = field(default_factory=ConnectionConfig)
     batch_size: int = 10
@@ -65,6 +66,8 @@ class WorkerOptions:
     umask: int | None = None
     max_tasks: int | None = None
     notes: tuple[str, ...] = ()
+    emf: str | None = None
+    ecs_protect: bool = False
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -310,5 +313,18 @@ def probe_options(command: options.F) -> options.F:
             env="HEARTBEAT_FILE",
             metavar="PATH",
             help="A file renewed every 5 seconds while the worker is alive, for probes that are a command.",
+        ),
+        options.option(
+            "--emf",
+            env="EMF",
+            metavar="NAMESPACE",
+            help="Write the worker's figures to standard output every minute, in CloudWatch's Embedded Metric Format, for this "
+            "namespace.",
+        ),
+        options.option(
+            "--ecs-protect",
+            env="ECS_PROTECT",
+            is_flag=True,
+            help="In a task of Amazon ECS: keep it protected from scale-in and deployments while the worker has work.",
         ),
     )(command)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from pyqs import backoff
+from pyqs import backoff, log_fields
 from pyqs.clock import boottime
 from pyqs.config import MAX_DELAY, RuntimeConfig
 from pyqs.executor import lifeline, process
@@ -119,7 +119,12 @@ class Executor:
         run = self._inbox.take()
         if run is None:
             return False
-        self._handle(run)
+        delivery = run.delivery
+        log_fields.begin(delivery.queue, delivery.message.message_id)
+        try:
+            self._handle(run)
+        finally:
+            log_fields.end()
         return True
 
     def _handle(self, run: Run) -> None:
@@ -127,6 +132,8 @@ class Executor:
         delivery = run.delivery
         prepared = self._prepare(delivery)
         wait = 0.0
+        if not isinstance(prepared, Outcome):
+            log_fields.name(prepared.task, prepared.call_id)
         if not isinstance(prepared, Outcome) and prepared.rate_key is not None:
             answer = self._ask(delivery, prepared, prepared.rate_key)
             if answer is None:

@@ -93,6 +93,7 @@ def _boot(config: RuntimeConfig, begin_work: Callable[[TaskRuntime], T]) -> tupl
     try:
         secrets = (config.connection.secret_access_key, config.connection.session_token)
         logs.know(secrets)
+        logs.choose(config.log_format)
         if runtime.set_up_logging(config.log_level):
             logs.calm(config.log_level)
         else:

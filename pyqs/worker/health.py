@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyqs.clock import boottime
+from pyqs.worker.companion import Companion
 from pyqs.worker.heartbeat_file import HeartbeatFile
 from pyqs.worker.liveness import Liveness
 from pyqs.worker.probe_server import Page, ProbeServer
@@ -33,13 +34,20 @@ class Health(Service):
     Parameters:
         address: host and port to listen on, None to listen nowhere.
         heartbeat_file: path of the file to renew, None for none.
+        companions: what else looks at the worker; they begin and end with this.
 
     Raises:
         ConfigError: nobody can listen there, or the path cannot be written.
     """
 
-    def __init__(self, address: tuple[str, int] | None = None, heartbeat_file: str | None = None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int] | None = None,
+        heartbeat_file: str | None = None,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         super().__init__("health", self._crash)
+        self._companions = tuple(companions)
         self.liveness = Liveness()
         self._watched: Watched | None = None
         self._lock = threading.Lock()
@@ -75,9 +83,13 @@ class Health(Service):
         """The worker is composed: look at it."""
         self.liveness.watch(*watched.pool.pulses, *watched.pulses)
         self._watched = watched
+        for companion in self._companions:
+            companion.attach(watched)
 
     def end(self) -> None:
         """The process is about to end; the heartbeat file goes, unless something crashed."""
+        for companion in self._companions:
+            companion.end()
         alive = self.liveness.failure() is None
         self.stop()
         with self._lock:

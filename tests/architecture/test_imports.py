@@ -17,7 +17,9 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 LAYERS = [
     {"pyqs.errors", "pyqs.clock", "pyqs.value"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
-    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
+    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.log_fields"},
+    {"pyqs.log_json"},
+    {"pyqs.logs"},
     {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off"},
     {"pyqs.runtime", "pyqs.native"},
     {"pyqs.sqs", "pyqs.queues"},

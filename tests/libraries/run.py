@@ -64,6 +64,8 @@ LIBRARIES = (
     Library("celery-singleton", "0.3.1", examples="test_celery_singleton.py"),
     Library("celery-once", "3.0.1", examples="test_celery_once.py"),
     Library("django-structlog", "11.0.0", examples="test_django_structlog.py"),
+    Library("ddtrace", "4.16.0", examples="test_ddtrace.py"),
+    Library("newrelic", "9.13.0", examples="test_newrelic.py"),
 )  # fmt: skip
 
 
@@ -112,7 +114,8 @@ def _run(folder: Path, tests: list[str], stem: Path, side: str, env: dict[str, s
 
 def _environment(side: str) -> dict[str, str]:
     """Ours, without what steers Celery, pyqs or an SDK; nothing can leave the machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CELERY", "PYQS_", "OTEL_"))}
+    steering = ("AWS_", "CELERY", "PYQS_", "OTEL_", "DD_", "NEW_RELIC_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     return kept | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

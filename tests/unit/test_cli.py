@@ -13,7 +13,7 @@ import click
 import pytest
 
 from pyqs import cli, logs
-from pyqs.commands import app, group, legacy, options, worker, worker_options
+from pyqs.commands import app, cpus, group, legacy, options, worker, worker_options
 from pyqs.config import ConnectionConfig, WorkerConfig
 from pyqs.errors import BootFailed, ConfigError, PyQSError
 
@@ -133,7 +133,7 @@ def test_options_of_queues_reach_the_worker(started: Started, monkeypatch: pytes
 def test_defaults_without_an_app(started: Started) -> None:
     assert cli.main(["worker", "-Q", "email"]) == 0
     (config,) = started
-    assert config.concurrency == worker.available_cpus()
+    assert config.concurrency == cpus.available_cpus()
     assert config.shutdown_timeout == 25.0
     assert (config.create_queues, config.runtime.create_queues) == (False, True)
     assert config.runtime.accept is None
