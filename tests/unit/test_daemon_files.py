@@ -31,10 +31,10 @@ def test_of_a_living_process_it_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["w.pid"]
 
 
-@pytest.mark.parametrize("text", ["", "no pid", "-1", "0", "9" * 30, str(os.getpid())])
+@pytest.mark.parametrize("text", ["", "no pid", "-1", "0", "9" * 30, "own"])
 def test_what_names_no_other_living_process_is_replaced(tmp_path: Path, text: str) -> None:
     path = tmp_path / "w.pid"
-    path.write_text(text)
+    path.write_text(str(os.getpid()) if text == "own" else text)
     with pid_file(str(path)):
         assert path.read_text() == f"{os.getpid()}\n"
 
