@@ -26,6 +26,8 @@ COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
 COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 #: Makes ``pyqs report``'s report of an app, in the same way.
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
+#: Says what a message holds, for ``pyqs peek`` and ``pyqs dlq``; runs and imports nothing that it names.
+COMPAT_READER = "pyqs_celery_compat.reading:read_message"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1

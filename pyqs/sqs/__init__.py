@@ -89,8 +89,8 @@ class Sqs(Protocol):
         ...
 
     def start_move(self, source_arn: str, destination_arn: str | None = None, rate: int | None = None) -> str:
-        """StartMessageMoveTask from a dead-letter queue; the task's handle. Without a destination each message goes to the queue
-        it came from; ``rate`` is messages per second, 1-500."""
+        """StartMessageMoveTask from a dead-letter queue; the task's handle. Without a destination each message goes to the
+        queue it came from; ``rate`` is messages per second, 1-500."""
         ...
 
     def list_moves(self, source_arn: str, limit: int = 10) -> list[MoveTask]:
