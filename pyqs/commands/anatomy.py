@@ -19,10 +19,8 @@ from pyqs.codec import decode_call
 from pyqs.commands.shown import age, printable, size, span
 from pyqs.errors import MessageError
 from pyqs.message import MessageAttribute, ReceivedMessage
+from pyqs.worker.copies import ORIGIN, REASON
 
-#: Attributes that a worker gives to its copies in a dead-letter queue: why they are there, and which queue they were on. The
-#: names are part of what is in people's queues.
-REASON, ORIGIN = "pyqs.reason", "pyqs.queue"
 #: Instructions of a pickle that people are shown.
 _INSTRUCTIONS = 40
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from pyqs.bulk import send_all
-from pyqs.commands.anatomy import ORIGIN, REASON, Anatomy
+from pyqs.commands.anatomy import Anatomy
 from pyqs.commands.looking import Look
+from pyqs.commands.shown import printable
 from pyqs.commands.target import Target, find, say
 from pyqs.config import MAX_BATCH
 from pyqs.errors import ConfigError, PyQSError, SqsError
@@ -26,6 +27,7 @@ from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.census import redrive_of
 from pyqs.queues.names import name_from_url
 from pyqs.sqs import Sqs
+from pyqs.worker.copies import ORIGIN, REASON
 
 #: Why messages are there of which no worker has said so: SQS has moved them, or somebody has sent them there.
 TOO_OFTEN, SENT_THERE = "received too often", "unknown"
@@ -34,6 +36,8 @@ _MARGIN = 15.0
 #: Seconds' worth of messages that are received at a time where there is a rate.
 _AHEAD = 5.0
 _DELETE_PAUSES = (0.5, 2.0)
+#: Receives in a row of which nothing could be sent, after which it ends: each look costs the messages a receive.
+_IN_VAIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +167,19 @@ class Retry:
         self.tally = Tally()
 
     def run(self, look: Look, read: Callable[[ReceivedMessage], Anatomy], choice: Choice, most: int | None) -> Tally:
-        """Send back what is meant, at most so many, until nothing more comes."""
+        """Send back what is meant, at most so many, until nothing more comes, or nothing can be sent any more.
+
+        What SQS refuses, or does not answer, is among the tally's problems: what was done before it counts.
+        """
+        try:
+            self._run(look, read, choice, most)
+        except SqsError as exc:
+            self.tally.problems.append(f"not all were looked at: {exc}")
+        return self.tally
+
+    def _run(self, look: Look, read: Callable[[ReceivedMessage], Anatomy], choice: Choice, most: int | None) -> None:
         at_a_time = MAX_BATCH if self._rate is None else max(1, min(MAX_BATCH, int(self._rate * _AHEAD)))
+        in_vain = 0
         for batch in look.messages(at_a_time=at_a_time):
             known = [read(message) for message in batch if message.message_id not in self._ours]
             meant = [one for one in known if choice.takes(one)]
@@ -174,10 +189,13 @@ class Retry:
             before = self.tally.total
             self._move(look, meant)
             self._told(self.tally.total)
+            in_vain = in_vain + 1 if meant and self.tally.total == before else 0
+            if in_vain == _IN_VAIN:
+                self.tally.problems.append("nothing can be sent: what comes after these was not looked at")
+                break
             if (most is not None and self.tally.total >= most) or (choice.message_id and meant):
                 break
             self._rest(look, self.tally.total - before)
-        return self.tally
 
     def _rest(self, look: Look, sent: int) -> None:
         left = sent / self._rate if self._rate else 0.0
@@ -196,6 +214,8 @@ class Retry:
                 self.tally.problems.append(f"{one.message.message_id}: {exc}")
         for target, ones in by_target.items():
             ready = [one.message for one in ones if look.holds(one.message, _MARGIN)]
+            late = [one.message.message_id for one in ones if one.message not in ready]
+            self.tally.problems += [f"{name}: it took too long to come to it; it is visible again, try again" for name in late]
             outgoing = [original(message, fifo=target.is_fifo) for message in ready]
             answers = send_all(
                 outgoing,
@@ -225,7 +245,7 @@ class Retry:
             return Target(one.origin, sources[one.origin])
         if not one.origin and len(sources) == 1:
             return Target(*next(iter(sources.items())))
-        name = one.origin or "nobody says which queue"
+        name = printable(one.origin, 80) or "nobody says which queue"
         raise ConfigError(f"where it came from is not certain ({name}); --to QUEUE says where it goes")
 
     def _delete(self, look: Look, messages: list[ReceivedMessage]) -> None:

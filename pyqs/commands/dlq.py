@@ -19,7 +19,7 @@ from pyqs.commands.anatomy import Anatomy, anatomy
 from pyqs.commands.dead_letters import Choice, Graveyard, Retry, Tally, cause, find_graveyard
 from pyqs.commands.looking import Look, check_cost
 from pyqs.commands.redrive import command as redrive
-from pyqs.commands.shown import console, printable, span
+from pyqs.commands.shown import console, printable, several, span
 from pyqs.commands.target import say
 from pyqs.errors import ConfigError, SqsError
 from pyqs.queues.census import counts
@@ -125,7 +125,7 @@ def _print_groups(groups: Sequence[dict[str, Any]], name: str, seen: int, about:
             )
         screen.print(table)
     more = f" of about {about}" if about is not None and about > seen else ""
-    screen.print(f"{name}: {seen} messages{more} were looked at" if seen else f"{name}: no message is visible")
+    screen.print(f"{name}: {several(seen, 'message')}{more} looked at" if seen else f"{name}: no message is visible")
 
 
 @group.command("show")
@@ -215,7 +215,7 @@ def _report(tally: Tally, graveyard: Graveyard, as_json: bool) -> None:
         print(json.dumps(document, indent=2))
     else:
         where = ", ".join(f"{count} to {name}" for name, count in sorted(tally.sent.items()) if count) or "none"
-        print(f"{graveyard.target.name}: {tally.total} sent back ({where}); {tally.others} others were looked at and left")
+        print(f"{graveyard.target.name}: {tally.total} sent back ({where}); {several(tally.others, 'other')} left")
         for line in tally.problems[:_PROBLEMS]:
             say(line)
         if len(tally.problems) > _PROBLEMS:

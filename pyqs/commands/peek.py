@@ -16,7 +16,7 @@ from pyqs import cli
 from pyqs.commands import target as targets
 from pyqs.commands.anatomy import anatomy
 from pyqs.commands.looking import Look, check_cost, of_receives
-from pyqs.commands.shown import span
+from pyqs.commands.shown import several, span
 
 
 @click.command("peek", short_help="Look at messages without taking them.")
@@ -53,7 +53,7 @@ def command(queue: str, count: int, raw: bool, length: int, force: bool, as_json
         for one in known:
             print("\n".join(one.lines(receives=of_receives(redrive, one.receives), limit=length)), end="\n\n")
         oldest = max((one.age for one in known if one.age is not None), default=None)
-        what = f"{len(known)} message{'s' * (len(known) != 1)} of {target.name}, visible again"
+        what = f"{several(len(known), 'message')} of {target.name}, visible again"
         print(f"{what}; the oldest of them was sent {span(oldest)} ago" if known else f"{target.name}: no message is visible")
     sys.stdout.flush()
     return cli.EXIT_OK

@@ -19,6 +19,7 @@ from pyqs.commands import options
 from pyqs.commands import target as targets
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.commands.queues import complaints
+from pyqs.commands.shown import several
 from pyqs.commands.target import say
 from pyqs.errors import ConfigError, SqsError
 from pyqs.queues.census import counts
@@ -126,7 +127,7 @@ def _purge(sqs: Sqs, found: Found, held: dict[str, int | None], *, force: bool, 
         print(json.dumps({"purged": listed, "failed": failed}, indent=2))
     else:
         total = sum(held[name] or 0 for name in done)
-        print(f"purged about {total} messages of {len(done)} queue{'s' * (len(done) != 1)}")
+        print(f"purged about {several(total, 'message')} of {several(len(done), 'queue')}")
         for line in failed.values():
             say(line)
     sys.stdout.flush()

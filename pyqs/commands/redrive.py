@@ -20,7 +20,7 @@ from pyqs.commands.dead_letters import find_graveyard
 from pyqs.commands.progress import bar
 from pyqs.commands.shown import span
 from pyqs.commands.target import say
-from pyqs.errors import ConfigError
+from pyqs.errors import ConfigError, SqsError
 from pyqs.message import MoveTask
 from pyqs.sqs import Sqs
 
@@ -84,7 +84,7 @@ def _watch(sqs: Sqs, arn: str, name: str) -> MoveTask:
                     if found[0].status not in _ACTIVE:
                         return found[0]
                 time.sleep(_LOOK)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SqsError):
         say(f"SQS goes on with it: pyqs dlq redrive {name} --status shows how far it is, --cancel stops it")
         raise
 
@@ -120,4 +120,4 @@ def _line(task: MoveTask) -> str:
     where = task.destination_arn.rpartition(":")[2] if task.destination_arn else "where they came from"
     count = f"{task.moved} of {task.to_move}" if task.to_move is not None else str(task.moved)
     began = span(max(0.0, time.time() - task.started_ms / 1000))
-    return f"{task.status.lower()}: {count} messages moved to {where}, begun {began} ago"
+    return f"{task.status.lower()}: {count} moved to {where}, begun {began} ago"

@@ -20,6 +20,7 @@ from pyqs.codec import encode_call
 from pyqs.commands import options
 from pyqs.commands import target as targets
 from pyqs.commands.progress import bar
+from pyqs.commands.shown import several
 from pyqs.errors import ConfigError, PyQSError, SendFailed
 from pyqs.message import OutgoingMessage, SentMessage
 from pyqs.producer import Producer
@@ -160,7 +161,7 @@ def _send_lines(producer: Producer, queue: str, template: Template, lines: IO[st
     if as_json:
         print(json.dumps({"queue": queue, "sent": sent, "problem": problem or None}))
     else:
-        print(f"sent {sent} message{'s' * (sent != 1)} to {queue}")
+        print(f"sent {several(sent, 'message')} to {queue}")
     sys.stdout.flush()
     if problem:
         targets.say(f"error: {problem}")

@@ -50,6 +50,11 @@ def number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
+def several(count: int, noun: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def size(count: int | None) -> str:
     """Bytes: ``512 B``, ``1.5 MiB``; "-" for none."""
     if count is None:

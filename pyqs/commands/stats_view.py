@@ -29,7 +29,7 @@ def view(answers: Sequence[Answer]) -> RenderableType:
 
 
 def _worker(answer: Answer) -> RenderableType:
-    title = printable(answer.address, 100)
+    title = Text(printable(answer.address, 100))
     if answer.stats is None:
         return Panel(Text(printable(answer.error, 400), "red"), title=title, title_align="left", border_style="red")
     try:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from pyqs.config import MAX_IN_FLIGHT
 from pyqs.errors import AccessDenied, QueueNotFound, SqsError
 from pyqs.queues.names import FIFO
 from pyqs.sqs import Sqs
 
 #: SQS's default, which a queue has that nobody has thought about (API reference, CreateQueue).
 DEFAULT_VISIBILITY = 30
-#: Messages in flight that SQS allows on one queue (developer guide, "SQS message quotas"), and the part of it that is near.
-IN_FLIGHT_LIMIT = 120_000
+#: The part of SQS's limit on messages in flight that is near it.
 _NEAR = 0.8
 _ABREAST = 8
 
@@ -150,8 +150,8 @@ def _warnings_of(attributes: Mapping[str, str]) -> list[str]:
             f"maxReceiveCount is 1: what a stopping or crashing worker held goes to {redrive.name} without another try"
         )
     in_flight = counts(attributes)[1]
-    if in_flight >= IN_FLIGHT_LIMIT * _NEAR:
-        found.append(f"{in_flight} messages are in flight; from {IN_FLIGHT_LIMIT} on receives bring nothing")
+    if in_flight >= MAX_IN_FLIGHT * _NEAR:
+        found.append(f"{in_flight} messages are in flight; from {MAX_IN_FLIGHT} on receives bring nothing")
     return found
 
 

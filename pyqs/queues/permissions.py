@@ -180,7 +180,7 @@ def operator_grants(queues: Sequence[Place], *, dead_letters: Sequence[Place] = 
     every, dead = _arns(queues), _arns(dead_letters)
     both = tuple(dict.fromkeys((*every, *dead)))
     known = {
-        "sqs:GetQueueAttributes": "queues: what a queue holds and how it is set up; peek, dlq: what a receive costs; dlq redrive",
+        "sqs:GetQueueAttributes": "queues: what a queue holds, how it is set up; peek, dlq: what a receive costs",
         "sqs:ListDeadLetterSourceQueues": "queues, purge: which queues are dead-letter queues; dlq: where messages came from",
     }
     looked_into = {
@@ -191,7 +191,7 @@ def operator_grants(queues: Sequence[Place], *, dead_letters: Sequence[Place] = 
         Grant("PyqsOperatorKnow", known, both),
         *_look_ups("PyqsOperator", (*queues, *dead_letters)),
         Grant("PyqsOperatorLook", looked_into, both, "peek and dlq do not work"),
-        Grant("PyqsOperatorSend", {"sqs:SendMessage": "send; dlq retry and redrive: messages go back"}, every, "they do not work"),
+        Grant("PyqsOperatorSend", {"sqs:SendMessage": "send; dlq: messages go back"}, every, "they do not work"),
         Grant("PyqsOperatorPurge", {"sqs:PurgeQueue": "purge: delete all messages"}, every, "purge does not work"),
     ]
     if dead:

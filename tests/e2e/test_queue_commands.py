@@ -349,7 +349,7 @@ def test_purge_of_an_apps_queues_as_celery_purge(project: Any, queues: Any, serv
         queues.send(name, "a")
     done = project.run("-A", "proj", "purge", "-f", "-X", "reports")
     assert done.returncode == 0, done.stderr
-    assert "purged about 1 messages of 1 queue" in done.stdout
+    assert "purged about 1 message of 1 queue" in done.stdout
     assert (queues.left("mail"), queues.left("reports"), queues.left("mail-fails")) == (0, 1, 1)
     assert "mail-fails: left alone, the dead-letter queue of another queue" in done.stderr
 
