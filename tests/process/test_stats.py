@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import os
+import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -129,6 +133,35 @@ def test_json_without_once_is_a_line_for_each_time(start_worker: Any, sqs: Any, 
         process.wait()
     assert [line["workers"][0]["stats"]["pid"] for line in lines] == [worker.pid] * 3
     assert lines[0]["time"] < lines[1]["time"] < lines[2]["time"]
+
+
+def test_on_a_terminal_it_goes_on_in_place_until_ctrl_c(start_worker: Any, sqs: Any, project: Any) -> None:
+    sqs.create("jobs")
+    sqs.native("jobs", "gate", "open")
+    worker = start_worker("-Q", "jobs", "-c", "1", "--health", "0")
+    worker.wait_ran("gate")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyqs", "stats", address_of(worker), "--interval", "0.1"], cwd=project.folder,
+        env=project.env | {"TERM": "xterm", "COLUMNS": "140", "LINES": "40"}, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        shown = b""
+        while shown.count(b"tasks.gate") < 3:
+            shown += os.read(ours, 1 << 16)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while more := os.read(ours, 1 << 16):
+                shown += more
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"Traceback" not in shown
+    assert shown.rstrip().endswith((b"\x1b[?1049l", b"\x1b[?25h")), "the terminal is as it was"
+    worker.touch("open")
 
 
 @contextmanager
