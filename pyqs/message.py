@@ -16,6 +16,9 @@ from pyqs.value import value
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+#: Attributes of a worker's copy in a dead-letter queue: why it is there, and the queue it was on.
+REASON, ORIGIN = "pyqs.reason", "pyqs.queue"
+
 
 def _empty() -> Mapping[str, Any]:
     """The default of the mappings below; a factory, because before Python 3.12 a mapping proxy is no plain default."""

@@ -18,8 +18,7 @@ from pyqs import cli
 from pyqs.codec import decode_call
 from pyqs.commands.shown import age, printable, size, span
 from pyqs.errors import MessageError
-from pyqs.message import MessageAttribute, ReceivedMessage
-from pyqs.worker.copies import ORIGIN, REASON
+from pyqs.message import ORIGIN, REASON, MessageAttribute, ReceivedMessage
 
 #: Instructions of a pickle that people are shown.
 _INSTRUCTIONS = 40

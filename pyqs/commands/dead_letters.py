@@ -23,11 +23,10 @@ from pyqs.commands.shown import printable
 from pyqs.commands.target import Target, find, say
 from pyqs.config import MAX_BATCH
 from pyqs.errors import ConfigError, PyQSError, SqsError
-from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import ORIGIN, REASON, OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.census import redrive_of
 from pyqs.queues.names import name_from_url
 from pyqs.sqs import Sqs
-from pyqs.worker.copies import ORIGIN, REASON
 
 #: Why messages are there of which no worker has said so: SQS has moved them, or somebody has sent them there.
 TOO_OFTEN, SENT_THERE = "received too often", "unknown"

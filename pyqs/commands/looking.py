@@ -10,6 +10,7 @@ over.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -54,10 +55,15 @@ class Look:
         self.seen: set[str] = set()
 
     def __enter__(self) -> Look:
+        """From here on SIGTERM, too, is no reason to leave messages hidden: it is what Ctrl-C is."""
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.give_back()
+        try:
+            self.give_back()
+        finally:
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def messages(self, count: int | None = None, *, at_a_time: int = MAX_BATCH) -> Iterator[list[ReceivedMessage]]:
         """What each receive brings that was not seen before, until that many, or until nothing more comes.

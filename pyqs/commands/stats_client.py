@@ -6,12 +6,8 @@ may be anything: only what looks like a worker's document is taken for one.
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,12 +50,18 @@ def url_of(address: str) -> str:
 
 def ask_all(addresses: Sequence[str]) -> list[Answer]:
     """All at once; the answers in the addresses' order."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(_ABREAST, len(addresses)), thread_name_prefix="pyqs-stats") as threads:
         return list(threads.map(ask, addresses))
 
 
 def ask(address: str) -> Answer:
     """One worker."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
     # No proxy: workers are near, and their figures are nobody else's business.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -116,6 +117,21 @@ def test_a_listing_sees_more_than_one_batch_and_no_more_than_it_is_told(sqs: Any
     done = run("dlq", "list", DEAD, "-n", "12")
     assert "12 messages of about 35 looked at" in done.stdout
     assert sqs.counts(DEAD).visible == 35
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_is_told_to_stop_gives_back_first(sqs: Any, project: Any, number: int) -> None:
+    with_dead_letters(sqs)
+    sqs.many(DEAD, range(15))
+    sqs.store.faults.add("latency=2:action=ReceiveMessage")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyqs", "dlq", "list", DEAD], cwd=project.folder, env=project.env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: sqs.counts(DEAD).hidden >= 10)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 130
+    assert sqs.counts(DEAD).hidden == 0
 
 
 # -- retry --------------------------------------------------------------------------------------------------------
