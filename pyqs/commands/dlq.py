@@ -18,6 +18,7 @@ from pyqs.commands import target as targets
 from pyqs.commands.anatomy import Anatomy, anatomy
 from pyqs.commands.dead_letters import Choice, Graveyard, Retry, Tally, cause, find_graveyard
 from pyqs.commands.looking import Look, check_cost
+from pyqs.commands.progress import bar
 from pyqs.commands.redrive import command as redrive
 from pyqs.commands.shown import console, printable, several, span
 from pyqs.commands.target import say
@@ -67,8 +68,11 @@ def list_(queue: str, count: int, force: bool, as_json: bool, **values: Any) -> 
         graveyard = find_graveyard(sqs, queue)
         check_cost(sqs, graveyard.target, force=force)
         about = _depth(sqs, graveyard)
-        with Look(sqs, graveyard.target) as look:
-            found = [anatomy(one, graveyard.target.name) for batch in look.messages(count) for one in batch]
+        found: list[Anatomy] = []
+        with bar("looked at", min(count, about) if about else None) as told, Look(sqs, graveyard.target) as look:
+            for batch in look.messages(count):
+                found += [anatomy(one, graveyard.target.name) for one in batch]
+                told(len(found))
     groups = grouped(found)
     if as_json:
         document = {
@@ -196,8 +200,6 @@ def retry(queue: str, message_id: str, everything: bool, to: str | None, **value
 def _retry(
     sqs: Sqs, graveyard: Graveyard, choice: Choice, target: targets.Target | None, rate: float | None, most: int | None
 ) -> Tally:
-    from pyqs.commands.progress import bar
-
     with bar("sent back", most) as told, Look(sqs, graveyard.target) as look:
         work = Retry(sqs, graveyard, to=target, rate=rate, told=told)
         return work.run(look, lambda message: anatomy(message, graveyard.target.name), choice, most)

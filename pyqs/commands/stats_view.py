@@ -17,8 +17,8 @@ from rich.text import Text
 from pyqs.commands.shown import printable, size, span
 from pyqs.commands.stats_client import Answer
 
-#: Running tasks, and queues, of one worker that are shown; --json has all.
-MOST_TASKS = 40
+#: Executors, and queues, of one worker that are shown; --json has all.
+MOST_EXECUTORS = 40
 MOST_QUEUES = 30
 _STATES = ("busy", "idle", "starting", "leaving")
 
@@ -57,8 +57,7 @@ def _block(stats: dict[str, Any]) -> RenderableType:
     if failing:
         parts.append(Text("failing: " + ", ".join(f"{call} on {count} queues" for call, count in failing.items()), "red"))
     parts += [Text(), _queues(stats["queues"])]
-    running = sorted((one for one in executors if one["task"]), key=lambda one: -one["task"]["seconds"])
-    parts += [Text(), _tasks(running)] if running else [Text(), Text("no task runs that was seen to", "dim")]
+    parts += [Text(), _executors(executors)]
     return Group(*parts)
 
 
@@ -96,24 +95,22 @@ def _queues(queues: Sequence[dict[str, Any]]) -> RenderableType:
     return table if len(queues) <= MOST_QUEUES else Group(table, Text(f"... and {len(queues) - MOST_QUEUES} more"))
 
 
-def _tasks(running: Sequence[dict[str, Any]]) -> RenderableType:
+def _executors(executors: Sequence[dict[str, Any]]) -> RenderableType:
+    """Each with the task that it runs, the longest first; then those that run none."""
     table = _table(
-        ("executor", True), ("task", False), ("queue", False), ("message", False), ("runs for", True), ("held for", True),
-        ("lease left", True), ("memory", True),
+        ("executor", True), ("state", False), ("memory", True), ("task", False), ("queue", False), ("message", False),
+        ("runs for", True), ("held for", True), ("lease left", True),
     )  # fmt: skip
-    for one in running[:MOST_TASKS]:
+    ordered = sorted(executors, key=lambda one: -one["task"]["seconds"] if one["task"] else 1)
+    for one in ordered[:MOST_EXECUTORS]:
         task = one["task"]
-        table.add_row(
-            f"{one['number']} ({one['pid']})",
-            Text(printable(task["name"], 60)),
-            Text(printable(task["queue"], 80)),
-            Text(printable(task["message_id"], 40)),
-            span(task["seconds"]),
-            span(task["held"]),
-            span(task["lease_left"]),
-            _memory(one["memory"]),
-        )
-    return table if len(running) <= MOST_TASKS else Group(table, Text(f"... and {len(running) - MOST_TASKS} more"))
+        cells = [Text("-", "dim")] * 6
+        if task:
+            names = ((task["name"], 60), (task["queue"], 80), (task["message_id"], 40))
+            cells = [Text(printable(name, limit)) for name, limit in names]
+            cells += [Text(span(task[key])) for key in ("seconds", "held", "lease_left")]
+        table.add_row(f"{one['number']} ({one['pid']})", printable(one["state"], 20), _memory(one["memory"]), *cells)
+    return table if len(ordered) <= MOST_EXECUTORS else Group(table, Text(f"... and {len(ordered) - MOST_EXECUTORS} more"))
 
 
 def _table(*columns: tuple[str, bool]) -> Table:

@@ -12,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from processes import environment, wait_until
 from pyqs.commands.stats_client import Answer, ask
 from pyqs.commands.stats_view import view
-from pyqs.demo.report import Screen
+from pyqs.demo.report import Screen, columns
 from pyqs.demo.run import run
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
@@ -54,11 +56,22 @@ def save(console: Console, name: str) -> None:
     console.save_svg(str(DOCS / f"{name}.svg"), title=name.replace("-", " "), unique_id=name)
 
 
+class Picture(Screen):
+    """The demo's screen, with the progress bar as it is at its end: a picture does not move."""
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[int], None]]:
+        bar = Progress(*columns(), console=self.console)
+        task = bar.add_task("tasks run", total=total)
+        yield lambda done: bar.update(task, completed=done)
+        self.console.print(bar.get_renderable())
+
+
 def demo() -> None:
     """``pyqs demo``."""
     console = recorder(120)
     console.print("$ pyqs demo")
-    assert run(Screen(console)) == 0
+    assert run(Picture(console)) == 0
     save(console, "pyqs-demo")
 
 
@@ -88,7 +101,7 @@ def stats() -> None:
         finally:
             worker.kill()
             worker.wait()
-    console = recorder(150)
+    console = recorder(160)
     console.print("$ pyqs stats")
     console.print(view([Answer("127.0.0.1:8080", answer.stats)]))
     save(console, "pyqs-stats")
