@@ -31,6 +31,8 @@ DEFAULT_MAX_PAYLOAD = 16 << 20
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
 MAX_BATCH = 10
+#: Messages in flight that SQS allows on one queue, standard or FIFO (developer guide, "SQS message quotas").
+MAX_IN_FLIGHT = 120_000
 #: How the calls that are made often go to SQS: the lean client where it applies and nothing has instrumented botocore; the lean
 #: client wherever it applies; botocore.
 CLIENTS = ("auto", "lean", "boto3")

@@ -19,7 +19,22 @@ from collections.abc import Sequence
 import click
 
 from pyqs import cli
-from pyqs.commands import by_hand, demo, iam_policy, legacy, local, queues, report, status, worker
+from pyqs.commands import (
+    by_hand,
+    demo,
+    dlq,
+    iam_policy,
+    legacy,
+    local,
+    peek,
+    purge,
+    queues,
+    report,
+    send,
+    stats,
+    status,
+    worker,
+)
 from pyqs.commands.celery_parsing import celerys_order
 
 #: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
@@ -47,12 +62,17 @@ def group() -> None:
 for _command in (
     worker.command,
     queues.command,
-    report.command,
     by_hand.call,
     by_hand.result,
     by_hand.shell,
     status.status,
     status.inspect,
+    stats.command,
+    peek.command,
+    dlq.group,
+    purge.command,
+    send.command,
+    report.command,
     iam_policy.command,
     local.command,
     demo.command,

@@ -1,4 +1,4 @@
-"""``pyqs iam-policy``: what a worker and a producer of some queues must be allowed to do, as IAM policies.
+"""``pyqs iam-policy``: what a worker, a producer and an operator of some queues must be allowed to do, as IAM policies.
 
 Owns: the output: policies with what each action is for, or pure JSON for programs. Runs in the main thread. Makes no call to
 AWS, so that it can be run by somebody who may do nothing there yet.
@@ -18,7 +18,16 @@ from pyqs.commands import options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
-from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, producer_grants, worker_grants
+from pyqs.queues.permissions import (
+    ACCOUNT,
+    REGION,
+    Grant,
+    document,
+    operator_grants,
+    places,
+    producer_grants,
+    worker_grants,
+)
 
 
 @click.command("iam-policy", short_help="Print the IAM policies that these queues need.")
@@ -26,6 +35,12 @@ from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, pr
 @options.app_options
 @click.option("--worker", "only", flag_value="worker", help="Only the worker's policy.")
 @click.option("--producer", "only", flag_value="producer", help="Only the policy of a program that sends tasks.")
+@click.option(
+    "--operator",
+    "only",
+    flag_value="operator",
+    help="Only the policy of whoever runs pyqs queues, peek, send, purge and, on the --dead-letter queues, pyqs dlq.",
+)
 @click.option(
     "--sends/--no-sends",
     default=None,
@@ -85,6 +100,8 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
         "worker": worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried),
         "producer": producer_grants(consumed),
     }
+    if values["only"] == "operator":
+        grants["operator"] = operator_grants(consumed, dead_letters=buried)
     if values["required"]:
         grants["worker"] = tuple(grant for grant in grants["worker"] if not grant.without)
     if values["only"]:

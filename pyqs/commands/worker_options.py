@@ -306,7 +306,7 @@ def probe_options(command: options.F) -> options.F:
             env="HEALTH",
             type=options.HostPort(),
             metavar="[HOST:]PORT",
-            help="Answer /healthz, /readyz and /metrics (Prometheus) over HTTP [default host: 127.0.0.1].",
+            help="Answer /healthz, /readyz, /metrics (Prometheus) and /stats (pyqs stats) over HTTP [default host: 127.0.0.1].",
         ),
         options.option(
             "--heartbeat-file",

@@ -1,4 +1,4 @@
-"""What a worker or a producer must be allowed to do, as an IAM policy: which action, on which queues, what for.
+"""What a worker, a producer or an operator must be allowed to do, as an IAM policy: which action, on which queues, what for.
 
 Owns: the list of SQS actions that pyqs calls, and the ARNs that patterns stand for. Pure; runs in ``pyqs iam-policy``. Never
 asks AWS anything.
@@ -169,6 +169,40 @@ def producer_grants(queues: Sequence[Place]) -> tuple[Grant, ...]:
     # A producer names its queues: what a glob means here is a family of names.
     named = [Place(one.arn, "name") if one.found_by == "glob" else one for one in queues]
     return (send, *_look_ups("PyqsProducer", named))
+
+
+def operator_grants(queues: Sequence[Place], *, dead_letters: Sequence[Place] = ()) -> tuple[Grant, ...]:
+    """What whoever looks after these queues needs, for each of the commands.
+
+    Parameters:
+        dead_letters: their dead-letter queues, which ``pyqs dlq`` is about.
+    """
+    every, dead = _arns(queues), _arns(dead_letters)
+    both = tuple(dict.fromkeys((*every, *dead)))
+    known = {
+        "sqs:GetQueueAttributes": "queues: what a queue holds, how it is set up; peek, dlq: what a receive costs",
+        "sqs:ListDeadLetterSourceQueues": "queues, purge: which queues are dead-letter queues; dlq: where messages came from",
+    }
+    looked_into = {
+        "sqs:ReceiveMessage": "peek, dlq: look at messages",
+        "sqs:ChangeMessageVisibility": "peek, dlq: make them visible again at once",
+    }
+    grants = [
+        Grant("PyqsOperatorKnow", known, both),
+        *_look_ups("PyqsOperator", (*queues, *dead_letters)),
+        Grant("PyqsOperatorLook", looked_into, both, "peek and dlq do not work"),
+        Grant("PyqsOperatorSend", {"sqs:SendMessage": "send; dlq: messages go back"}, every, "they do not work"),
+        Grant("PyqsOperatorPurge", {"sqs:PurgeQueue": "purge: delete all messages"}, every, "purge does not work"),
+    ]
+    if dead:
+        moved = {
+            "sqs:DeleteMessage": "dlq retry and redrive: delete what was sent back",
+            "sqs:StartMessageMoveTask": "dlq redrive: have SQS move messages",
+            "sqs:ListMessageMoveTasks": "dlq redrive: see how far it is",
+            "sqs:CancelMessageMoveTask": "dlq redrive --cancel",
+        }
+        grants.append(Grant("PyqsOperatorDeadLetters", moved, dead, "dlq retry and redrive do not work"))
+    return tuple(grants)
 
 
 def document(grants: Iterable[Grant]) -> dict[str, Any]:
