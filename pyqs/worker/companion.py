@@ -15,7 +15,7 @@ from pyqs.worker.watched import Watched
 log = logging.getLogger(__name__)
 
 #: Seconds that one has for its last words at the worker's end.
-LAST_WORDS = 5.0
+LAST_WORDS = 7.0
 
 
 class Companion(Service):

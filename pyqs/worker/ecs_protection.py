@@ -37,8 +37,8 @@ LINGER = 60.0
 #: Seconds until a call that failed is tried again: the first time, and at most.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 120.0
-#: Seconds in which the agent answers, and bytes of its answer that are read.
-PATIENCE = 4.0
+#: Seconds in which the agent answers, which itself waits four for ECS; and bytes of its answer that are read.
+PATIENCE = 6.0
 _MOST_BYTES = 64 * 1024
 _SHOWN = 300
 

@@ -177,6 +177,17 @@ def test_a_platform_waits_longer_than_the_worker_does(platform: Platform) -> Non
     assert "-c" in told, "the number of executors, for which its memory was measured out"
 
 
+def test_the_documentation_has_the_same_numbers() -> None:
+    text = (DEPLOY.parents[2] / "docs" / "deploying.md").read_text()
+    rows = re.findall(r"^\| ([\w ]+) \|[^|]*\|[^|]*\| (\d+) s \| (\d+) s \|$", text, re.MULTILINE)
+    documented = {name.lower().removeprefix("elastic "): (float(grace), float(timeout)) for name, grace, timeout in rows}
+    said = {}
+    for platform in (read() for read in PLATFORMS):
+        timeout = platform.command[platform.command.index("--shutdown-timeout") + 1]
+        said[platform.name] = (platform.grace, float(timeout))
+    assert documented == said
+
+
 def test_the_image_is_small_and_runs_as_nobody_in_particular() -> None:
     names = [name for name, _ in dockerfile()]
     said = dict(dockerfile())
@@ -234,7 +245,8 @@ def test_the_task_role_may_set_the_protection() -> None:
     policy = json.loads((DEPLOY / "ecs-task-role-policy.json").read_text())
     (statement,) = policy["Statement"]
     assert statement["Effect"] == "Allow"
-    assert set(statement["Action"]) == {"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"}
+    operations = botocore.session.get_session().get_service_model("ecs").operation_names
+    assert set(statement["Action"]) == {f"ecs:{name}" for name in operations if name.endswith("TaskProtection")}
 
 
 #: The keys of apps/v1 Deployment and of its pods that are used here.

@@ -15,7 +15,7 @@ from typing import Any
 TASK = "arn:aws:ecs:us-east-1:000000000000:task/shop/0123456789abcdef"
 PATH = "/api/0123456789abcdef-42/task-protection/v1/state"
 THROTTLED = {"error": {"Arn": TASK, "Code": "ThrottlingException", "Message": "Rate exceeded"}, "requestID": "1"}
-BLOCKED = {"failure": {"Arn": TASK, "Detail": None, "Reason": "DEPLOYMENT_BLOCKED"}, "requestID": "1"}
+BLOCKED = {"failure": {"Arn": TASK, "Detail": None, "Reason": "DEPLOYMENT_BLOCKED"}}
 
 
 class EcsAgent:
@@ -56,8 +56,8 @@ class EcsAgent:
     @staticmethod
     def confirmation(body: dict[str, Any]) -> dict[str, Any]:
         """As the agent answers."""
-        until = {"ExpirationDate": "2026-11-28T04:00:00Z"} if body["ProtectionEnabled"] else {}
-        return {"requestID": "1", "protection": {"ProtectionEnabled": body["ProtectionEnabled"], "TaskArn": TASK, **until}}
+        until = "2026-11-28T04:00:00Z" if body["ProtectionEnabled"] else None
+        return {"protection": {"ExpirationDate": until, "ProtectionEnabled": body["ProtectionEnabled"], "TaskArn": TASK}}
 
     @property
     def states(self) -> list[bool]:
