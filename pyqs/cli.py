@@ -5,7 +5,7 @@ person at the terminal. Runs in the main thread of the worker's process. Importi
 executor imports the main module again.
 
 Exit codes: 0 done, 1 a service of the worker crashed (or pyqs itself did), 2 wrong usage, configuration or boot, 130 Ctrl-C
-of anything but a worker.
+of anything but a worker or beat.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
 COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 #: Makes ``pyqs report``'s report of an app, in the same way.
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
+#: Runs ``pyqs beat``, in this process, which imports the app.
+COMPAT_BEAT = "pyqs_celery_compat.beat_program:run"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1
