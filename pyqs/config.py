@@ -114,6 +114,8 @@ class RuntimeConfig:
         max_payload: bytes that one message's payload may have after decompression.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
+        beat: the host sends the app's periodic tasks (``-B``).
+        beat_schedule, beat_scheduler: its schedule file and its scheduler's class, None for what the app says.
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -129,6 +131,9 @@ class RuntimeConfig:
     max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    beat: bool = False
+    beat_schedule: str | None = None
+    beat_scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_tasks_per_child", "max_memory_per_child"):

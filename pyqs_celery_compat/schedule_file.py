@@ -129,6 +129,7 @@ class ScheduleShelf(shelve.Shelf[Any]):
         try:
             super().close()
         finally:
+            self.cache.clear()
             self._lock.release()
 
 

@@ -18,34 +18,24 @@ from pyqs.commands import options
 from pyqs.errors import ConfigError
 
 
-def schedule_options(command: options.F) -> options.F:
-    """``-s`` and its kin, which ``pyqs worker -B`` has, too."""
-    return options.together(
-        options.option(
-            "-s",
-            "--schedule",
-            "--schedule-filename",
-            "schedule",
-            env="BEAT_SCHEDULE",
-            metavar="PATH",
-            help="The schedule file, Celery's; '.db' or the like may be put behind it [default: the app's "
-            "beat_schedule_filename, which is celerybeat-schedule].",
-        ),
-        options.option(
-            "-S",
-            "--scheduler",
-            "scheduler",
-            env="BEAT_SCHEDULER",
-            metavar="CLASS",
-            help="Scheduler: a path such as django_celery_beat.schedulers:DatabaseScheduler, or the name that a library has "
-            "for it [default: the app's beat_scheduler].",
-        ),
-    )(command)
-
-
 @click.command("beat", short_help="Send an app's periodic tasks when they are due.")
 @options.app_options
-@schedule_options
+@options.option(
+    "-s",
+    "--schedule",
+    env="BEAT_SCHEDULE",
+    metavar="PATH",
+    help="The schedule file, Celery's; '.db' or the like may be put behind it [default: the app's beat_schedule_filename, "
+    "which is celerybeat-schedule].",
+)
+@options.option(
+    "-S",
+    "--scheduler",
+    env="BEAT_SCHEDULER",
+    metavar="CLASS",
+    help="Scheduler: a path such as django_celery_beat.schedulers:DatabaseScheduler, or the name that a library has for it "
+    "[default: the app's beat_scheduler].",
+)
 @options.option(
     "--max-interval",
     env="BEAT_MAX_INTERVAL",

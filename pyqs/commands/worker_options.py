@@ -51,6 +51,9 @@ class WorkerOptions:
     on_refused: Policy = "leave"
     health: tuple[str, int] | None = None
     heartbeat_file: str | None = None
+    beat: bool = False
+    beat_schedule: str | None = None
+    beat_scheduler: str | None = None
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -183,3 +186,20 @@ def probe_options(command: options.F) -> options.F:
             help="A file renewed every 5 seconds while the worker is alive, for probes that are a command.",
         ),
     )(command)
+
+
+def beat_options(command: options.F) -> options.F:
+    """For a worker that sends periodic tasks, too."""
+    return options.together(
+        options.option(
+            "-B", "--beat", env="BEAT", is_flag=True, help="Send the app's periodic tasks, too; in one worker only."
+        ),
+        options.option(
+            "-s", "--schedule-filename", "--schedule", "beat_schedule", env="BEAT_SCHEDULE", metavar="PATH",
+            help="With -B: the schedule file [default: the app's beat_schedule_filename].",
+        ),
+        options.option(
+            "--scheduler", "beat_scheduler", env="BEAT_SCHEDULER", metavar="CLASS",
+            help="With -B: the scheduler [default: the app's beat_scheduler].",
+        ),
+    )(command)  # fmt: skip
