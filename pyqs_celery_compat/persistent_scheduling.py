@@ -79,9 +79,7 @@ class PersistentScheduler(Scheduler):
         if "tz" in self._store and self._store["tz"] != tz:
             logger.info("beat: the timezone was %s and is %s; what ran last, and when, stays", self._store["tz"], tz)
         self._store.setdefault("entries", {})
-        wanted = self.app.conf.beat_schedule
-        self.merge_inplace({**self.default_entries(wanted), **wanted})
-        self.install_default_entries(self.schedule)
+        super().setup_schedule()
         self._store.update({"__version__": version.CELERY, "tz": tz, "utc_enabled": utc})
         self.sync()
         for entry in self.schedule.values():

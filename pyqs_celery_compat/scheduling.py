@@ -11,7 +11,7 @@ import copy
 import heapq
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pyqs.errors import SqsError
 from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.schedule_entries import ScheduleEntry, SchedulingError, event_t, made
 from pyqs_celery_compat.schedules import crontab, schedule
-from pyqs_celery_compat.ticks import ClockWatch, ran_in_future, tick_of
+from pyqs_celery_compat.ticks import ClockWatch, Tick, ran_in_future, tick_of
 from pyqs_celery_compat.utils.functional import is_numeric_value
 from pyqs_celery_compat.utils.log import get_logger
 from pyqs_celery_compat.utils.time import humanize_seconds, maybe_make_aware
@@ -83,6 +83,8 @@ class Scheduler:
         #: It was said that SQS does not answer, and it has not since.
         self._down = False
         self._said: set[str] = set()
+        #: By entry the latest tick that was sent: it and those before are not used again, though the clock be set back.
+        self._latest: dict[str, datetime] = {}
         if not lazy:
             self.setup_schedule()
 
@@ -99,8 +101,9 @@ class Scheduler:
 
     def setup_schedule(self) -> None:
         """Take over the app's ``beat_schedule``. Called once."""
-        self.install_default_entries(self.data)
-        self.merge_inplace(self.app.conf.beat_schedule)
+        wanted = self.app.conf.beat_schedule
+        self.merge_inplace({**self.default_entries(wanted), **wanted})
+        self.install_default_entries(self.schedule)
 
     def default_entries(self, data: Any) -> dict[str, Any]:
         """What an app has beside its own entries: ``celery.backend_cleanup``, where results do not expire by themselves."""
@@ -280,24 +283,29 @@ class Scheduler:
         Raises:
             SchedulingError: it could not be sent; then it has not run.
         """
+        tick = tick_of(self.app, entry)
+        if tick is not None and entry.name in self._latest and tick.moment <= self._latest[entry.name]:
+            tick = None
         try:
-            result = self._send(entry, producer)
+            result = self._send(entry, producer, tick)
         except Exception as exc:
             raise SchedulingError(f"Couldn't apply scheduled task {entry.name}: {exc}") from exc
         self._tasks_since_sync += 1
+        if tick is not None:
+            self._latest[entry.name] = tick.moment
         if advance:
             self.reserve(entry)
         if not self._ticking:
             self._sync_if_time()
         return result
 
-    def _send(self, entry: Any, producer: Any) -> Any:
+    def _send(self, entry: Any, producer: Any, tick: Tick | None) -> Any:
         task = self.app.tasks.get(entry.task)
         args = [made(value) for value in entry.args or ()]
         kwargs = {key: made(value) for key, value in (entry.kwargs or {}).items()}
         options = {"retry": False, **(entry.options or {})}  # ``tick`` tries again, and others get their turn in between
         options["headers"] = {**(options.get("headers") or {}), "celery_beat_task": True}
-        if tick := tick_of(self.app, entry):
+        if tick is not None:
             options["headers"]["beat_tick"] = tick.name
             options.setdefault("task_id", tick.id)
             options.setdefault("MessageDeduplicationId", tick.id)

@@ -36,8 +36,9 @@ _NEAR = timedelta(seconds=1)
 
 
 class Tick(NamedTuple):
-    """An entry at a time: a name for people, and the task id, a UUID made of it, of the app's name and of its queue prefix."""
+    """An entry at a time (UTC): a name for people, and the task id, a UUID made of it, of the app's name and queue prefix."""
 
+    moment: datetime
     name: str
     id: str
 
@@ -53,7 +54,7 @@ def tick_of(app: Celery, entry: Any) -> Tick | None:
     text = moment.replace(tzinfo=None).isoformat(timespec="auto")
     name = f"{entry.name}@{text}Z"
     prefix = str((app.conf.broker_transport_options or {}).get("queue_name_prefix") or "")
-    return Tick(name, str(uuid.uuid5(_NAMESPACE, "\0".join((app.main or "", prefix, name)))))
+    return Tick(moment, name, str(uuid.uuid5(_NAMESPACE, "\0".join((app.main or "", prefix, name)))))
 
 
 def _moment(entry: Any) -> datetime | None:
