@@ -103,14 +103,14 @@ class Beat:
         """The loop. Raises what ends it; SystemExit where another beat has the pidfile."""
         if self.pidfile:
             platforms.create_pidlock(self.pidfile)
-        service = self.Service(
-            app=self.app, max_interval=self.max_interval, scheduler_cls=self.scheduler_cls, schedule_filename=self.schedule,
-            remote_control=self.remote_control, hostname=self.hostname,
-        )  # fmt: skip
-        if not self.quiet:
-            print(self.banner(service), flush=True)
-        self.setup_logging()
         try:
+            service = self.Service(
+                app=self.app, max_interval=self.max_interval, scheduler_cls=self.scheduler_cls,
+                schedule_filename=self.schedule, remote_control=self.remote_control, hostname=self.hostname,
+            )  # fmt: skip
+            if not self.quiet:
+                print(self.banner(service), flush=True)
+            self.setup_logging()
             self.install_sync_handler(service)
             service.start()
         except ConfigError:  # for the person at the terminal
