@@ -5,7 +5,7 @@ person at the terminal. Runs in the main thread of the worker's process. Importi
 executor imports the main module again.
 
 Exit codes: 0 done, 1 a worker was stopped in a hurry or a part of it crashed (or pyqs itself did), or what was asked about is
-not so, 2 wrong usage, configuration or boot, 130 Ctrl-C of anything but a worker.
+not so, 2 wrong usage, configuration or boot, 130 Ctrl-C of anything but a worker or beat.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
 COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
 #: Says what a message holds, for ``pyqs peek`` and ``pyqs dlq``; runs and imports nothing that it names.
 COMPAT_READER = "pyqs_celery_compat.reading:read_message"
+#: Runs ``pyqs beat``, in this process, which imports the app.
+COMPAT_BEAT = "pyqs_celery_compat.beat_program:run"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1

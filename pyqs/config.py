@@ -119,6 +119,8 @@ class RuntimeConfig:
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
         hostname: the node's name, None for the runtime's own.
         time_limit, soft_time_limit: seconds for tasks that say nothing of their own; None for what the app says.
+        beat: the host sends the app's periodic tasks (``-B``).
+        beat_schedule, beat_scheduler: its schedule file and its scheduler's class, None for what the app says.
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -138,6 +140,9 @@ class RuntimeConfig:
     hostname: str | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    beat: bool = False
+    beat_schedule: str | None = None
+    beat_scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_tasks_per_child", "max_memory_per_child"):

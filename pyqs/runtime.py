@@ -39,6 +39,8 @@ STATUSES = (
 EVENTS = ("starting", "ready", "stopping", "stopped")
 #: What it hears every two seconds from ``ready`` on, while no thread of its worker hangs.
 ALIVE = "alive"
+#: What the host of a worker with ``RuntimeConfig.beat`` is told: to send periodic tasks, and to stop doing so.
+BEAT, BEAT_ENDS = "beat", "beat-ends"
 
 
 @value
@@ -175,5 +177,5 @@ class TaskRuntime(Protocol):
         ...
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
-        """Something has happened to the worker, one of ``EVENTS``; or it is ``ALIVE``."""
+        """Something has happened to the worker, one of ``EVENTS``; or it is ``ALIVE``; or ``BEAT`` or ``BEAT_ENDS``."""
         ...

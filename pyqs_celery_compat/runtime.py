@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyqs import backoff, logs
 from pyqs.called_off import CalledOffCalls
@@ -26,7 +26,7 @@ from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave, Resend
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
-from pyqs.runtime import ALIVE, BootReport, Outcome, Prepared
+from pyqs.runtime import ALIVE, BEAT, BEAT_ENDS, BootReport, Outcome, Prepared
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
     alias,
@@ -52,10 +52,14 @@ from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.prepared import RESULT_NOT_STORED, CeleryPrepared, again
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.schedule_check import check_schedule
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.storing import ResultNotStored
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.hosted_beat import HostedBeat
 
 log = logging.getLogger(__name__)
 strategy_log = logging.getLogger("celery.worker.strategy")
@@ -90,6 +94,8 @@ class CeleryRuntime:
         #: The tasks that a message may name; there are some after ``boot``.
         self.known_tasks: KnownTasks
         self._events: WorkerEvents | None = None
+        #: In the host of a worker with -B.
+        self._beat: HostedBeat | None = None
         self._called_off = CalledOffCalls()
         #: Looked into before each task: empty where there is no store of revoked ids, and nearly always where there is.
         self.called_off = self._called_off.by_id
@@ -127,6 +133,8 @@ class CeleryRuntime:
             notes += conf.check_worker_settings(app)
             setup_django()
             imports.import_task_modules(app, config.include)
+            if config.beat:
+                check_schedule(app.conf.beat_schedule)
         report = self.native.boot()  # imports the included modules, too
         if not config.app:
             app = state.get_current_app()
@@ -206,8 +214,23 @@ class CeleryRuntime:
         assert self._events is not None, "become_host() comes first"
         if name == ALIVE:
             self._events.alive()
+        elif name == BEAT:
+            self._begin_beat()
+        elif name == BEAT_ENDS:
+            self._end_beat()
         else:
             self._events.happened(name, details)
+
+    def _begin_beat(self) -> None:
+        from pyqs_celery_compat.hosted_beat import HostedBeat
+
+        self._beat = HostedBeat(self.app, self.config.beat_schedule, self.config.beat_scheduler)
+        self._beat.start()
+
+    def _end_beat(self) -> None:
+        if self._beat is not None:
+            self._beat.end()
+            self._beat = None
 
     def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
         """Tell which calls are revoked, each second."""

@@ -20,6 +20,7 @@ import click
 
 from pyqs import cli
 from pyqs.commands import (
+    beat,
     by_hand,
     demo,
     dlq,
@@ -61,6 +62,7 @@ def group() -> None:
 
 for _command in (
     worker.command,
+    beat.command,
     queues.command,
     by_hand.call,
     by_hand.result,

@@ -121,6 +121,19 @@ class Whole(_TextType):
         return str(value)
 
 
+def octal(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The mask that an octal number is, for ``--umask``."""
+    if value is None:
+        return None
+    try:
+        mask = int(value, 8)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise click.BadParameter(f"{value!r} is no octal mask such as 022", ctx, param)
+    return mask
+
+
 def items(values: Iterable[str]) -> tuple[str, ...]:
     """What a repeatable option was given, commas split, spaces around them gone, doubles dropped, order kept."""
     return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))

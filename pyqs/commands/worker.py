@@ -52,6 +52,8 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         raise ConfigError(
             "no queue to consume: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names its queues"
         )
+    if chosen.beat and (chosen.burst or not chosen.app):
+        raise ConfigError("-B sends an app's periodic tasks for as long as the worker runs: it needs -A, and not --burst")
     directory = chosen.working_directory or os.getcwd()
     app, connection = AppSettings(), chosen.connection
     if chosen.app:
@@ -80,6 +82,9 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         hostname=chosen.hostname,
         time_limit=chosen.time_limit,
         soft_time_limit=chosen.soft_time_limit,
+        beat=chosen.beat,
+        beat_schedule=chosen.beat_schedule,
+        beat_scheduler=chosen.beat_scheduler,
     )
     return WorkerConfig(
         queues=queues,
@@ -210,6 +215,7 @@ def _health(chosen: WorkerOptions) -> Health | None:
 @worker_options.life_options
 @options.policy_options
 @worker_options.executor_options
+@worker_options.beat_options
 @worker_options.probe_options
 @options.connection_options
 @options.log_level_option()

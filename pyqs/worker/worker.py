@@ -205,22 +205,15 @@ class Worker:
         )
         self._quota = Quota(config.max_tasks, self.totals)
         self._credit = Credit(bound=config.prefetch_bound, quota=self._quota, backlog=self._acker.pending_on)
-        at_start = config.runtime.app is not None
-        self._host = Host(spawner, self._on_crash, at_start=at_start, on_called_off=lambda calls: self._pool.call_off(calls))
+        self._host = Host(
+            spawner, self._on_crash, at_start=config.runtime.app is not None, beats=config.runtime.beat,
+            on_called_off=lambda calls: self._pool.call_off(calls),
+        )  # fmt: skip
         self._relay = Relay(self._host.log)
         self._pool = Pool(
-            config,
-            spawner=spawner,
-            leases=self._leases,
-            acker=self._acker,
-            credit=self._credit,
-            facts=self._facts,
-            totals=self.totals,
-            host=self._host,
-            on_ready=self._on_ready,
-            on_failed=self._on_failed,
-            on_crash=self._on_crash,
-        )
+            config, spawner=spawner, leases=self._leases, acker=self._acker, credit=self._credit, facts=self._facts,
+            totals=self.totals, host=self._host, on_ready=self._on_ready, on_failed=self._on_failed, on_crash=self._on_crash,
+        )  # fmt: skip
         self._compose_line()
 
     def _compose_line(self) -> None:
@@ -249,7 +242,7 @@ class Worker:
             Heartbeat(number, self._sqs, self._leases, self._facts, self._on_crash) for number in range(HEARTBEATS)
         ]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
-        self._shutdown = Shutdown(parts)
+        self._shutdown = Shutdown(parts, on_begin=self._host.end_beat)
         watched = self._watched()
         self._beats = Beats(self._host.beat, *self._pool.pulses, *watched.pulses)
         if self._health is not None:

@@ -31,7 +31,7 @@ LAYERS = [
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
 DOORS = {f"pyqs_celery_compat.{name}" for name in ("conf", "publisher", "runtime", "prepared", "program")}
-VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value"}
+VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
 #: kombu serves its serializers only; Celery itself is never imported.

@@ -61,6 +61,7 @@ DEMANDS = (
     Demand("backends/test_base", floor=75),
     Demand("tasks/test_chord", floor=7),
     Demand("tasks/test_stamping", floor=10),
+    Demand("app/test_beat", floor=40),
 )
 
 
