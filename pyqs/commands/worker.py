@@ -21,7 +21,7 @@ from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.commands.cpus import available_cpus
 from pyqs.commands.node_name import expand, node_name
 from pyqs.commands.worker_options import WorkerOptions
-from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
+from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, ConnectionConfig, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
 
@@ -64,31 +64,9 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
     concurrency = chosen.concurrency or app.concurrency or available_cpus()
-    runtime = RuntimeConfig(
-        runtime=cli.COMPAT_RUNTIME,
-        app=chosen.app,
-        include=chosen.include,
-        accept=chosen.accept or None,
-        pickle_allow=chosen.pickle_allow,
-        max_payload=chosen.max_payload << 20,
-        hooks=events.dotted_paths(),
-        connection=connection,
-        create_queues=chosen.create_queues is not False,
-        working_directory=directory,
-        log_level=chosen.log_level,
-        log_format=chosen.log_format,
-        max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
-        max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
-        hostname=chosen.hostname,
-        time_limit=chosen.time_limit,
-        soft_time_limit=chosen.soft_time_limit,
-        beat=chosen.beat,
-        beat_schedule=chosen.beat_schedule,
-        beat_scheduler=chosen.beat_scheduler,
-    )
     return WorkerConfig(
         queues=queues,
-        runtime=runtime,
+        runtime=_runtime(chosen, app, connection, directory),
         connection=connection,
         exclude=excluded,
         concurrency=concurrency,
@@ -112,6 +90,32 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         on_refused=chosen.on_refused,
         max_tasks=chosen.max_tasks,
         notes=app.notes,
+    )
+
+
+def _runtime(chosen: WorkerOptions, app: AppSettings, connection: ConnectionConfig, directory: str) -> RuntimeConfig:
+    """What the processes that have the app are told."""
+    return RuntimeConfig(
+        runtime=cli.COMPAT_RUNTIME,
+        app=chosen.app,
+        include=chosen.include,
+        accept=chosen.accept or None,
+        pickle_allow=chosen.pickle_allow,
+        max_payload=chosen.max_payload << 20,
+        hooks=events.dotted_paths(),
+        connection=connection,
+        create_queues=chosen.create_queues is not False,
+        working_directory=directory,
+        log_level=chosen.log_level,
+        log_format=chosen.log_format,
+        max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
+        max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
+        hostname=chosen.hostname,
+        time_limit=chosen.time_limit,
+        soft_time_limit=chosen.soft_time_limit,
+        beat=chosen.beat,
+        beat_schedule=chosen.beat_schedule,
+        beat_scheduler=chosen.beat_scheduler,
     )
 
 
