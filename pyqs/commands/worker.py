@@ -136,7 +136,7 @@ def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     logs.configure(chosen.log_level, secrets=secrets)
     health = _health(chosen)
     try:
-        config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
+        config = build_config(chosen, progress=chosen.burst and chosen.log_format == "text" and sys.stderr.isatty())
         return cli.run_worker(config, health=health, signals=signals)
     finally:
         if health is not None:
