@@ -176,7 +176,7 @@ def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
         log.info("%s", note)
     health = _health(chosen)
     try:
-        config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
+        config = build_config(chosen, progress=chosen.burst and chosen.log_format == "text" and sys.stderr.isatty())
         return cli.run_worker(config, health=health, signals=signals)
     finally:
         if health is not None:

@@ -98,7 +98,8 @@ class Host:
     def _write(self, details: Mapping[str, str | int | float]) -> None:
         """A line of the worker's own, to whatever handlers the app has set up here."""
         try:
-            record = logging.makeLogRecord({**details, "created": int(details["created_us"]) / 1e6})
+            given = dict(details)
+            record = logging.makeLogRecord({"created": int(given.pop("created_us")) / 1e6, **given})
             logger = logging.getLogger(record.name)
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)

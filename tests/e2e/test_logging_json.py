@@ -136,6 +136,9 @@ def test_with_an_app_json_goes_before_celerys_formats(project: Any, queues: Any,
     assert succeeded | known == succeeded
     assert end | known == end, "a line of the parent that the host has written"
     assert end["pid"] not in (work["pid"], at_import(lines))
+    always = {"time", "level", "logger", "message", "pid"}
+    assert end.keys() == always | known.keys() | {"status", "seconds"}
+    assert succeeded.keys() == always | known.keys()
 
 
 def at_import(lines: list[dict[str, Any]]) -> int:
