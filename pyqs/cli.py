@@ -26,6 +26,8 @@ COMPAT_RUNTIME = "pyqs_celery_compat.runtime:CeleryRuntime"
 COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 #: Makes ``pyqs report``'s report of an app, in the same way.
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
+#: Reads a codebase for ``pyqs check``, as text.
+COMPAT_CHECK = "pyqs_celery_compat.checking.run:check"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1

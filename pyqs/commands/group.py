@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import click
 
 from pyqs import cli
-from pyqs.commands import demo, iam_policy, legacy, local, queues, report, worker
+from pyqs.commands import check, demo, iam_policy, legacy, local, queues, report, worker
 
 #: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
 _SLIP = 0.75
@@ -42,7 +42,9 @@ def group() -> None:
     """A task queue on Amazon SQS that runs Celery's messages and its own."""
 
 
-for _command in (worker.command, queues.command, report.command, iam_policy.command, local.command, demo.command):
+for _command in (
+    worker.command, queues.command, report.command, check.command, iam_policy.command, local.command, demo.command,
+):  # fmt: skip
     group.add_command(_command)
 
 
