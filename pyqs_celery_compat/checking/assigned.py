@@ -161,6 +161,9 @@ class Assigned:
 
     def _unread(self, target: ast.Name, name: str) -> None:
         """A name with Celery's prefix that no setting has."""
+        if "REDBEAT" in name:
+            self._found.say(self._uses.at(target), "library", name, rules.LIBRARIES["redbeat"])
+            return
         near = setting_rules.slip(name, self._found.namespaces)
         self._found.say(
             self._uses.at(target), "setting", name, look(f"there is no such setting: did you mean {near}?") if near else SAME

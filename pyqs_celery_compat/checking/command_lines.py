@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pyqs_celery_compat.checking import rules
 from pyqs_celery_compat.checking import settings as setting_rules
 from pyqs_celery_compat.checking.collected import Collected, Place
-from pyqs_celery_compat.checking.findings import SAME, Judgement, Verdict, differs, unsupported
+from pyqs_celery_compat.checking.findings import SAME, Judgement, Verdict, differs, look, unsupported
 from pyqs_celery_compat.checking.reading import SILENCE
 from pyqs_celery_compat.checking.values import Value
 
@@ -94,6 +94,8 @@ OPTIONS: dict[str, Judgement] = {
     "--executable": _LEAVE_OUT,
     "--workdir": differs("start it in that directory"),
 }  # fmt: skip
+#: What stands before a command.
+_BEGINNINGS = frozenset({"\n", "exec", ";", "&", "|", "(", "CMD", "-m", "command:", "run"})
 #: How many words may stand between ``celery`` and its command.
 _BETWEEN = 14
 
@@ -149,8 +151,16 @@ def commands(text: str, *, is_yaml: bool = False) -> Iterator[list[_Word]]:
                 break
             taken.append(other)
             seen = seen or _command(taken) is not None
-        if seen:
+        if seen and _is_meant(words, index, taken):
             yield taken
+
+
+def _is_meant(words: list[_Word], index: int, taken: list[_Word]) -> bool:
+    """Whether it is a command and no prose: it has an option, or stands where a command begins and is all of it."""
+    if any(word.text.startswith("-") for word in taken):
+        return True
+    before = words[index - 1].text if index else "\n"
+    return before in _BEGINNINGS and len(taken) == 2
 
 
 def _goes_on(words: list[_Word], end: _Word, is_yaml: bool) -> bool:
@@ -203,7 +213,7 @@ def _judge(path: str, words: list[_Word], found: Collected) -> None:
         value = value or (words[index + 1].text if index + 1 < len(words) else "")
         judged = OPTIONS.get(name, SAME)
         if name in ("-P", "--pool") and value not in ("prefork", "processes", "solo"):
-            judged = _EXECUTORS
+            judged = look("which pool it is the source does not say: prefork alone is there") if "$" in value else _EXECUTORS
         elif name in ("-b", "--broker"):
             judged = setting_rules.judge("broker_url", Value(True, value))
         elif name in ("-Q", "--queues"):

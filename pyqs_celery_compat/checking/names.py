@@ -44,7 +44,9 @@ def judge(name: str) -> Judgement:
         return rules.LIBRARIES[known]
     head = name.partition(".")[0]
     if head == "kombu":
-        return next((rule for prefix, rule in rules.KOMBU.items() if _below(name, prefix)), SAME)
+        if name == "kombu":
+            return SAME
+        return next((rule for prefix, rule in rules.KOMBU.items() if _below(name, prefix)), rules.KOMBU_ITSELF)
     if head == "billiard":
         module = name if name in rules.BILLIARD else name.rpartition(".")[0]
         return SAME if module in ("billiard.exceptions", "billiard.einfo") else rules.BILLIARD_ITSELF

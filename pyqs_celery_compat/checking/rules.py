@@ -21,6 +21,7 @@ _NO_EVENTS = unsupported("there are no monitoring events: pyqs worker --health h
 _NO_COMMANDS = unsupported("commands of a project's own cannot be sent to a worker over SQS")
 _NO_REQUEST = unsupported("a Request class of one's own is never called: use task signals, on_failure, or task_prerun")
 
+_LOADER = differs("on_worker_init and on_worker_shutdown are called in the process of the worker's signals")
 #: Modules that are here and do not do what Celery's do, and names of modules where the name alone differs.
 NAMES: dict[str, Judgement] = {
     "celery.app.control": differs("remote control: only revoke, terminate and purge do what they say"),
@@ -33,6 +34,9 @@ NAMES: dict[str, Judgement] = {
     "celery.bin.worker": unsupported(WORKER_COMMAND),
     "celery.bootsteps": differs("worker steps run in a process of their own; in executors they are made, and no more"),
     "celery.bootsteps.ConsumerStep": unsupported("a worker does not start with consumer steps: it receives by itself"),
+    "celery.loaders.app.AppLoader": _LOADER,
+    "celery.loaders.base.BaseLoader": _LOADER,
+    "celery.loaders.default.Loader": _LOADER,
     "celery.concurrency.asynpool": _NO_POOL,
     "celery.concurrency.asynpool.PROC_ALIVE_TIMEOUT": differs("it can be set and has no effect"),
     "celery.concurrency.base": _NO_POOL,
@@ -50,8 +54,15 @@ NAMES: dict[str, Judgement] = {
     "celery.worker.state": unsupported("a worker's state is not in the app's processes: see pyqs worker --health"),
 }
 _KOMBUS_OWN = differs("kombu itself, with a transport and connections of its own; app.connection() is this package's")
-#: Parts of kombu by which something other than kombu's serializers would talk to SQS.
+#: What of kombu is used here, or is the same whoever uses it; of the rest nobody knows here.
 KOMBU = {
+    **dict.fromkeys(
+        (
+            "kombu.Exchange", "kombu.Queue", "kombu.binding", "kombu.clocks", "kombu.entity", "kombu.exceptions", "kombu.log",
+            "kombu.serialization", "kombu.utils", "kombu.uuid", "kombu.__version__", "kombu.version_info_t",
+        ),
+        SAME,
+    ),
     "kombu.transport": unsupported("kombu's transports are not used: pyqs has its own way to SQS"),
     "kombu.asynchronous": unsupported("kombu's way to AWS is not used: pyqs has its own"),
     "kombu.common.Broadcast": unsupported("SQS has no fanout: what is sent to such a queue's exchange is an error"),
@@ -59,8 +70,8 @@ KOMBU = {
     "kombu.Consumer": _KOMBUS_OWN,
     "kombu.connection": _KOMBUS_OWN,
     "kombu.mixins": _KOMBUS_OWN,
-    "kombu.pools": look("pools of kombu's own connections; those of an app's connection() are ours"),
-}
+}  # fmt: skip
+KOMBU_ITSELF = look("kombu's own, which is not used here")
 #: What of billiard is here where billiard is not installed.
 BILLIARD = frozenset({"billiard", "billiard.einfo", "billiard.exceptions", "billiard.pool"})
 BILLIARD_ITSELF = differs("billiard stays as it is where it is installed; nothing here installs it")
@@ -149,10 +160,12 @@ APP: dict[str, Judgement] = {
     "user_options": unsupported("command line options of an app's own are not there yet"),
     "worker_main": _LATER,
 }
+_NO_STRATEGY = unsupported("a strategy of one's own is never called: the worker receives by itself")
 #: Attributes of a task that are never looked at.
 TASK_CLASS: dict[str, Judgement] = {
     "Request": _NO_REQUEST,
-    "Strategy": unsupported("a strategy of one's own is never called: the worker receives by itself"),
+    "Strategy": _NO_STRATEGY,
+    "start_strategy": _NO_STRATEGY,
 }
 RESULT: dict[str, Judgement] = {
     "then": differs("called when somebody reads the result's end; nothing waits in the background"),

@@ -126,6 +126,8 @@ class Uses(ast.NodeVisitor):
             if is_task and isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 self._task_attribute(statement)
             if is_task and isinstance(statement, Function):
+                if statement.name in rules.TASK_CLASS:
+                    self.found.say(self.at(statement), "task-class", statement.name, rules.TASK_CLASS[statement.name])
                 self._function(statement, task, as_method=True)
             else:
                 self.visit(statement)

@@ -37,6 +37,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # expect: setting difference
 CELERY_TASK_ACKS_LATE = "False"  # expect: setting not-supported
 BROKER_TRANSPORT_NOT_CELERYS = 1
 REDIS_HOST = "cache"
+CELERY_REDBEAT_REDIS_URL = "redis://cache"  # expect: library not-supported
 
 
 def local_variables():
