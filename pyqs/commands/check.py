@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,8 +20,9 @@ import click
 
 from pyqs import cli, logs
 from pyqs.commands import options
+from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.config import ConnectionConfig
-from pyqs.errors import PyQSError
+from pyqs.errors import ConfigError, PyQSError
 
 #: Columns of what is said of a use, where it goes on in a further line.
 _WIDTH = 118
@@ -32,6 +34,11 @@ _TITLES = {
     "same": "works the same",
 }
 _SHORT = {"not-supported": "not supported", "difference": "different", "look": "to look at", "same": "the same"}
+_REDRIVE = (
+    "no dead-letter queue: Celery's workers delete from such a queue what they cannot read, and a message that fails for ever "
+    "comes back for ever. Give it a RedrivePolicy"
+)
+_NAME = re.compile(r"[\w.-]+")
 #: What GitHub calls an annotation of each.
 _LEVELS = {"not-supported": "error", "difference": "notice", "look": "warning"}
 _FAILING = {"not-supported": {"not-supported"}, "difference": {"not-supported", "difference", "look"}, "never": set[str]()}
@@ -83,7 +90,7 @@ def command(paths: tuple[str, ...], app: str | None, include: tuple[str, ...], *
     Code is read, not run; only -A imports the app. A line with "# pyqs: ok" in it is left alone. Exit code 1 when something is
     not supported (--fail-on), 2 for a path that does not exist or has no Python file.
     """
-    connection, _ = options.take_connection(values)
+    connection, flags = options.take_connection(values)
     logs.configure("WARNING", secrets=(connection.secret_access_key, connection.session_token))
     module, _, name = cli.COMPAT_CHECK.partition(":")
     check: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
@@ -97,7 +104,9 @@ def command(paths: tuple[str, ...], app: str | None, include: tuple[str, ...], *
     )
     queues = found.pop("queues")
     if values["aws"]:
-        found["findings"] += without_redrive(queues, connection, found["notes"])
+        settings = _settings(app, include, found["notes"])
+        connection = merge_connection(flags, settings) if app else connection
+        found["findings"] += without_redrive(queues, settings, connection, found["notes"])
     elif queues:
         found["notes"].append("whether queues have a dead-letter queue was not asked: --aws does")
     found["summary"] = {verdict: sum(one["verdict"] == verdict for one in found["findings"]) for verdict in _TITLES}
@@ -106,42 +115,45 @@ def command(paths: tuple[str, ...], app: str | None, include: tuple[str, ...], *
     return 1 if any(one["verdict"] in failing for one in found["findings"]) else cli.EXIT_OK
 
 
+def _settings(app: str | None, include: tuple[str, ...], notes: list[str]) -> AppSettings:
+    """What the app says of its queues and connection, or nothing where a worker would not start with it."""
+    if app:
+        try:
+            return read_app_settings(app, options.items(include), os.getcwd())
+        except ConfigError as exc:
+            notes.append(f"the app's connection and queue prefix are not known: {exc}")
+    return AppSettings()
+
+
 def without_redrive(
-    queues: Mapping[str, Mapping[str, Any]], connection: ConnectionConfig, notes: list[str]
+    queues: Mapping[str, Mapping[str, Any]], settings: AppSettings, connection: ConnectionConfig, notes: list[str]
 ) -> list[dict[str, Any]]:
-    """A finding for each queue without a RedrivePolicy.
+    """A finding for each queue that has no RedrivePolicy and is no dead-letter queue itself.
 
     Parameters:
-        queues: name to the place (path, line, column) that names it. notes: gets a line for each that could not be asked.
+        queues: name to the place (path, line, column) that names it.
+        settings: of the app: prefix and predefined queues.
+        notes: gets a line for each queue that could not be asked for.
     """
     from pyqs.queues.names import canonical_name
     from pyqs.sqs import connect
 
+    predefined = dict(settings.predefined_queues)
     findings = []
     sqs = connect(connection)
     try:
         for name, place in queues.items():
+            if not _NAME.fullmatch(name):
+                continue  # a pattern, or a shell's variable
             try:
-                attributes = sqs.queue_attributes(sqs.locate(canonical_name(name)), ("RedrivePolicy",))
+                url = predefined.get(name) or sqs.queue_url(canonical_name(name, settings.queue_prefix))
+                if "RedrivePolicy" in sqs.queue_attributes(url, ("RedrivePolicy",)) or sqs.dead_letter_sources(url):
+                    continue
             except PyQSError as exc:
-                notes.append(f"queue {name!r} was not asked: {exc}")
+                notes.append(f"queue {name!r} was not asked for: {exc}")
                 continue
-            if "RedrivePolicy" not in attributes:
-                note = (
-                    "no dead-letter queue: Celery's workers delete from it what they cannot read or do not know, and a message "
-                    "that fails for ever comes back for ever. Give it a RedrivePolicy"
-                )
-                findings.append(
-                    {
-                        "file": place["path"],
-                        "line": place["line"],
-                        "column": place["column"],
-                        "rule": "redrive",
-                        "use": f"queue {name}",
-                        "verdict": "difference",
-                        "note": note,
-                    }
-                )
+            where = {"file": place["path"], "line": place["line"], "column": place["column"]}
+            findings.append({**where, "rule": "redrive", "use": f"queue {name}", "verdict": "difference", "note": _REDRIVE})
     finally:
         sqs.close()
     return findings

@@ -21,6 +21,7 @@ _NO_EVENTS = unsupported("there are no monitoring events: pyqs worker --health h
 _NO_COMMANDS = unsupported("commands of a project's own cannot be sent to a worker over SQS")
 _NO_REQUEST = unsupported("a Request class of one's own is never called: use task signals, on_failure, or task_prerun")
 
+_NO_DAEMON = unsupported("no process detaches itself: run it under systemd or in a container")
 _LOADER = differs("on_worker_init and on_worker_shutdown are called in the process of the worker's signals")
 #: Modules that are here and do not do what Celery's do, and names of modules where the name alone differs.
 NAMES: dict[str, Judgement] = {
@@ -46,6 +47,8 @@ NAMES: dict[str, Judgement] = {
     "celery.contrib.pytest": differs("the fixtures that run a worker in a thread of the tests are not here"),
     "celery.events": _NO_EVENTS,
     "celery.platforms": differs("it changes no user and detaches nothing"),
+    "celery.platforms.DaemonContext": _NO_DAEMON,
+    "celery.platforms.detached": _NO_DAEMON,
     "celery.worker.WorkController": unsupported(WORKER_COMMAND),
     "celery.worker.components": differs("names for a step's `requires`; the parts themselves are the worker's own"),
     "celery.worker.consumer": unsupported("a worker does not start with consumer steps: it receives by itself"),

@@ -14,7 +14,7 @@ from celery.concurrency.base import BasePool  # expect: import not-supported
 from celery.contrib.testing.worker import start_worker  # expect: import not-supported
 from celery.five import string_t  # expect: import not-supported
 from celery.no_such import thing  # expect: import not-supported
-from celery.platforms import detached  # expect: import difference
+from celery.platforms import detached, pyimplementation  # expect: import not-supported, import difference
 from celery.task import periodic_task  # expect: import not-supported
 from celery.utils import no_such_function  # expect: import not-supported
 from celery.utils.encoding import safe_str  # expect: import not-supported

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).parent
+CORPUS = Path(__file__).parents[1] / "checking" / "corpus"
 
 
 class Label(NamedTuple):
@@ -53,7 +53,7 @@ class Score:
 
 def projects() -> list[Project]:
     found = []
-    for path in sorted((HERE / "corpus").glob("*.tsv")):
+    for path in sorted(CORPUS.glob("*.tsv")):
         rows = [line.split("\t") for line in path.read_text().splitlines()]
         head = {row[0]: row[1] for row in rows if row[0].startswith("#")}
         labels = tuple(Label(row[0], int(row[1]), row[2], row[3]) for row in rows if not row[0].startswith("#"))
