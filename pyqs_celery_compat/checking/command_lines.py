@@ -93,6 +93,7 @@ OPTIONS: dict[str, Judgement] = {
     "--pidfile": differs("it writes none: leave it to whoever starts it"),
     "--uid": differs("it changes no user: start it as the one that it is to be"),
     "--gid": differs("it changes no user: start it as the one that it is to be"),
+    "--pool-start-method": _LEAVE_OUT,
     "--umask": _LEAVE_OUT,
     "--executable": _LEAVE_OUT,
     "--workdir": differs("start it in that directory"),

@@ -154,7 +154,7 @@ def star(module: str) -> list[str]:
     return list(public)
 
 
-# -- attributes of what there is in a program ----------------------------------------------------------------------------------
+# -- attributes of what there is in a program -------------------------------------------------------------------------------
 @cache
 def attributes(of: str) -> frozenset[str]:
     """The attributes of an ``app``, a ``task``, a ``request``, a ``signature``, a ``result``, ``control`` or ``inspect``."""

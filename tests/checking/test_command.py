@@ -56,7 +56,7 @@ def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
-# -- exit codes ---------------------------------------------------------------------------------------------------------------
+# -- exit codes -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "fail_on", "code"),
     [
@@ -92,7 +92,7 @@ def test_no_python_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
     assert done.stderr == "pyqs: error: there is no Python file in empty\n"
 
 
-# -- the forms ------------------------------------------------------------------------------------------------------------------
+# -- the forms --------------------------------------------------------------------------------------------------------------
 def test_the_text_groups_by_verdict_and_leaves_out_what_works(run: Run, tmp_path: Path) -> None:
     write(tmp_path, "fine.py", FINE)
     write(tmp_path, "proj/bad.py", NOT_SUPPORTED)
@@ -135,7 +135,7 @@ def test_annotations_of_a_workflow(run: Run, tmp_path: Path) -> None:
     ]
 
 
-# -- what is looked at --------------------------------------------------------------------------------------------------------
+# -- what is looked at ------------------------------------------------------------------------------------------------------
 def test_what_is_nobodys_own_code_is_left_out(run: Run, tmp_path: Path) -> None:
     for folder in (".venv/lib", "node_modules/x", "proj/migrations", "venv", ".git"):
         write(tmp_path, f"{folder}/bad.py", NOT_SUPPORTED)
@@ -236,7 +236,7 @@ def test_no_value_of_a_setting_is_shown(run: Run, tmp_path: Path) -> None:
         assert "hunter2" not in done.stdout + done.stderr
 
 
-# -- what several places say together -------------------------------------------------------------------------------------------
+# -- what several places say together ---------------------------------------------------------------------------------------
 def test_tasks_that_end_later_than_the_platform_waits(run: Run, tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -284,7 +284,7 @@ def test_a_chord_needs_a_result_backend(run: Run, tmp_path: Path) -> None:
     assert run().returncode == 0
 
 
-# -- with the app -----------------------------------------------------------------------------------------------------------------
+# -- with the app -----------------------------------------------------------------------------------------------------------
 APP = """
 import os
 from celery import Celery
@@ -339,7 +339,7 @@ def test_an_app_that_does_not_import_is_wrong_usage(run: Run, shop: Path) -> Non
     assert done.stdout == ""
 
 
-# -- with SQS ---------------------------------------------------------------------------------------------------------------------
+# -- with SQS ---------------------------------------------------------------------------------------------------------------
 def test_queues_without_a_dead_letter_queue(run: Run, tmp_path: Path) -> None:
     write(
         tmp_path,

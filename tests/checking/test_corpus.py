@@ -1,6 +1,6 @@
 """Uses of Celery in three public Django projects, labelled by a person: how many are found, how many alarms are false.
 
-The projects are not kept here. ``nox -s check-corpus`` fetches their pinned commits; ``PYQS_CHECK_CORPUS`` names a folder that
+The projects are not kept here. ``nox -s check-corpus`` fetches their pinned commits; ``PYQS_TEST_CHECK_CORPUS`` names a folder that
 has them already, as ``saleor``, ``readthedocs`` and ``paperless``.
 """
 
@@ -14,7 +14,7 @@ import pytest
 from check_labels import Label, Score, projects, score
 from pyqs_celery_compat.checking.run import check
 
-CORPUS = os.environ.get("PYQS_CHECK_CORPUS")
+CORPUS = os.environ.get("PYQS_TEST_CHECK_CORPUS")
 
 
 def test_the_labels_are_enough_and_of_every_verdict() -> None:
@@ -42,7 +42,7 @@ def test_the_score_counts_what_is_missed_false_and_called_same() -> None:
     assert result.called_same == [labels[1]]
 
 
-@pytest.mark.skipif(CORPUS is None, reason="PYQS_CHECK_CORPUS names no folder with the projects (nox -s check-corpus)")
+@pytest.mark.skipif(CORPUS is None, reason="PYQS_TEST_CHECK_CORPUS names no folder with the projects (nox -s check-corpus)")
 def test_nearly_all_is_found_nearly_nothing_is_false_and_nothing_is_called_the_same_that_is_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -191,12 +191,15 @@ def test_a_value(name: str, value: Any, verdict: Verdict) -> None:
 
 
 #: Options of `celery worker`, as Celery 5.7 lists them.
-CELERYS_OPTIONS = """
-    -n --hostname -D --detach -S --statedb -l --loglevel -O --prefetch-multiplier -c --concurrency --disable-prefetch -P --pool -E
-    --task-events --time-limit --soft-time-limit --max-tasks-per-child --max-memory-per-child --purge --discard -Q --queues -X
-    --exclude-queues -I --include --without-gossip --without-mingle --without-heartbeat --heartbeat-interval --autoscale -B --beat
-    -s --schedule-filename --schedule --scheduler -f --logfile --pidfile --uid --gid --umask --executable
-""".split()
+CELERYS_OPTIONS = [
+    "-n", "--hostname", "-D", "--detach", "-S", "--statedb", "-l", "--loglevel", "-O", "--optimization",
+    "--prefetch-multiplier", "--disable-prefetch", "-c", "--concurrency", "-P", "--pool", "-E", "--task-events",
+    "--time-limit", "--soft-time-limit", "--max-tasks-per-child", "--max-memory-per-child", "--scheduler", "--purge",
+    "--discard", "-Q", "--queues", "-X", "--exclude-queues", "-I", "--include", "--without-gossip",
+    "--without-mingle", "--without-heartbeat", "--heartbeat-interval", "--autoscale", "-B", "--beat", "-s",
+    "--schedule-filename", "--schedule", "-f", "--logfile", "--pidfile", "--uid", "--gid", "--umask", "--executable",
+    "--pool-start-method",
+]  # fmt: skip
 
 
 def test_every_option_of_a_worker_is_ours_or_has_a_rule() -> None:
