@@ -1,7 +1,7 @@
-"""Uses of Celery in three public Django projects, labelled by a person: how many are found, how many alarms are false.
+"""Uses of Celery in public Django projects, labelled by a person: how many are found, how many alarms are false.
 
-The projects are not kept here. ``nox -s check-corpus`` fetches their pinned commits; ``PYQS_TEST_CHECK_CORPUS`` names a folder that
-has them already, as ``saleor``, ``readthedocs`` and ``paperless``.
+The projects are not kept here. ``nox -s check-corpus`` fetches their pinned commits; ``PYQS_TEST_CHECK_CORPUS`` names a folder
+that has them already, each under the name of its labels.
 """
 
 from __future__ import annotations
