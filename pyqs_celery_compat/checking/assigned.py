@@ -225,8 +225,8 @@ class Assigned:
         for node in ast.walk(value) if value is not None else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 head = node.value.partition(".")[0]
-                if head in rules.LIBRARIES:
-                    self._found.say(self._uses.at(node), "library", head, rules.LIBRARIES[head])
+                if head in rules.LIBRARIES or self._uses.is_untried(head):
+                    self._found.say(self._uses.at(node), "library", head, rules.LIBRARIES.get(head, rules.UNTRIED))
 
     def _plugins(self, value: ast.AST | None) -> None:
         for node in ast.walk(value) if value is not None else ():

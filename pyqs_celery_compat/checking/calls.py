@@ -151,6 +151,7 @@ class Calls:
         kind = self._uses.kind(node.func)
         if kind is not None and kind.what == "name":
             return self._of_name(node, kind)
+        self._received(node)
         if not isinstance(node.func, ast.Attribute):
             return False
         name, base = node.func.attr, self._uses.kind(node.func.value)
@@ -189,6 +190,15 @@ class Calls:
             self._found.say(self._uses.at(node), "control", f"inspect.{name}", rules.inspect(name))
             return True
         return False
+
+    def _received(self, node: ast.Call) -> None:
+        """``@receiver(task_success, sender=task)``: Django's decorator for signals, which takes Celery's, too."""
+        if (getattr(node.func, "attr", None) or getattr(node.func, "id", "")) == "receiver" and node.args:
+            first = node.args[0]
+            for one in first.elts if isinstance(first, (ast.List, ast.Tuple)) else [first]:
+                kind = self._uses.kind(one)
+                if kind is not None and kind.what == "name" and kind.name.startswith("celery.signals."):
+                    self._signal(one, kind.name, "connect")
 
     def _request(self, node: ast.Call, base: Kind, name: str) -> bool:
         if base.what == "request":

@@ -103,6 +103,8 @@ LIBRARIES: dict[str, Judgement] = {
     "pytest_celery": look("it starts Celery's workers and brokers in containers; ours are not among them"),
 }
 
+UNTRIED = look("a library that lives on Celery, by its name; nobody has tried it here")
+
 _HOST = differs(
     "sent in a process of its own, which runs no task: what is set there no task sees; worker_process_init is for that"
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 
+from pyqs_celery_compat.aliases import OURS
 from pyqs_celery_compat.checking import names, rules
 from pyqs_celery_compat.checking.assigned import Assigned
 from pyqs_celery_compat.checking.bindings import Function, Kind, Scope, absolute, scope_of
@@ -58,7 +59,7 @@ class Uses(ast.NodeVisitor):
     def visit_Import(self, node: ast.Import) -> None:
         """``import celery.beat``."""
         for alias in node.names:
-            if names.is_celerys(alias.name) and not self._in_types:
+            if (names.is_celerys(alias.name) or self.is_untried(alias.name)) and not self._in_types:
                 self._import(alias, alias.name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
@@ -68,10 +69,18 @@ class Uses(ast.NodeVisitor):
         module = absolute(self.source, node)
         for alias in node.names:
             whole = module if alias.name == "*" else f"{module}.{alias.name}"
-            if names.is_celerys(whole):
+            if names.is_celerys(whole) or self.is_untried(module):
                 self._import(alias, whole)
 
+    def is_untried(self, module: str) -> bool:
+        """Whether a module is of a library that has Celery in its name, is none of the project's and in no table."""
+        head = module.partition(".")[0]
+        return "celery" in head and not names.is_celerys(head) and head != OURS and self.project.module(head) is None
+
     def _import(self, alias: ast.alias, name: str) -> None:
+        if not names.is_celerys(name):
+            self.found.say(self.at(alias), "library", name, rules.UNTRIED)
+            return
         rule = "import" if names.library(name) is None else "library"
         self.found.say(self.at(alias), rule, name, names.judge(name))
 

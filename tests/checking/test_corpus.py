@@ -19,8 +19,8 @@ CORPUS = os.environ.get("PYQS_TEST_CHECK_CORPUS")
 
 def test_the_labels_are_enough_and_of_every_verdict() -> None:
     labels = [label for project in projects() for label in project.labels]
-    assert len(projects()) == 3
-    assert len(labels) >= 150
+    assert len(projects()) == 4
+    assert len(labels) >= 500
     assert {label.verdict for label in labels} == {"same", "difference", "look", "not-supported"}
     assert all(sum(label.verdict != "same" for label in project.labels) >= 10 for project in projects())
 

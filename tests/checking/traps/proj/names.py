@@ -77,3 +77,12 @@ def old():
 
 
 from celery.apps.multi import Cluster  # pyqs: ok, nobody runs this
+
+
+from django.dispatch import receiver
+from import_export_celery.models import Job  # expect: library look
+
+
+@receiver([celery.signals.task_failure, celery.signals.task_prerun])  # expect: signal difference, signal same
+def told(**kwargs):
+    pass

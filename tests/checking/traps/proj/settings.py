@@ -8,6 +8,8 @@ _SCHEME = "redis"
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django_celery_results",  # expect: library same
+    "import_export_celery",  # expect: library look
+    "proj.celery_stuff",
 ]
 INSTALLED_APPS += ["django_celery_beat"]  # expect: library not-supported
 
