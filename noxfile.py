@@ -163,7 +163,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session(name="check-corpus", python=ONE_PYTHON)
 def check_corpus(session: nox.Session) -> None:
-    """What `pyqs check` says of three public Django projects, at pinned commits, beside what a person said of them."""
+    """What `pyqs check` says of four public Django projects, at pinned commits, beside what a person said of them."""
     session.install(".[test]")
     home = Path(session.create_tmp()).resolve()
     for labels in sorted((ROOT / "tests" / "checking" / "corpus").glob("*.tsv")):

@@ -20,8 +20,8 @@ class Kind(NamedTuple):
 
     Parameters:
         what: ``name`` (of Celery's, or of a library), ``module`` (of the project), ``app``, ``makes app``, ``task``, ``tasks``,
-            ``task class``, ``signature``, ``result``, ``control``, ``inspect``, ``conf``, ``request``, ``steps``; or one of
-            these and `` attribute``.
+            ``task class``, ``signature``, ``result``, ``control``, ``inspect``, ``conf``, ``request``, ``steps``, ``amqp``,
+            ``log``, ``connection``; or one of these and `` attribute``.
         name: the dotted name, or the attribute's.
     """
 

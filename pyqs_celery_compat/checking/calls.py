@@ -31,6 +31,8 @@ _LIMITS = ("soft_time_limit", "time_limit")
 #: Of ``connect``'s kin.
 _OF_SIGNAL = frozenset({"connect", "disconnect", "send", "send_robust"})
 _POOLS = ("pool", "executor")
+#: Parts of an app that are looked at by their attributes.
+_PARTS = ("amqp", "log", "connection")
 #: Commands of remote control with names that nothing else has.
 _COMMANDS = frozenset(
     {
@@ -47,6 +49,7 @@ class Calls:
         self._uses = uses
         self._found = uses.found
         self._said: set[int] = set()
+        self._knows = "celery" in uses.source.text.lower()
 
     # -- decorators ---------------------------------------------------------------------------------------------------------
     def decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr) -> tuple[Declared, bool]:
@@ -128,6 +131,8 @@ class Calls:
             self._say(node, "request", f"request.{node.attr}", names.judge_attribute("request", node.attr))
         elif base.what == "control":
             self._say(node, "control", f"control.{node.attr}", rules.control(node.attr))
+        elif base.what in _PARTS:
+            self._say(node, "app", f"{base.what}.{node.attr}", names.judge_attribute(base.what, node.attr))
         elif base.what in ("task", "signature") and node.attr in _CALLS:
             self._say(node, "call", node.attr, SAME)
         else:
@@ -166,6 +171,9 @@ class Calls:
             return True
         if base.what in ("task", "task class", "signature"):
             return self._of_task(node, name)
+        if base.what in _PARTS:
+            self._found.say(self._uses.at(node), "app", f"{base.what}.{name}", names.judge_attribute(base.what, name))
+            return True
         if base.what == "result":
             self._found.say(self._uses.at(node), "result", name, names.judge_attribute("result", name))
             return True
@@ -181,7 +189,7 @@ class Calls:
             return True
         if name == "add_periodic_task":
             return self._of_app(node, name)
-        owner, knows = function.value, "celery" in self._uses.source.text.lower()
+        owner, knows = function.value, self._knows
         if name in _COMMANDS and isinstance(owner, ast.Attribute) and owner.attr == "control" and knows:
             self._found.say(self._uses.at(node), "control", f"control.{name}", rules.control(name))
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pyqs_celery_compat.checking import rules
@@ -135,6 +135,14 @@ def check(path: str, content: bytes, found: Collected) -> None:
             _judge(path, words, found)
 
 
+def check_words(place: Place, words: Sequence[str], found: Collected) -> None:
+    """Judge a command line that a program has as a list."""
+    start = words.index("celery")
+    command = [_Word(word, place.line, place.column) for word in words[start:]]
+    if _command(command) is not None and any(word.text.startswith("-") for word in command):
+        _judge(place.path, command, found)
+
+
 def commands(text: str, *, is_yaml: bool = False) -> Iterator[list[_Word]]:
     """The words of each command that begins with ``celery`` and goes on with one of Celery's commands."""
     words = _words(text)
@@ -197,7 +205,7 @@ def _command(words: list[_Word]) -> str | None:
             value_next = False
         elif word.text in ("-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir"):
             value_next = True
-        elif word.text.startswith("-"):
+        elif word.text.startswith("-") or word.text == "args:":  # of a container in Kubernetes
             continue
         else:
             return word.text if word.text in COMMANDS else None

@@ -59,7 +59,10 @@ _OF_APP = {
     "Task": "task class",
     "current_task": "task",
     "steps": "steps",
+    "amqp": "amqp",
+    "log": "log",
 }
+_CONNECTIONS = ("connection", "connection_for_read", "connection_for_write", "connection_or_acquire", "broker_connection")
 _OF_TASK = {"request": "request", "app": "app"}
 
 
@@ -222,7 +225,7 @@ class Project:
             return Kind(_OF_APP[name])
         if base.what in ("task", "task class") and name in _OF_TASK:
             return Kind(_OF_TASK[name])
-        known = ("app", "task", "task class", "signature", "result", "control", "inspect", "conf", "request")
+        known = ("app", "task", "task class", "signature", "result", "control", "inspect", "conf", "request", "connection")
         if base.what in known:
             return Kind(f"{'task' if base.what == 'task class' else base.what} attribute", name)
         return None
@@ -246,7 +249,7 @@ class Project:
             return Kind("task")
         if what == "app attribute":
             made = {"send_task": "result", "AsyncResult": "result", "GroupResult": "result", "signature": "signature"}
-            made["register_task"] = "task"
+            made |= dict.fromkeys(_CONNECTIONS, "connection") | {"register_task": "task"}
             return Kind(made[name]) if name in made else None
         if what in ("task attribute", "signature attribute"):
             return Kind("result") if name in _SENDING | {"AsyncResult"} else Kind("signature") if name in _SIGNING else None

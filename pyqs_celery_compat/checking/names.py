@@ -157,11 +157,14 @@ def star(module: str) -> list[str]:
 # -- attributes of what there is in a program -------------------------------------------------------------------------------
 @cache
 def attributes(of: str) -> frozenset[str]:
-    """The attributes of an ``app``, a ``task``, a ``request``, a ``signature``, a ``result``, ``control`` or ``inspect``."""
+    """The attributes of an ``app``, a ``task``, a ``request``, a ``signature``, a ``result``, of ``control`` and so on."""
     from pyqs_celery_compat import canvas, result, result_sets
+    from pyqs_celery_compat.app.amqp import AMQP
     from pyqs_celery_compat.app.base import Celery
     from pyqs_celery_compat.app.control import Control, Inspect
+    from pyqs_celery_compat.app.log import Logging
     from pyqs_celery_compat.app.task import Task
+    from pyqs_celery_compat.connection import Connection
     from pyqs_celery_compat.request import Context
 
     if of == "app":
@@ -171,21 +174,25 @@ def attributes(of: str) -> frozenset[str]:
         "request": (Context,),
         "signature": (canvas.Signature, canvas.group, canvas.chord),
         "result": (result.AsyncResult, result_sets.GroupResult),
+        "amqp": (AMQP,),
+        "log": (Logging,),
+        "connection": (Connection,),
         "control": (Control,),
         "inspect": (Inspect,),
     }
-    own = {"id", "results", "children", "backend"} if of == "result" else set()
+    # what their makers set
+    own = {"result": {"id", "results", "children", "backend"}, "connection": {"connected"}}.get(of, set())
     return frozenset(own.union(*(dir(one) for one in found[of])))
 
 
 def judge_attribute(of: str, name: str) -> Judgement:
     """What becomes of an attribute of one of these."""
-    table = {"app": rules.APP, "result": rules.RESULT, "request": rules.REQUEST, "task": {}, "signature": {}}
+    table = {"app": rules.APP, "result": rules.RESULT, "request": rules.REQUEST, "amqp": rules.AMQP}
     if of == "control":
         return rules.control(name)
     if of == "inspect":
         return rules.inspect(name)
-    if name in table[of]:
+    if name in table.get(of, {}):
         return table[of][name]
     if name in attributes(of):
         return SAME

@@ -21,7 +21,11 @@ _NO_EVENTS = unsupported("there are no monitoring events: pyqs worker --health h
 _NO_COMMANDS = unsupported("commands of a project's own cannot be sent to a worker over SQS")
 _NO_REQUEST = unsupported("a Request class of one's own is never called: use task signals, on_failure, or task_prerun")
 
+NO_FIXTURE = unsupported(
+    "no worker runs in a thread of the tests: task_always_eager, task.apply(), or `pyqs worker` on `pyqs local`"
+)
 _NO_DAEMON = unsupported("no process detaches itself: run it under systemd or in a container")
+_NO_USER = unsupported("it changes no user: start the process as the one that it is to be")
 _LOADER = differs("on_worker_init and on_worker_shutdown are called in the process of the worker's signals")
 #: Modules that are here and do not do what Celery's do, and names of modules where the name alone differs.
 NAMES: dict[str, Judgement] = {
@@ -49,6 +53,9 @@ NAMES: dict[str, Judgement] = {
     "celery.platforms": differs("it changes no user and detaches nothing"),
     "celery.platforms.DaemonContext": _NO_DAEMON,
     "celery.platforms.detached": _NO_DAEMON,
+    **dict.fromkeys([f"celery.platforms.{one}" for one in ("setuid", "setgid", "setgroups", "initgroups")], _NO_USER),
+    "celery.contrib.pytest.celery_session_worker": NO_FIXTURE,
+    "celery.contrib.pytest.celery_worker": NO_FIXTURE,
     "celery.worker.WorkController": unsupported(WORKER_COMMAND),
     "celery.worker.components": differs("names for a step's `requires`; the parts themselves are the worker's own"),
     "celery.worker.consumer": unsupported("a worker does not start with consumer steps: it receives by itself"),
@@ -166,6 +173,9 @@ APP: dict[str, Judgement] = {
     "worker_main": _LATER,
 }
 _NO_STRATEGY = unsupported("a strategy of one's own is never called: the worker receives by itself")
+AMQP: dict[str, Judgement] = {
+    "TaskConsumer": unsupported("messages are received by `pyqs worker` only"),
+}
 #: Attributes of a task that are never looked at.
 TASK_CLASS: dict[str, Judgement] = {
     "Request": _NO_REQUEST,
@@ -198,9 +208,6 @@ PICKLE = differs(
 UNKNOWN_NAME = "there is no such name in this package, which stands for Celery"
 #: Fixtures of pytest that run a worker.
 FIXTURES = frozenset({"celery_worker", "celery_session_worker"})
-NO_FIXTURE = unsupported(
-    "no worker runs in a thread of the tests: task_always_eager, task.apply(), or `pyqs worker` on `pyqs local`"
-)
 
 
 def control(command: str) -> Judgement:

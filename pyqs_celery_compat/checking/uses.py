@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 
 from pyqs_celery_compat.aliases import OURS
-from pyqs_celery_compat.checking import names, rules
+from pyqs_celery_compat.checking import command_lines, names, rules
 from pyqs_celery_compat.checking.assigned import Assigned
 from pyqs_celery_compat.checking.bindings import Function, Kind, Scope, absolute, scope_of
 from pyqs_celery_compat.checking.calls import Calls
@@ -113,6 +113,13 @@ class Uses(ast.NodeVisitor):
             name = self.value(node.slice)
             judged = rules.STEPS.get(str(name.value)) if name.known else None
             self.found.say(self.at(node), "steps", "app.steps", judged or rules.STEPS["worker"])
+        self.generic_visit(node)
+
+    def visit_List(self, node: ast.List) -> None:
+        """``["celery", "-A", "proj", "worker"]``, as ``subprocess`` takes it."""
+        words = [one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else "$" for one in node.elts]
+        if "celery" in words and isinstance(node.ctx, ast.Load):
+            command_lines.check_words(self.at(node), words, self.found)
         self.generic_visit(node)
 
     # -- classes and functions --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -51,6 +52,20 @@ def test_the_json_has_the_keys_that_there_are() -> None:
 def test_every_verdict_is_explained() -> None:
     for verdict in Verdict:
         assert f"| `{verdict.value}` |" in TEXT
+
+
+def test_every_rule_is_explained() -> None:
+    said = set()
+    for path in (ROOT / "pyqs_celery_compat" / "checking").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            if called in ("say", "_say"):
+                rule = node.args[1]  # type: ignore[attr-defined]
+                parts = [rule.body, rule.orelse] if isinstance(rule, ast.IfExp) else [rule]
+                said |= {part.value for part in parts if isinstance(part, ast.Constant)}
+    assert len(said) > 20
+    for rule in said:
+        assert f"`{rule}`" in TEXT, rule
 
 
 def test_every_option_that_it_names_is_there() -> None:

@@ -40,3 +40,13 @@ def somewhere(anything):
     anything.control.cancel_consumer("q")  # expect: control not-supported
     anything.control.shutdown()
     anything.inspect().nothing()
+
+
+def start(subprocess, name):
+    subprocess.run(["celery", "-A", name, "worker", "-E"])  # expect: command difference, option difference
+    subprocess.run(["systemctl", "restart", "celery", "worker"])
+    celery.amqp.TaskConsumer(None)  # expect: app not-supported
+    celery.amqp.queues  # expect: app same
+    with celery.connection() as connection:  # expect: app difference
+        connection.ensure_connection()  # expect: app same
+        connection.drain_events()  # expect: app not-supported
