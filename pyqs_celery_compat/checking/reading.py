@@ -96,6 +96,14 @@ def _is_left_out(root: Path, path: Path, patterns: Sequence[str], unless: frozen
     return False
 
 
+def import_root(root: Path) -> Path:
+    """The directory that a package below it, or around it, is imported from."""
+    top = root.resolve()
+    while (top / "__init__.py").is_file() and top.parent != top:
+        top = top.parent
+    return top
+
+
 def bytes_of(path: Path) -> bytes | None:
     """What a file holds; None for one that is too large or cannot be read."""
     try:
@@ -112,8 +120,8 @@ def mentions(content: bytes) -> bool:
 
 
 def read(root: Path, path: Path, content: bytes, shown: str) -> Source:
-    """A Python file, parsed."""
-    below = path.relative_to(root).with_suffix("").parts
+    """A Python file, parsed; ``root`` is its ``import_root``."""
+    below = (path.parent.resolve() / path.name).relative_to(root).with_suffix("").parts
     is_package = below[-1] == "__init__"
     module = ".".join(below[:-1] if is_package else below)
     try:

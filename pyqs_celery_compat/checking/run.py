@@ -76,6 +76,7 @@ def _read(
         if not root.exists():
             raise ConfigError(f"there is no {str(root)!r}")
     count, sources = 0, []
+    tops: dict[Path, Path] = {}
     for root, path in reading.files(roots, exclude):
         is_python = path.suffix == ".py"
         count += is_python
@@ -86,7 +87,8 @@ def _read(
                 found.say(Place(shown, 1, 1), "syntax", "the file", look("it is too large, or may not be read"))
             continue
         if is_python and reading.mentions(content):
-            sources.append(reading.read(root, path, content, shown))
+            top = tops.get(root) or tops.setdefault(root, reading.import_root(root))
+            sources.append(reading.read(top, path, content, shown))
         elif not is_python and command_lines.may_hold(path.name, content):
             command_lines.check(shown, content, found)
     if not count:

@@ -157,6 +157,16 @@ def test_links_in_a_circle_end(run: Run, tmp_path: Path) -> None:
     assert parsed(run("--json"))["files"] == 1
 
 
+@pytest.mark.parametrize("where", [".", "shop", "shop/orders", "shop/orders/tasks.py"])
+def test_a_module_has_its_name_wherever_the_check_begins(run: Run, tmp_path: Path, where: str) -> None:
+    write(tmp_path, "shop/__init__.py", "")
+    write(tmp_path, "shop/orders/__init__.py", "")
+    entries = "{'a': {'task': 'shop.orders.tasks.fine'}, 'b': {'task': 'shop.orders.tasks.gone'}}"
+    write(tmp_path, "shop/orders/tasks.py", f"{FINE}\nCELERY_BEAT_SCHEDULE = {entries}\n")
+    named = [one["use"] for one in parsed(run(where, "--json"))["findings"] if one["rule"] == "unknown-task"]
+    assert named == ["shop.orders.tasks.gone"]
+
+
 def test_one_file_alone(run: Run, tmp_path: Path) -> None:
     write(tmp_path, "proj/bad.py", NOT_SUPPORTED)
     write(tmp_path, "proj/good.py", FINE)
