@@ -131,13 +131,8 @@ class Assigned:
         sources = {one.replace(":", ".") for one in self._found.sources}
         own = any(module == one or module.endswith("." + one) for one in sources)
         if self._uses.scope.is_class:
-            return own or any(one.rpartition(".")[2] in self._class_names() for one in sources)
+            return own or self._uses.classes[-1] in {one.rpartition(".")[2] for one in sources}
         return own or tail == "celeryconfig"
-
-    def _class_names(self) -> set[str]:
-        parent = self._uses.scope.parent
-        bound = parent.bound if parent is not None else {}
-        return {name for name, one in bound.items() if isinstance(one, ast.ClassDef)}
 
     # -- what they are ------------------------------------------------------------------------------------------------------
     def named(self, at: ast.AST, name: str, value: ast.AST | None) -> None:

@@ -34,6 +34,8 @@ class Uses(ast.NodeVisitor):
         self.found = collected
         self._calls = Calls(self)
         self.assigned = Assigned(self)
+        #: The names of the classes around.
+        self.classes: list[str] = []
         self._in_types = 0
         self._functions: list[Declared | None] = []
         self._called: set[int] = set()
@@ -137,6 +139,7 @@ class Uses(ast.NodeVisitor):
         if is_task:
             self.found.say(self.at(node), "task-class", node.name, SAME)
         outer, self.scope = self.scope, scope_of(self.source, node.body, self.scope, is_class=True)
+        self.classes.append(node.name)
         task = self._class_task(node) if is_task else None
         for statement in node.body:
             if is_task and isinstance(statement, (ast.Assign, ast.AnnAssign)):
@@ -148,6 +151,7 @@ class Uses(ast.NodeVisitor):
             else:
                 self.visit(statement)
         self.scope = outer
+        self.classes.pop()
         for part in (*node.bases, *node.decorator_list, *(word.value for word in node.keywords)):
             self.visit(part)
 

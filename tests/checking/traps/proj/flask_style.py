@@ -13,7 +13,12 @@ class Config:
     worker_concurrency = 4  # expect: setting same
 
 
+class NoConfig:
+    broker_url = "pyamqp://"
+
+
 celery.config_from_object(Config)  # expect: app same
+celery.config_from_object("proj.queue_settings")  # expect: app same
 celery.conf.CELERY_IGNORE_RESULT = True  # expect: setting same
 
 
