@@ -210,7 +210,7 @@ def _known(value: Any, ours: Iterable[str]) -> str:
     from kombu.serialization import registry
 
     known = {*ours, *registry.name_to_type} - {"auth"}
-    if value in known:
+    if isinstance(value, str) and value in known:
         return ""
     if value == "auth":
         return "the auth serializer (signed messages) is not supported"
@@ -223,7 +223,7 @@ def _known(value: Any, ours: Iterable[str]) -> str:
 
 def _compression(value: Any) -> str:
     known = {*ALIASES, *ALIASES.values()}
-    return "" if value in known else f"is not known here; {', '.join(sorted(ALIASES))} are"
+    return "" if isinstance(value, str) and value in known else f"is not known here; {', '.join(sorted(ALIASES))} are"
 
 
 def _anything(value: Any) -> str:

@@ -150,6 +150,8 @@ def _transport(value: Value) -> Judgement:
 
 
 def _serializer(value: Any, registered: Collection[str]) -> Judgement:
+    if not isinstance(value, str):
+        return unsupported("a worker does not start with this value: it must be the name of a serializer")
     if value in _PICKLE:
         return rules.PICKLE
     if value == "auth":

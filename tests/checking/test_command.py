@@ -193,6 +193,13 @@ def test_a_file_that_cannot_be_read_is_a_finding(run: Run, tmp_path: Path, conte
     assert finding["line"] in (line, 1)
 
 
+def test_what_nobody_writes_is_read(run: Run, tmp_path: Path) -> None:
+    write(tmp_path, "settings.py", (Path(__file__).parent / "odd_constructs.txt").read_text())
+    found = parsed(run("--json"))
+    assert len(found["findings"]) > 40
+    assert not any(one["rule"] == "syntax" for one in found["findings"])
+
+
 def test_an_expression_without_end_is_a_finding(run: Run, tmp_path: Path) -> None:
     write(tmp_path, "long.py", "import celery\nx = " + " + ".join(["celery"] * 20_000) + "\n")
     write(tmp_path, "good.py", FINE)

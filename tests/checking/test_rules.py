@@ -190,6 +190,16 @@ def test_a_value(name: str, value: Any, verdict: Verdict) -> None:
     assert "secret" not in judged.note
 
 
+ODD = (None, True, 0, -1, 1.5, "", "x", "x://", b"x", [], ["x"], [["x"]], {}, {"x": 1}, {1: None}, object())
+
+
+@pytest.mark.parametrize("name", sorted(FACTS))
+def test_no_value_is_too_odd(name: str) -> None:
+    for value in ODD:
+        for known in (True, False):
+            assert settings.judge(name, Value(known, value)).verdict in Verdict
+
+
 #: Options of `celery worker`, as Celery 5.7 lists them.
 CELERYS_OPTIONS = [
     "-n", "--hostname", "-D", "--detach", "-S", "--statedb", "-l", "--loglevel", "-O", "--optimization",
