@@ -52,8 +52,8 @@ class Calls:
         self._knows = "celery" in uses.source.text.lower()
 
     # -- decorators ---------------------------------------------------------------------------------------------------------
-    def decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr) -> tuple[Declared, bool]:
-        """A function that a decorator makes a task: the task, and whether it gets itself as its first argument."""
+    def decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr) -> bool:
+        """A function that a decorator makes a task: whether it gets itself as its first argument."""
         given = {word.arg: word.value for word in decorator.keywords if word.arg} if isinstance(decorator, ast.Call) else {}
         target = decorator.func if isinstance(decorator, ast.Call) else decorator
         kind = self._uses.kind(target)
@@ -72,7 +72,7 @@ class Calls:
         for value in given.values():
             self._uses.visit(value)
         bind = self._uses.value(given.get("bind"))
-        return task, bool(bind.known and bind.value)
+        return bool(bind.known and bind.value)
 
     def declared(self, node: ast.AST, given: Mapping[str, ast.expr], default: str) -> Declared:
         """A task with what its decorator or class says of it."""
@@ -180,7 +180,10 @@ class Calls:
         if base.what == "conf" and name in ("update", "setdefault"):
             self._configured(node, name)
             return True
-        return base.what in ("request", "conf", "tasks") and self._request(node, base, name)
+        if base.what == "request":
+            self._found.say(self._uses.at(node), "request", f"request.{name}", names.judge_attribute("request", name))
+            return True
+        return base.what in ("conf", "tasks")
 
     def _of_something(self, node: ast.Call, function: ast.Attribute, name: str) -> bool:
         """A method of nobody knows what, whose name says that it is Celery's."""
@@ -195,7 +198,7 @@ class Calls:
             return True
         asked = owner.func if isinstance(owner, ast.Call) else None
         if isinstance(asked, ast.Attribute) and asked.attr == "inspect" and knows and name in names.attributes("inspect"):
-            self._found.say(self._uses.at(node), "control", f"inspect.{name}", rules.inspect(name))
+            self._found.say(self._uses.at(node), "control", f"inspect.{name}", rules.ASKED)
             return True
         return False
 
@@ -207,11 +210,6 @@ class Calls:
                 kind = self._uses.kind(one)
                 if kind is not None and kind.what == "name" and kind.name.startswith("celery.signals."):
                     self._signal(one, kind.name, "connect")
-
-    def _request(self, node: ast.Call, base: Kind, name: str) -> bool:
-        if base.what == "request":
-            self._found.say(self._uses.at(node), "request", f"request.{name}", names.judge_attribute("request", name))
-        return True
 
     @staticmethod
     def _fits(name: str, node: ast.Call) -> bool:

@@ -155,7 +155,8 @@ HEARD: dict[str, Judgement] = {
 }
 _NOBODY = "SQS cannot reach workers, so nobody hears it"
 _INSTEAD_OF_ASKING = "a worker's health port and metrics say what it does (pyqs worker --health)"
-_ASKED = unsupported(f"nobody answers, so it is None: {_INSTEAD_OF_ASKING}")
+#: What a question of ``app.control.inspect()`` comes to.
+ASKED = unsupported(f"nobody answers, so it is None: {_INSTEAD_OF_ASKING}")
 
 _LATER = unsupported("not there yet: start `pyqs worker` as a process")
 #: Attributes of an app that are not as in Celery.
@@ -217,8 +218,3 @@ def control(command: str) -> Judgement:
     if command in INSTEAD:
         return unsupported(f"{_NOBODY}: {INSTEAD[command]}")
     return unsupported(f"{_NOBODY}: {_INSTEAD_OF_ASKING}")
-
-
-def inspect(question: str) -> Judgement:
-    """A question of ``app.control.inspect()``."""
-    return _ASKED

@@ -17,7 +17,7 @@ from pyqs_celery_compat.checking import app_side, command_lines, reading
 from pyqs_celery_compat.checking.across import across
 from pyqs_celery_compat.checking.bindings import Kind, Scope
 from pyqs_celery_compat.checking.collected import Collected, Place
-from pyqs_celery_compat.checking.findings import Finding, Verdict, look
+from pyqs_celery_compat.checking.findings import Finding, look
 from pyqs_celery_compat.checking.kinds import Project
 from pyqs_celery_compat.checking.uses import Uses
 
@@ -138,10 +138,3 @@ def _configured(project: Project, scope: Scope, node: ast.Call, found: Collected
     elif isinstance(first, (ast.Name, ast.Attribute)):
         kind = project.kind(first, scope)
         found.sources.add(kind.name if kind is not None and kind.what == "module" else ast.unparse(first))
-
-
-def worst(findings: Sequence[Mapping[str, Any]]) -> Verdict:
-    """The worst verdict among findings: ``not-supported``, then ``difference`` and ``look``, then ``same``."""
-    said = {Verdict(one["verdict"]) for one in findings}
-    order = (Verdict.NOT_SUPPORTED, Verdict.DIFFERENCE, Verdict.LOOK)
-    return next((one for one in order if one in said), Verdict.SAME)

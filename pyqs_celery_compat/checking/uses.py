@@ -13,7 +13,7 @@ from pyqs_celery_compat.checking import command_lines, names, rules
 from pyqs_celery_compat.checking.assigned import Assigned
 from pyqs_celery_compat.checking.bindings import Function, Kind, Scope, absolute, scope_of
 from pyqs_celery_compat.checking.calls import Calls
-from pyqs_celery_compat.checking.collected import Collected, Declared, Place
+from pyqs_celery_compat.checking.collected import Collected, Place
 from pyqs_celery_compat.checking.findings import SAME, Verdict
 from pyqs_celery_compat.checking.kinds import Project
 from pyqs_celery_compat.checking.values import Value
@@ -37,7 +37,6 @@ class Uses(ast.NodeVisitor):
         #: The names of the classes around.
         self.classes: list[str] = []
         self._in_types = 0
-        self._functions: list[Declared | None] = []
         self._called: set[int] = set()
 
     def run(self) -> None:
@@ -52,10 +51,6 @@ class Uses(ast.NodeVisitor):
     def kind(self, node: ast.AST | None) -> Kind | None:
         """What an expression is, seen from here."""
         return self.project.kind(node, self.scope)
-
-    def task_under_way(self) -> Declared | None:
-        """The task whose body this is."""
-        return next((one for one in reversed(self._functions) if one is not None), None)
 
     # -- imports ----------------------------------------------------------------------------------------------------------
     def visit_Import(self, node: ast.Import) -> None:
@@ -140,14 +135,15 @@ class Uses(ast.NodeVisitor):
             self.found.say(self.at(node), "task-class", node.name, SAME)
         outer, self.scope = self.scope, scope_of(self.source, node.body, self.scope, is_class=True)
         self.classes.append(node.name)
-        task = self._class_task(node) if is_task else None
+        if is_task:
+            self._class_task(node)
         for statement in node.body:
             if is_task and isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 self._task_attribute(statement)
             if is_task and isinstance(statement, Function):
                 if statement.name in rules.TASK_CLASS:
                     self.found.say(self.at(statement), "task-class", statement.name, rules.TASK_CLASS[statement.name])
-                self._function(statement, task, as_method=True)
+                self._function(statement, bound=True)
             else:
                 self.visit(statement)
         self.scope = outer
@@ -165,7 +161,7 @@ class Uses(ast.NodeVisitor):
             what = "task-class"
         self.found.say(self.at(node), what, f"class {node.name}({kind.name})", judged)
 
-    def _class_task(self, node: ast.ClassDef) -> Declared:
+    def _class_task(self, node: ast.ClassDef) -> None:
         given = {
             target.id: statement.value
             for statement in node.body
@@ -173,10 +169,9 @@ class Uses(ast.NodeVisitor):
             for target in statement.targets
             if isinstance(target, ast.Name)
         }
-        task = self._calls.declared(node, given, f"{self.source.module}.{node.name}")
+        declared = self._calls.declared(node, given, f"{self.source.module}.{node.name}")
         if "name" in given or "run" in {one.name for one in node.body if isinstance(one, Function)}:
-            self.found.tasks.append(task)
-        return task
+            self.found.tasks.append(declared)
 
     def _task_attribute(self, statement: ast.Assign | ast.AnnAssign) -> None:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -189,19 +184,16 @@ class Uses(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A function, which may be a task."""
-        self._function(node, None)
+        self._function(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
         """An async function, which cannot be one."""
-        self._function(node, None)
+        self._function(node)
 
-    def _function(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef, task: Declared | None, *, as_method: bool = False
-    ) -> None:
-        bound = as_method
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, bound: bool = False) -> None:
         for decorator in node.decorator_list:
             if self.project.declares(decorator, self.scope):
-                task, bound = self._calls.decorated(node, decorator)
+                bound = self._calls.decorated(node, decorator)
             else:
                 self.visit(decorator)
         for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
@@ -210,10 +202,8 @@ class Uses(ast.NodeVisitor):
             self.assigned.apps(node)
         outer, self.scope = self.scope, scope_of(self.source, node.body, self.scope)
         self._parameters(node, bound)
-        self._functions.append(task)
         for statement in node.body:
             self.visit(statement)
-        self._functions.pop()
         self.scope = outer
 
     def _parameters(self, node: ast.FunctionDef | ast.AsyncFunctionDef, bound: bool) -> None:
