@@ -43,13 +43,13 @@ class Eats(celery.bootsteps.ConsumerStep):  # expect: subclass not-supported
 
 
 def dynamic():
-    import_module("celery.apps.beat")  # expect: name not-supported
+    import_module("celery.apps.beat")  # expect: name beat
     with patch("celery.app.task.Task.apply_async"):  # expect: name same
         pass
     import logging
 
     logging.getLogger("celery.worker.consumer")
-    return celery.beat.Scheduler(app=None)  # expect: beat not-supported
+    return celery.beat.Scheduler(app=None)  # expect: beat beat
 
 
 @celery.signals.worker_ready.connect  # expect: signal difference
@@ -57,7 +57,7 @@ def ready(**kwargs):
     shared_task  # from the star
 
 
-@celery.signals.beat_init.connect(weak=False)  # expect: signal not-supported
+@celery.signals.beat_init.connect(weak=False)  # expect: signal beat
 def beats(**kwargs):
     pass
 

@@ -11,7 +11,7 @@ INSTALLED_APPS = [
     "import_export_celery",  # expect: library look
     "proj.celery_stuff",
 ]
-INSTALLED_APPS += ["django_celery_beat"]  # expect: library not-supported
+INSTALLED_APPS += ["django_celery_beat"]  # expect: library beat
 
 CELERY_BROKER_URL = os.environ.get("BROKER", "sqs://")  # expect: setting look
 CELERY_RESULT_BACKEND = f"{_SCHEME}://cache/1"  # expect: setting same
@@ -27,7 +27,7 @@ CELERY_TASK_ROUTES = {  # expect: setting same
     "proj.tasks.plain": {"queue": "main"},
     "proj.tasks.no_longer": {"queue": "main"},  # expect: unknown-task look
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"  # expect: setting not-supported
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"  # expect: setting beat
 CELERY_BEAT_SCHEDULE: dict = {}  # expect: setting same
 CELERYD_CONCURRENCY = 4  # expect: setting same
 CELERY_WORKER_AUTOSCALER = "proj.scaling:Autoscaler"  # expect: setting not-supported

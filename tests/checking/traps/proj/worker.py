@@ -15,14 +15,14 @@ def make(name):
         accept_content=["json", "pickle"],  # expect: pickle difference
         worker_pool="gevent",  # expect: setting not-supported
         task_acks_late=True,  # expect: setting same
-        beat_schedule={  # expect: setting not-supported
+        beat_schedule={  # expect: setting beat
             "gone": {"task": "proj.tasks.was_renamed", "schedule": 30},  # expect: unknown-task look
             "there": {"task": "proj.tasks.plain", "schedule": 30},
             "builtin": {"task": "celery.backend_cleanup", "schedule": 30},
         },
     )
     made.conf.update({"worker_send_task_events": True})  # expect: setting difference
-    made.conf.beat_schedule["late"] = {"task": "proj.tasks.plain"}  # expect: setting not-supported
+    made.conf.beat_schedule["late"] = {"task": "proj.tasks.plain"}  # expect: setting beat
     return made
 
 
@@ -34,7 +34,7 @@ application.user_options["worker"].add(object)  # expect: app not-supported
 
 @application.on_after_configure.connect  # expect: app same
 def periodic(sender: c.Celery, **kwargs):
-    sender.add_periodic_task(10.0, plain.s())  # expect: beat not-supported
+    sender.add_periodic_task(10.0, plain.s())  # expect: beat beat
 
 
 if __name__ == "__main__":
