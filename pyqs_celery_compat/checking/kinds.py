@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from pyqs_celery_compat.aliases import CELERY, OURS
 from pyqs_celery_compat.checking import names
 from pyqs_celery_compat.checking.bindings import Binding, Function, Imported, Kind, Scope, scope_of
 from pyqs_celery_compat.checking.reading import Source
@@ -143,6 +144,8 @@ class Project:
 
     def _of_import(self, binding: Imported, depth: int) -> Kind | None:
         module, attribute = binding
+        if module.partition(".")[0] == OURS:  # what has moved already
+            module = CELERY + module[len(OURS) :]
         whole = module if attribute is None else f"{module}.{attribute}"
         if names.is_celerys(whole) and not self._is_own(module):
             return canonical(whole)
