@@ -165,6 +165,22 @@ def interop(session: nox.Session) -> None:
     )
 
 
+@nox.session(name="check-corpus", python=ONE_PYTHON)
+def check_corpus(session: nox.Session) -> None:
+    """What `pyqs check` says of four public Django projects, at pinned commits, beside what a person said of them."""
+    session.install(".[test]")
+    home = Path(session.create_tmp()).resolve()
+    for labels in sorted((ROOT / "tests" / "checking" / "corpus").glob("*.tsv")):
+        repository, commit = (line.split("\t")[1] for line in labels.read_text().splitlines()[:2])
+        tree = home / labels.stem
+        if (tree / ".git" / "shallow").exists():
+            continue
+        tree.mkdir(exist_ok=True)
+        for command in (["init", "-q"], ["fetch", "-q", "--depth", "1", repository, commit], ["checkout", "-q", commit]):
+            session.run("git", "-C", str(tree), *command, external=True)
+    session.run("pytest", "tests/checking/test_corpus.py", *session.posargs, env={"PYQS_TEST_CHECK_CORPUS": str(home)})
+
+
 @nox.session(python=ONE_PYTHON)
 def libraries(session: nox.Session) -> None:
     """Libraries that hook into Celery, by their tests or documented examples: under Celery and under the alias, test by test.

@@ -32,6 +32,8 @@ COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
 COMPAT_READER = "pyqs_celery_compat.reading:read_message"
 #: Runs ``pyqs beat``, in this process, which imports the app.
 COMPAT_BEAT = "pyqs_celery_compat.beat_program:run"
+#: Reads a codebase for ``pyqs check``, as text.
+COMPAT_CHECK = "pyqs_celery_compat.checking.run:check"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1

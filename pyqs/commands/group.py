@@ -22,6 +22,7 @@ from pyqs import cli
 from pyqs.commands import (
     beat,
     by_hand,
+    check,
     demo,
     dlq,
     iam_policy,
@@ -75,6 +76,7 @@ for _command in (
     purge.command,
     send.command,
     report.command,
+    check.command,
     iam_policy.command,
     local.command,
     demo.command,

@@ -1,0 +1,10 @@
+from kombu import Queue  # expect: import same
+
+broker_url = ["sqs://", "sqs://elsewhere"]  # expect: setting not-supported
+result_backend = "mongodb://db"  # expect: setting not-supported
+task_queues = [Queue("main"), Queue("other")]  # expect: setting same
+task_default_queue = "main"  # expect: setting same
+imports = ("proj.tasks",)  # expect: setting same
+security_key = "/etc/key"  # expect: setting not-supported
+something = "else"
+task_time_limit = 30  # expect: setting same
