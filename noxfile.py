@@ -133,8 +133,11 @@ def interop(session: nox.Session) -> None:
         args.remove("--short")
     session.install(".[test]", PSYCOPG)
     peers = {
-        "PYQS_CONTRACT_PYTHON": peer(session, "ministack", PYTHONS, MINISTACK)
-    }  # DynamoDB and S3; it pins its own botocore
+        # DynamoDB, S3 and Lambda, whose functions need what we need; it pins its own botocore
+        "PYQS_CONTRACT_PYTHON": peer(
+            session, "ministack", PYTHONS, MINISTACK, "boto3", "kombu>=5.3.7", "vine>=5.1", "click>=8.1", "rich>=13.7"
+        )
+    }
     peers |= {"PYQS_INTEROP_CELERY57": celery57(session)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",

@@ -110,7 +110,8 @@ class RuntimeConfig:
         pickle_allow: fnmatch patterns of importable names on top of the restricted unpickler.
         hooks: (event name, dotted path of a function) registered before the worker was started.
         connection: for tasks that themselves call ``.delay()``.
-        working_directory: put first on sys.path; tasks under it may be imported.
+        working_directory: put first on sys.path; tasks under it may be imported. "" for none: then only what is registered,
+            or lies in an included module, may run.
         max_payload: bytes that one message's payload may have after decompression.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.

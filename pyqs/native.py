@@ -49,7 +49,7 @@ class NativeRuntime:
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
-        self._policy = ImportPolicy(config.include, config.working_directory)
+        self._policy = ImportPolicy(config.include, config.working_directory or os.sep)
 
     def boot(self) -> BootReport:
         """Import the included modules, with Django set up first if the environment names its settings.
@@ -107,6 +107,9 @@ class NativeRuntime:
 
     def call_off(self, calls: Sequence[CalledOff]) -> None:
         """Nobody watches: native tasks cannot be called off."""
+
+    def look(self) -> None:
+        """Nothing to look for."""
 
     def close(self) -> None:
         """Nothing to give back."""

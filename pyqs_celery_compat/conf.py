@@ -389,6 +389,15 @@ def worker_settings(app: Celery) -> WorkerSettings:
     )
 
 
+def worker_connection(app: Celery) -> ConnectionConfig:
+    """How what runs the app's tasks reaches SQS, where it is told nothing else.
+
+    Raises:
+        ImproperlyConfigured: the app's broker is another, or one of its options cannot be honoured.
+    """
+    return _one_connection(read_transport(app.conf, consuming=True))[0]
+
+
 def _one_connection(transport: Transport) -> tuple[ConnectionConfig, tuple[str, ...]]:
     """The connection of a worker, which has one: that of all predefined queues, if they agree; else the broker URL's.
 

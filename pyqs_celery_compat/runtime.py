@@ -79,10 +79,14 @@ class CeleryRuntime:
 
     Parameters:
         config: what to load; without ``app`` the tasks are those of the included modules, or importable by name.
+        app: instead of the one that ``config`` names: the caller has it.
     """
 
-    def __init__(self, config: RuntimeConfig) -> None:
+    def __init__(self, config: RuntimeConfig, app: Celery | None = None) -> None:
         self.config = config
+        self._given = app
+        #: Whether the tasks are an app's, so that its settings count.
+        self._of_an_app = app is not None or config.app is not None
         self.native = NativeRuntime(config)
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = f"pyqs@{socket.gethostname()}"
@@ -96,7 +100,9 @@ class CeleryRuntime:
         self._steps: worker_events.HostedWorker | None = None
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
-        self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
+        self._policy = ImportPolicy((*modules, *config.include), config.working_directory or os.sep)
+        self._watch: revoking.Watch | None = None
+        self._look_at = 0.0
 
     @property
     def app(self) -> Celery:
@@ -114,35 +120,33 @@ class CeleryRuntime:
         """
         config = self.config
         notes: list[str] = []
-        directory = os.path.abspath(config.working_directory)
-        if directory not in sys.path:
+        directory = os.path.abspath(config.working_directory) if config.working_directory else None
+        if directory is not None and directory not in sys.path:
             sys.path.insert(0, directory)
         publisher.in_worker(config.connection)
-        alias.install_for_worker(config.app)
-        if config.app:
-            app = find_app(config.app, directory)
+        alias.install_for_worker("" if self._given is not None and alias.is_installed() else config.app)
+        if self._of_an_app:
+            app = self._given or find_app(config.app or "", directory)
             app.set_current()
             app.set_default()
             notes += conf.check_worker_settings(app)
             setup_django()
             imports.import_task_modules(app, config.include)
         report = self.native.boot()  # imports the included modules, too
-        if not config.app:
+        if not self._of_an_app:
             app = state.get_current_app()
         app.finalize()
         app.backend  # noqa: B018 - one that cannot be made stops the worker, not each task
         self._app = app
         notes += conf.without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
-        self.accept, accept_notes = acceptance(
-            app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
-        )
+        self.accept, accept_notes = acceptance(app, self._of_an_app, config.accept, config.pickle_allow, config.max_payload)
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
-        watches = bool(config.app) and app.control.revoked_store is not None
+        watches = self._of_an_app and app.control.revoked_store is not None
         lifecycle.booted.run(app)
-        if config.app:
+        if self._of_an_app:
             app.log  # noqa: B018 - its modules, which each process would load for itself
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
@@ -153,7 +157,7 @@ class CeleryRuntime:
 
     def set_up_logging(self, level: str) -> bool:
         """As Celery does it for the app of ``-A``, or as its receivers of ``setup_logging`` do."""
-        if not self.config.app:
+        if not self._of_an_app:
             return False
         settings = self.app.conf
         self.app.log.on_handler = logs.guard
@@ -184,6 +188,15 @@ class CeleryRuntime:
     def call_off(self, calls: Sequence[CalledOff]) -> None:
         """They were revoked: from now on they are discarded here."""
         self._called_off.add(calls)
+
+    def look(self) -> None:
+        """Read which calls are revoked, once a second at most."""
+        store = self.app.control.revoked_store if self._of_an_app else None
+        if store is None or boottime() < self._look_at:
+            return
+        self._watch = self._watch or revoking.Watch(store, self.call_off)
+        self._watch.look()
+        self._look_at = boottime() + revoking.INTERVAL
 
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""

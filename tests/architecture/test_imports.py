@@ -25,10 +25,10 @@ LAYERS = [
     {"pyqs.tasks"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
-    {"pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
+    {"pyqs.aws_lambda", "pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
-DOORS = {f"pyqs_celery_compat.{name}" for name in ("conf", "publisher", "runtime", "prepared")}
+DOORS = {f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "publisher", "runtime", "prepared")}
 VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
