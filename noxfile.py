@@ -142,6 +142,7 @@ def interop(session: nox.Session) -> None:
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
+    peers["PYQS_INTEROP_EXTENDED"] = peer(session, "extended", PYTHONS, "amazon-sqs-extended-client==1.0.1")
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",

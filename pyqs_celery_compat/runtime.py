@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any
 
 from pyqs import backoff, logs
@@ -27,6 +27,7 @@ from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.runtime import ALIVE, BootReport, Outcome, Prepared
+from pyqs.value import value
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
     alias,
@@ -72,6 +73,13 @@ _STATUS: Mapping[type[MessageError], str] = {
     UnknownTask: "unknown",
     Unsupported: "unsupported",
 }
+
+
+@value
+class _Ours:
+    """A message for the native runtime, and its body where that has been fetched."""
+
+    text: str | None = field(default=None, repr=False)
 
 
 class CeleryRuntime:
@@ -221,7 +229,7 @@ class CeleryRuntime:
     def killed(self, delivery: Delivery, death: Death) -> Outcome:
         """Errbacks, handlers and signals of a task that was killed or lost, and Celery's verdict on its message."""
         read = self._read(delivery)
-        if isinstance(read, Native):
+        if isinstance(read, _Ours):
             return self.native.killed(delivery, death)
         if isinstance(read, Outcome):  # what the executor could read: a deployment came in between
             return replace(read, verdict=Leave()) if death.acked_early else read
@@ -231,8 +239,8 @@ class CeleryRuntime:
     def prepare(self, delivery: Delivery) -> Prepared | Outcome:
         """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
         read = self._read(delivery)
-        if isinstance(read, Native):
-            return self.native.prepare(delivery)
+        if isinstance(read, _Ours):
+            return self.native.prepare(delivery, read.text)
         if isinstance(read, Outcome):
             return read
         call, task, rate = read
@@ -264,15 +272,16 @@ class CeleryRuntime:
         signals.task_revoked.send(sender=task, request=request, terminated=False, signum=None, expired=expired)
         return Outcome(Delete(), status, (), call.task, call.id, why)
 
-    def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | Native | Outcome:
+    def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | _Ours | Outcome:
         """The call in a message, its task and that one's rate; what is pyqs's own; or why it cannot be run."""
         if handler_of(delivery.queue) is not None:
-            return Native({})
+            return _Ours()
         call: CeleryCall | None = None
         try:
-            opened = open_envelope(delivery.message.body)
+            text = self.native.payloads.body_of(delivery.message, self.config.max_payload)
+            opened = open_envelope(text)
             if isinstance(opened, Native):
-                return opened
+                return _Ours(text)
             call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
             task = self._task(call)
             return call, task, self._rate(task) if task.rate_limit else 0.0

@@ -29,6 +29,7 @@ from pyqs.config import MAX_DELAY, MAX_VISIBILITY
 from pyqs.executor.endings import after_early_ack, broken, end_of_fork, flush, over_limit
 from pyqs.interruption import shutdown
 from pyqs.message import Death, Delete, Delivery, Hide, Leave, Verdict
+from pyqs.payloads import Payloads
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Admitted, Done, MayStart
@@ -67,7 +68,7 @@ class LambdaHandler:
         logs.know((connection.secret_access_key, connection.session_token))
         logs.calm("DEBUG" if log.isEnabledFor(logging.DEBUG) else "INFO")
         self._runtime.after_fork()
-        self._settling = Settling(connector or (lambda: connect(worker.connection)))
+        self._settling = Settling(connector or (lambda: connect(worker.connection)), Payloads(worker.connection))
         self._clockwork = Clockwork(self._over_hard_limit, self._time_is_up)
         self._estimates = Estimates()
         self._rates = Rates()

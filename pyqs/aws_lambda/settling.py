@@ -15,7 +15,7 @@ from itertools import groupby
 from pyqs.backoff import clamp_visibility, retry_seconds
 from pyqs.clock import boottime
 from pyqs.config import MAX_BATCH
-from pyqs.errors import PyQSError, SqsError
+from pyqs.errors import PayloadUnavailable, PyQSError, SqsError
 from pyqs.message import (
     DeadLetter,
     Delete,
@@ -29,6 +29,8 @@ from pyqs.message import (
     Verdict,
     copy_of,
 )
+from pyqs.payloads import Payloads
+from pyqs.pointers import pointer_of
 from pyqs.sqs import Sqs
 from pyqs.worker.copies import Copies, dead_letter
 from pyqs.worker.facts import REFRESH, QueueFacts, read_facts
@@ -44,10 +46,13 @@ class Settling:
 
     Parameters:
         connector: makes the client.
+        payloads: bodies in S3.
     """
 
-    def __init__(self, connector: Callable[[], Sqs]) -> None:
+    def __init__(self, connector: Callable[[], Sqs], payloads: Payloads) -> None:
         self._connector = connector
+        self._payloads = payloads
+        self._copied = Remembered()
         self._copies = Copies()
         self._said = Remembered()
         self._facts: dict[str, tuple[float, QueueFacts | None]] = {}
@@ -87,6 +92,9 @@ class Settling:
                 verdict = Delete() if deleted else Hide(verdict.otherwise)
         if isinstance(verdict, Delete):
             self._copies.settled(delivery)
+            if any(one.message.body == delivery.message.body for one in follow_ups):
+                self._copied.add(delivery.message.message_id)
+            self._drop_payload(delivery)
         elif isinstance(verdict, Hide):
             self.hide([delivery], verdict.seconds)
         return verdict
@@ -124,14 +132,31 @@ class Settling:
     def delete(self, deliveries: Sequence[Delivery]) -> None:
         """Delete what is done: Lambda may not get to it."""
         for url, batch in _batches(deliveries):
-            answers: list[SqsError | None]
-            try:
-                answers = self._sqs.delete_batch(url, [one.message.receipt_handle for one in batch])
-            except SqsError as exc:
-                answers = [exc]
-            self._tell("delete", url, answers, "messages that are done could not be deleted, and may run again")
+            self._delete_batch(url, batch)
 
     # -- parts --------------------------------------------------------------------------------------------------------
+    def _delete_batch(self, url: str, batch: Sequence[Delivery]) -> bool:
+        """Delete up to ten; whether all of that was accepted."""
+        answers: list[SqsError | None]
+        try:
+            answers = self._sqs.delete_batch(url, [one.message.receipt_handle for one in batch])
+        except SqsError as exc:
+            answers = [exc]
+        self._tell("delete", url, answers, "messages that are done could not be deleted, and may run again")
+        return not any(answers)
+
+    def _drop_payload(self, delivery: Delivery) -> None:
+        """Delete its body in S3, after its message, which Lambda would delete later, unless a copy of it points there."""
+        pointer = pointer_of(delivery.message)
+        if pointer is None or pointer.bucket not in self._payloads.buckets or delivery.message.message_id in self._copied:
+            return
+        if self._delete_batch(delivery.queue_url, [delivery]):
+            try:
+                self._payloads.delete([pointer])
+            except PayloadUnavailable as exc:
+                if self._said.add(f"payload {exc.code}"):
+                    log.warning("bodies of messages that are done stay in S3 until its lifecycle rule removes them: %s", exc)
+
     def _tell(self, what: str, url: str, answers: Iterable[SqsError | None], sentence: str) -> None:
         failed = next((one for one in answers if one is not None), None)
         if failed is not None and self._said.add(f"{what} {url}"):
@@ -160,6 +185,8 @@ class Settling:
         if not self._copies.allowed(delivery):
             return Hide(left)
         refused = self._send(Lane("send", delivery.queue_url), [copy_of(delivery, verdict.delay)])
+        if refused is None:
+            self._copied.add(delivery.message.message_id)
         return Delete() if refused is None else self._hidden_instead(delivery, delivery.queue_url, left, refused)
 
     def _hidden_instead(self, delivery: Delivery, url: str, seconds: float, refused: PyQSError) -> Hide:
@@ -186,6 +213,7 @@ class Settling:
         refused = self._send(Lane("send", url), [dead_letter(delivery, verdict.reason)])
         if refused is not None:
             return self._hidden_instead(delivery, url, verdict.otherwise, refused)
+        self._copied.add(delivery.message.message_id)
         log.warning("%s went to the dead-letter queue %s: %s", delivery, _name(url), verdict.reason)
         return Delete()
 

@@ -18,7 +18,7 @@ from pyqs.commands import options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
-from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, producer_grants, worker_grants
+from pyqs.queues.permissions import ACCOUNT, REGION, Grant, bucket_grants, document, places, producer_grants, worker_grants
 
 
 @click.command("iam-policy", short_help="Print the IAM policies that these queues need.")
@@ -81,9 +81,10 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     buried = places(compile_patterns(values["dead_letter"]), region=region, account=account) if values["dead_letter"] else ()
     targets = places(compile_patterns(values["sends_to"]), region=region, account=account) if values["sends_to"] else ()
     sends = bool(app or targets) if values["sends"] is None else values["sends"]
+    of_worker, of_producer = bucket_grants(consumed, connection.large_payload_buckets, sends=sends)
     grants = {
-        "worker": worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried),
-        "producer": producer_grants(consumed),
+        "worker": (*worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried), *of_worker),
+        "producer": (*producer_grants(consumed), *of_producer),
     }
     if values["required"]:
         grants["worker"] = tuple(grant for grant in grants["worker"] if not grant.without)
@@ -107,7 +108,7 @@ def notes(arns: str, role_arn: str | None, *, worker: bool) -> list[str]:
     if role_arn:
         lines.append(f"whoever takes the role {role_arn} needs sts:AssumeRole on it; the policies above belong to the role")
     lines.append(
-        "queues encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey where messages are sent"
+        "queues and buckets encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey for sending"
     )
     return lines
 

@@ -18,10 +18,12 @@ LAYERS = [
     {"pyqs.errors", "pyqs.clock", "pyqs.value"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
-    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off"},
-    {"pyqs.runtime", "pyqs.native"},
+    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off", "pyqs.pointers"},
+    {"pyqs.runtime"},
     {"pyqs.sqs", "pyqs.queues"},
-    {"pyqs.bulk", "pyqs.producer"},
+    {"pyqs.bulk"},
+    {"pyqs.payloads"},
+    {"pyqs.native", "pyqs.producer"},
     {"pyqs.tasks"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
@@ -105,7 +107,7 @@ def test_the_compat_package_enters_the_engine_through_its_doors() -> None:
 def test_only_sqs_and_stores_of_aws_import_boto() -> None:
     for module, path in ALL.items():
         heavy = {name.split(".")[0] for name in imported(path)} & {"boto3", "botocore"}
-        stores = ("pyqs_celery_compat.backends.dynamodb", "pyqs_celery_compat.backends.s3")
+        stores = ("pyqs.payloads", "pyqs_celery_compat.backends.dynamodb", "pyqs_celery_compat.backends.s3")
         assert not heavy or module == "pyqs.sqs" or module.startswith("pyqs.sqs.") or module in stores, (
             f"{module} imports {heavy}"
         )
