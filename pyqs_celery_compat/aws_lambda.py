@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyqs.aws_lambda.handler import LambdaHandler
+from pyqs.aws_lambda.invocation import LambdaHandler
 from pyqs.aws_lambda.settings import from_environment
 from pyqs_celery_compat import conf
 from pyqs_celery_compat.runtime import CeleryRuntime

@@ -2,7 +2,7 @@
 
 Owns: ``lambda_handler``, the handler of native tasks, made from ``PYQS_*`` variables when it is first named, so that a wrong
 one fails the function's start and not its messages. Behind it: ``settings``, ``event`` (Lambda's event as deliveries),
-``handler`` (one invocation), ``books`` (what is done and what waits), ``clockwork`` (limits, the end of the invocation's time)
+``invocation`` (the handler), ``books`` (what is done and what waits), ``clockwork`` (limits, the end of the invocation's time)
 and ``settling`` (verdicts). Runs in the function's one process. Never receives: Lambda does that, and deletes what was done.
 """
 
@@ -25,7 +25,7 @@ else:
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from pyqs.aws_lambda.handler import LambdaHandler
+        from pyqs.aws_lambda.invocation import LambdaHandler
         from pyqs.aws_lambda.settings import from_environment
 
         made = LambdaHandler(from_environment())

@@ -42,6 +42,8 @@ class Books:
         self.started = 0
         #: No further one may begin.
         self.closing = False
+        #: Lambda has its answer.
+        self.over = False
         for one in records:
             if isinstance(one, Misshapen):
                 self._failed[one.message_id] = None

@@ -50,12 +50,11 @@ class Clockwork:
 
     Parameters:
         on_hard_limit: called with the running task when it has passed its hard limit; it may have ended meanwhile.
-        on_time_up: called when the invocation's time is up.
     """
 
-    def __init__(self, on_hard_limit: Callable[[Prepared], None], on_time_up: Callable[[], None]) -> None:
+    def __init__(self, on_hard_limit: Callable[[Prepared], None]) -> None:
         self._on_hard_limit = on_hard_limit
-        self._on_time_up = on_time_up
+        self._on_time_up: Callable[[], None] = lambda: None
         self._owner = threading.get_ident()
         is_main = threading.current_thread() is threading.main_thread()
         self._soft = SoftLimit() if is_main else None
@@ -65,10 +64,15 @@ class Clockwork:
         self._thread: threading.Thread | None = None
         self._said = False
 
-    def begin(self, time_up: float | None) -> None:
-        """An invocation begins; its time is up then (boot-time clock), or never."""
+    def begin(self, time_up: float | None, on_time_up: Callable[[], None]) -> None:
+        """An invocation begins.
+
+        Parameters:
+            time_up: when its time is up (boot-time clock), None for never.
+            on_time_up: called then; the invocation may have ended meanwhile.
+        """
         with self._changed:
-            self._time_up = time_up
+            self._time_up, self._on_time_up = time_up, on_time_up
             self._wake()
 
     def end(self) -> None:

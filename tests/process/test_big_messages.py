@@ -174,6 +174,17 @@ def test_of_a_task_that_was_acked_early_the_object_goes_at_its_end(big: Big) -> 
     big.wait_objects(0)
 
 
+def test_who_hears_of_a_killed_task_reads_the_body_once_more(big: Big) -> None:
+    """The host, which decides by Celery's matrix that the message goes; then the object does, too."""
+    big.celery("jobs", "timed.hard", shadow=BLOB)
+    worker = big.worker("-Q", "jobs", "-c", "1")
+    worker.wait_ran("child")
+    worker.wait_log("timed-out")
+    big.sqs.wait_counts("jobs")
+    big.wait_objects(0)
+    assert big.s3.calls["get"] == 2
+
+
 @pytest.mark.parametrize("code", ["AccessDenied", "ServiceUnavailable"])
 def test_s3_that_does_not_answer_is_waited_out(big: Big, code: str) -> None:
     big.native("jobs", "big", 1, BLOB)

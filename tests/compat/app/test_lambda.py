@@ -350,6 +350,24 @@ def test_a_soft_limit_is_raised_in_the_task(app: Celery, sqs: InProcessSqs, ran:
     assert result.state == "FAILURE"
 
 
+def test_in_another_thread_tasks_run_without_soft_limits_which_is_said_once(
+    app: Celery, sqs: InProcessSqs, ran: Ran, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Python delivers signals to the main thread only."""
+    app.tasks["add"].soft_time_limit = 0.01
+    for number in range(2):
+        app.tasks["add"].delay(number, 0)
+    mapping = Mapping(sqs, "celery", app.lambda_handler)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(mapping.poll()))
+    thread.start()
+    thread.join(30)
+    assert len(found[0][0]) == len(ran) == 2
+    assert (
+        len([record for record in caplog.records if "soft limits are kept in a process's main thread" in record.message]) == 1
+    )
+
+
 def test_a_rate_limit_is_this_processs(app: Celery, sqs: InProcessSqs, ran: Ran) -> None:
     app.tasks["add"].rate_limit = "1/m"
     for number in range(3):
@@ -405,7 +423,7 @@ def test_what_is_done_is_deleted_before_the_function_is_killed(app: Celery, sqs:
     for call in (app.signature("add", (1, 2)), endless.s(), app.signature("add", (3, 4))):
         call.delay()
         messages += sqs.receive(url, wait=0)
-    answer = handler(event_of("celery", messages), Context(0.8))
+    answer = handler(event_of("celery", messages), Context(2.0))
     assert ran == [(1, 2)]
     assert at_the_end == [(1, 1, 0)], "one is deleted, one given back, one runs"
     assert answer == {"batchItemFailures": [{"itemIdentifier": messages[2].message_id}]}

@@ -69,7 +69,7 @@ class LambdaHandler:
         logs.calm("DEBUG" if log.isEnabledFor(logging.DEBUG) else "INFO")
         self._runtime.after_fork()
         self._settling = Settling(connector or (lambda: connect(worker.connection)), Payloads(worker.connection))
-        self._clockwork = Clockwork(self._over_hard_limit, self._time_is_up)
+        self._clockwork = Clockwork(self._over_hard_limit)
         self._estimates = Estimates()
         self._rates = Rates()
         self._journal = Journal(Totals())
@@ -98,24 +98,25 @@ class LambdaHandler:
                 if isinstance(one, Misshapen):
                     log.error("message %s comes back, its record cannot be read: %s", one.message_id, one.reason)
             self._books = books = Books(records)
-            self._set_time(context)
+            self._set_time(context, books)
             try:
                 while (delivery := books.next()) is not None:
                     self._take(books, delivery)
             finally:
                 self._clockwork.end()
-                with books.lock:  # what the clockwork does about the end of the time is done, too
+                with books.lock:  # what the clockwork does about the end of the time is done, or will not be
+                    books.over = True
                     shutdown.over()
             return books.answer()
 
-    def _set_time(self, context: Any) -> None:
+    def _set_time(self, context: Any, books: Books) -> None:
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         self._time_up, self._whole = None, math.inf
         if remaining is not None:
             seconds = remaining() / 1000
             self._whole = seconds - min(self.config.margin, seconds / 4)
             self._time_up = boottime() + self._whole
-        self._clockwork.begin(self._time_up)
+        self._clockwork.begin(self._time_up, lambda: self._time_is_up(books))
 
     # -- one record ---------------------------------------------------------------------------------------------------
     def _take(self, books: Books, delivery: Delivery) -> None:
@@ -219,16 +220,15 @@ class LambdaHandler:
         return self._settling.settle(delivery, frame.verdict, frame.follow_ups)
 
     # -- the clockwork's thread ---------------------------------------------------------------------------------------
-    def _time_is_up(self) -> None:
+    def _time_is_up(self, books: Books) -> None:
         """Lambda may kill us any moment now, and then calls the whole batch failed: what is done must not run again for it."""
-        books = self._books
         with books.lock:
-            books.closing = True
-            running = books.running
-            if running is None:
+            if books.over:
                 return
-            log.warning("%s: %s still runs, and the function's time is nearly up", running.delivery, running.prepared.task)
-            shutdown.begin()
+            books.closing = True
+            if (running := books.running) is not None:
+                log.warning("%s: %s still runs, and the function's time is nearly up", running.delivery, running.prepared.task)
+                shutdown.begin()
             self._close(books)
 
     def _close(self, books: Books) -> None:
