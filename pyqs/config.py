@@ -31,7 +31,7 @@ DEFAULT_MAX_PAYLOAD = 16 << 20
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
 MAX_BATCH = 10
-#: Bytes of one message (since August 2025), and what queues take that were made before.
+#: Bytes of one message (SQS quotas, since August 2025), and what that was before: AWS's threshold for bodies in S3, too.
 MAX_MESSAGE, LARGE_PAYLOAD_THRESHOLD = 1 << 20, 256 << 10
 #: How the calls that are made often go to SQS: the lean client where it applies and nothing has instrumented botocore; the lean
 #: client wherever it applies; botocore.

@@ -242,6 +242,45 @@ def test_deletes_that_are_refused_are_said_once_and_hold_up_nothing(big: Big) ->
     assert len(worker.lines("stay in S3 until its lifecycle rule removes them")) == 1
 
 
+APP = """
+from pyqs_celery_compat import Celery
+
+app = Celery("bigapp", broker="sqs://", task_default_queue="jobs", task_acks_late=True)
+app.conf.broker_transport_options = {"large_payload_bucket": "big", "large_payload_threshold": 3000}
+
+def ran(line):
+    with open("ran.txt", "a") as ledger:
+        ledger.write(line + "\\n")
+
+@app.task(name="first")
+def first(blob):
+    second.delay(blob + blob)
+    ran(f"first {len(blob)}")
+    return blob * 3
+
+@app.task(name="second")
+def second(blob):
+    ran(f"second {len(blob)}")
+
+@app.task(name="third")
+def third(blob):
+    ran(f"third {len(blob)}")
+"""
+
+
+def test_an_apps_transport_options_are_its_workers(big: Big, project: Any) -> None:
+    """What a task sends by itself, and what its end brings about, has bodies in S3, too."""
+    (project.folder / "bigapp.py").write_text(APP)
+    big.celery("jobs", "first", BLOB, callbacks=[{"task": "third", "args": [], "kwargs": {}, "options": {}}])
+    worker = big.worker("-A", "bigapp", "-c", "1", PYQS_LARGE_PAYLOAD_BUCKET="", PYQS_LARGE_PAYLOAD_THRESHOLD="")
+    worker.wait_ran("second 10000")
+    worker.wait_ran("third 15000")
+    big.wait_objects(0)
+    big.sqs.wait_counts("jobs")
+    assert worker.ran("first") == ["first 5000"]
+    assert big.s3.calls["put"] == 3
+
+
 def _in(seconds: float) -> Any:
     from datetime import datetime, timedelta, timezone
 

@@ -90,6 +90,47 @@ handler = app.lambda_handler
 """
 
 
+CHAOS = """
+import os, signal, threading, time
+from datetime import datetime, timezone
+from pyqs_celery_compat import Celery
+
+app = Celery("function", broker="sqs://", task_acks_late=True, task_default_queue="jobs")
+after = os.environ.get("KILL_AFTER")
+
+def ran(line):
+    with open("ran", "a") as out:
+        out.write(line + "\\n")
+
+@app.task(name="plain")
+def plain(call):
+    ran(f"plain {call}")
+
+@app.task(name="retried", bind=True, max_retries=3)
+def retried(self, call):
+    ran(f"retried {call}")
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    ran(f"again {call}")
+
+@app.task(name="linked")
+def linked(call):
+    ran(f"linked {call}")
+    next_one.apply_async((call,))
+
+@app.task(name="next")
+def next_one(call):
+    ran(f"next {call}")
+
+load = app.lambda_handler
+
+def handler(event, context):
+    if after:
+        threading.Timer(float(after), os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return load(event, context)
+"""
+
+
 class Function:
     """One function's directory, the SQS that it reaches, and invocations."""
 
@@ -112,6 +153,13 @@ class Function:
             [sys.executable, "-c", BOOTSTRAP, str(seconds)],
             cwd=self.directory, env=env, capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
+
+    def tell_lambda(self) -> None:
+        """Lambda's part: what has not failed is deleted."""
+        failed = {failure["itemIdentifier"] for failure in self.failures}
+        for record in json.loads((self.directory / "event").read_text())["Records"]:
+            if record["messageId"] not in failed:
+                self.client.delete_batch(self.client.queue_url("jobs"), [record["receiptHandle"]])
 
     @property
     def failures(self) -> list[Any]:
@@ -250,3 +298,26 @@ def test_a_module_named_by_the_environment_needs_no_code(function: Function, sqs
     done = function.invoke(PYQS_INCLUDE="jobs")
     assert done.returncode == 0, done.stderr
     assert function.ran == ["noop 5"]
+
+
+def test_sigkills_at_any_moment_lose_nothing(function: Function, sqs: Sqs, tmp_path: Path) -> None:
+    """Whatever was killed while it ran, hopped, retried or told Lambda: in the end every call has run."""
+    (tmp_path / "function.py").write_text(CHAOS)
+    calls = [f"call-{number}" for number in range(40)]
+    for number, call in enumerate(calls):
+        sqs.celery("jobs", ("plain", "retried", "linked")[number % 3], call, **({"eta_in": 3} if number % 5 == 0 else {}))
+    killed = 0
+    for turn in range(60):
+        done = function.invoke(KILL_AFTER=str(0.01 + 0.02 * (turn % 7)) if turn < 14 else "")
+        killed += done.returncode == -9
+        if done.returncode == 0:
+            function.tell_lambda()
+        sqs.advance(1001 if turn % 4 == 3 else 5401)
+        if turn >= 14 and not sqs.counts("jobs").total:
+            break
+    assert killed >= 5
+    assert not sqs.counts("jobs").total
+    ran = function.ran
+    assert {line.split()[1] for line in ran if line.split()[0] in ("plain", "retried", "linked")} == set(calls)
+    assert {line.split()[1] for line in ran if line.startswith("next")} == {call for n, call in enumerate(calls) if n % 3 == 2}
+    assert {line.split()[1] for line in ran if line.startswith("again")} == {call for n, call in enumerate(calls) if n % 3 == 1}
