@@ -48,6 +48,10 @@ class Shutdown:
         if self.depth:
             self._interrupt()
 
+    def over(self) -> None:
+        """It goes on after all: what follows is not stopped."""
+        self.begun, self.depth = False, 0
+
     def strike(self) -> None:
         """Raise ShutdownRequested if the main thread, in which this runs, is inside a block."""
         if self.begun and self.depth:

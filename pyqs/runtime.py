@@ -154,6 +154,10 @@ class TaskRuntime(Protocol):
         """These calls must not start here. Called in the executor's reader thread, at any time after ``after_fork``."""
         ...
 
+    def look(self) -> None:
+        """Find out, now, which calls are called off. Called before a delivery where there is no host that does it."""
+        ...
+
     def close(self) -> None:
         """Called once when the executor leaves in order."""
         ...

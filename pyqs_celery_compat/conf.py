@@ -33,6 +33,7 @@ _OPTIONS = frozenset({
     "is_secure", "port", "sts_role_arn", "sts_token_timeout", "sts_token_buffer_time", "sqs-creation-attributes",
     "queue_tags", "sqs_base64_encoding", "fetch_message_attributes", "max_retries", "interval_start", "interval_step",
     "interval_max", "master_name", "confirm_publish", "regioninfo", "client-config", "revoke_store",
+    "large_payload_bucket", "large_payload_threshold",
 })  # fmt: skip
 _REFUSED_OPTIONS = {
     "supports_fanout": "fanout over SNS is not there",
@@ -223,7 +224,23 @@ def read_broker_url(url: str, options: Mapping[str, Any]) -> ConnectionConfig:
         access_key_id=unquote(key) or None,
         secret_access_key=unquote(secret) or None,
         role_arn=options.get("sts_role_arn") or None,
+        large_payload_bucket=_bucket(options.get("large_payload_bucket")),
+        large_payload_threshold=_threshold(options.get("large_payload_threshold")),
     )
+
+
+def _bucket(value: Any) -> str | None:
+    """One bucket's name, or several: a list, or text with commas."""
+    return (value if isinstance(value, str) else ",".join(value or ())) or None
+
+
+def _threshold(value: Any) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        raise ImproperlyConfigured(
+            f"broker_transport_options['large_payload_threshold'] is a number of bytes, not {value!r}"
+        ) from None
 
 
 def with_region(connection: ConnectionConfig) -> ConnectionConfig:
@@ -253,6 +270,8 @@ def _overlay(first: ConnectionConfig, second: ConnectionConfig) -> ConnectionCon
         profile=first.profile or second.profile,
         role_arn=first.role_arn or second.role_arn,
         client=first.client or second.client,
+        large_payload_bucket=first.large_payload_bucket or second.large_payload_bucket,
+        large_payload_threshold=first.large_payload_threshold or second.large_payload_threshold,
     )
 
 
@@ -392,6 +411,15 @@ def worker_settings(app: Celery) -> WorkerSettings:
         max_memory_per_child=_per_child(conf, "worker_max_memory_per_child"),
         notes=notes,
     )
+
+
+def worker_connection(app: Celery) -> ConnectionConfig:
+    """How what runs the app's tasks reaches SQS, where it is told nothing else.
+
+    Raises:
+        ImproperlyConfigured: the app's broker is another, or one of its options cannot be honoured.
+    """
+    return _one_connection(read_transport(app.conf, consuming=True))[0]
 
 
 def _one_connection(transport: Transport) -> tuple[ConnectionConfig, tuple[str, ...]]:

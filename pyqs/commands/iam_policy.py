@@ -22,6 +22,7 @@ from pyqs.queues.permissions import (
     ACCOUNT,
     REGION,
     Grant,
+    bucket_grants,
     document,
     operator_grants,
     places,
@@ -96,9 +97,10 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     buried = places(compile_patterns(values["dead_letter"]), region=region, account=account) if values["dead_letter"] else ()
     targets = places(compile_patterns(values["sends_to"]), region=region, account=account) if values["sends_to"] else ()
     sends = bool(app or targets) if values["sends"] is None else values["sends"]
+    of_worker, of_producer = bucket_grants(consumed, connection.large_payload_buckets, sends=sends)
     grants = {
-        "worker": worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried),
-        "producer": producer_grants(consumed),
+        "worker": (*worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried), *of_worker),
+        "producer": (*producer_grants(consumed), *of_producer),
     }
     if values["only"] == "operator":
         grants["operator"] = operator_grants(consumed, dead_letters=buried)
@@ -124,7 +126,7 @@ def notes(arns: str, role_arn: str | None, *, worker: bool) -> list[str]:
     if role_arn:
         lines.append(f"whoever takes the role {role_arn} needs sts:AssumeRole on it; the policies above belong to the role")
     lines.append(
-        "queues encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey where messages are sent"
+        "queues and buckets encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey for sending"
     )
     return lines
 

@@ -19,6 +19,7 @@ from pyqs import backoff, log_fields
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
+from pyqs.executor.endings import flush
 from pyqs.executor.process import Pipe
 from pyqs.message import CalledOff, Hide, Leave
 from pyqs.runtime import Outcome, TaskRuntime
@@ -70,7 +71,7 @@ class Host:
                 if isinstance(frame, Line):
                     lines += 1
                 else:
-                    process.flush()
+                    flush()
                     lifeline.keep_signals()
             if lines:
                 self._pipe.send(Written(lines))

@@ -1,6 +1,6 @@
 """What a worker, a producer or an operator must be allowed to do, as an IAM policy: which action, on which queues, what for.
 
-Owns: the list of SQS actions that pyqs calls, and the ARNs that patterns stand for. Pure; runs in ``pyqs iam-policy``. Never
+Owns: the list of actions that pyqs calls, and the ARNs that patterns stand for. Pure; runs in ``pyqs iam-policy``. Never
 asks AWS anything.
 """
 
@@ -203,6 +203,32 @@ def operator_grants(queues: Sequence[Place], *, dead_letters: Sequence[Place] = 
         }
         grants.append(Grant("PyqsOperatorDeadLetters", moved, dead, "dlq retry and redrive do not work"))
     return tuple(grants)
+
+
+def bucket_grants(queues: Sequence[Place], buckets: Sequence[str], *, sends: bool) -> tuple[list[Grant], list[Grant]]:
+    """What a worker and a producer of these queues need beside that, where large bodies lie in S3.
+
+    Parameters:
+        buckets: the first is written to, all are read.
+        sends: the worker's tasks retry or lead to others, whose bodies may be large, too.
+    """
+    if not buckets:
+        return [], []
+    partition = (_only(one.arn.split(":")[1] for one in queues)) or "aws"
+    objects = tuple(f"arn:{partition}:s3:::{bucket}/*" for bucket in buckets)
+    put = {"s3:PutObject": "put bodies away that are too large for SQS"}
+    worker = [
+        Grant("PyqsWorkerBodies", {"s3:GetObject": "get bodies that lie in S3"}, objects),
+        Grant(
+            "PyqsWorkerOptionalBodies",
+            {"s3:DeleteObject": "delete them after their messages"},
+            objects,
+            "they stay until the bucket's lifecycle rule removes them",
+        ),
+    ]
+    if sends:
+        worker.append(Grant("PyqsWorkerPutBodies", put, objects[:1]))
+    return worker, [Grant("PyqsProducerPutBodies", put, objects[:1])]
 
 
 def document(grants: Iterable[Grant]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from collections import deque
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import BootFailed, PyQSError, SqsError
-from pyqs.message import Delivery
 from pyqs.queues.discovery import Found
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Ready
@@ -32,6 +31,7 @@ from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.host import Host
 from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
+from pyqs.worker.payloads import LargePayloads
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
 from pyqs.worker.quota import Quota
@@ -191,15 +191,22 @@ class Worker:
         spawner = self._given_spawner or self._own_spawner
         assert spawner is not None
         self._sqs = self._given_sqs or connect(config.connection)
-        self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost, on_ceiling=self._on_ceiling)
+        self._leases = Leases(
+            config.lease,
+            self.totals,
+            on_lost=lambda one: self._pool.forget(one),
+            on_ceiling=lambda *at: self._pool.held_long(*at),
+        )
         self._facts = Facts(self._sqs, self._on_crash)
         self._in_flight = InFlight(self._facts)
+        self._payloads = LargePayloads(config.connection, self._on_crash)
         self._acker = Acker(
             self._sqs,
             self._leases,
             self.totals,
             self._facts,
             self._on_crash,
+            payloads=self._payloads,
             on_change=self._on_settled,
             on_refused=self._on_refused,
         )
@@ -270,6 +277,7 @@ class Worker:
             self._own_spawner.start()
         self._acker.start()
         self._facts.start()
+        self._payloads.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
         self._host.start()
@@ -349,11 +357,8 @@ class Worker:
         first = self._executors[0]
         log.info(
             "ready: %d queues, %d executors, %d registered tasks, %d of them at-most-once by their settings",
-            len(queues),
-            self.config.concurrency,
-            len(first.tasks),
-            first.at_most_once,
-        )
+            len(queues), self.config.concurrency, len(first.tasks), first.at_most_once,
+        )  # fmt: skip
         self._host.tell("ready")
         self._ready.set()
 
@@ -380,6 +385,7 @@ class Worker:
         """Steps 4 and 5: flush, the host's goodbye, then the heartbeat; then the rest."""
         self._flush()
         self._pulse.rest()
+        self._payloads.end()
         self._facts.stop()
         for heartbeat in self._heartbeats:
             heartbeat.stop()
@@ -419,12 +425,6 @@ class Worker:
     def _on_found(self, found: Found) -> None:
         self._found = found
         self._bell.ring()
-
-    def _on_lost(self, delivery: Delivery) -> None:
-        self._pool.forget(delivery)
-
-    def _on_ceiling(self, delivery: Delivery, reached: bool) -> None:
-        self._pool.held_long(delivery, reached)
 
     def _on_settled(self) -> None:
         if self.config.burst:

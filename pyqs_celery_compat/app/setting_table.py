@@ -93,7 +93,7 @@ _NOTES = {
     "broker_read_url": "what a worker receives from; the environment's `CELERY_BROKER_READ_URL` wins",
     "broker_transport": "`sqs`, where the URL has no scheme",
     "broker_transport_options": "kombu's options for SQS; `predefined_exchanges`, `supports_fanout` and a `body_encoding` that "
-    "is not base64 are refused; `revoke_store` is ours, see results.md",
+    "is not base64 are refused; `revoke_store` is ours, see results.md, and `large_payload_bucket`, see big-messages.md",
     "broker_url": "`sqs://`, or `memory://` within one process; the environment's `CELERY_BROKER_URL` wins",
     "broker_user": "the access key id, where the URL has none",
     "broker_write_url": "what calls go to; the environment's `CELERY_BROKER_WRITE_URL` wins",

@@ -171,3 +171,19 @@ def test_for_people_it_says_what_each_action_is_for(capsys: pytest.CaptureFixtur
 def test_without_a_queue_it_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["iam-policy"]) == 2
     assert "no queue" in capsys.readouterr().err
+
+
+def test_buckets_for_large_bodies(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["iam-policy", "-Q", URL.replace(".com/", ".com.cn/").replace("eu-west-1", "cn-north-1"), "--json"]
+    assert cli.main([*arguments, "--sends", "--large-payload-bucket", "new,old"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = {one["Sid"]: one for who in told.values() for one in who["Statement"] if "Bodies" in one["Sid"]}
+    both = ["arn:aws-cn:s3:::new/*", "arn:aws-cn:s3:::old/*"]
+    assert {sid: (one["Action"], one["Resource"]) for sid, one in found.items()} == {
+        "PyqsWorkerBodies": (["s3:GetObject"], both),
+        "PyqsWorkerOptionalBodies": (["s3:DeleteObject"], both),
+        "PyqsWorkerPutBodies": (["s3:PutObject"], both[:1]),
+        "PyqsProducerPutBodies": (["s3:PutObject"], both[:1]),
+    }
+    assert cli.main(arguments) == 0
+    assert "s3:" not in capsys.readouterr().out
