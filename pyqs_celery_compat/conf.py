@@ -7,7 +7,6 @@ URL's password into a text.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -360,19 +359,6 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
 
         bootsteps.check(app)
     return tuple(notes)
-
-
-def without_effect(app: Celery) -> list[str]:
-    """What code has set up for a worker of Celery's, and this one never calls: lines to log once, when all tasks are known."""
-    notes = []
-    for part, usual in (("Request", "celery.worker.request:Request"), ("Strategy", "celery.worker.strategy:default")):
-        own = sorted(name for name, task in app.tasks.items() if getattr(type(task), part, usual) != usual)
-        if own:
-            notes.append(f"{part} of {', '.join(own)}: a worker's part of one's own is never called; signals and handlers are")
-    panel = sys.modules.get("pyqs_celery_compat.worker.control")
-    if panel is not None and panel.Panel.data:
-        notes.append(f"remote control commands ({', '.join(sorted(panel.Panel.data))}): nobody can send them on SQS")
-    return notes
 
 
 def worker_settings(app: Celery) -> WorkerSettings:

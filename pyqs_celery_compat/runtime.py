@@ -56,6 +56,7 @@ from pyqs_celery_compat.request import Context
 from pyqs_celery_compat.schedule_check import check_schedule
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.storing import ResultNotStored
+from pyqs_celery_compat.uncalled import without_effect
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
 
@@ -155,7 +156,7 @@ class CeleryRuntime:
         app.finalize()
         app.backend  # noqa: B018 - one that cannot be made stops the worker, not each task
         self._app = app
-        notes += conf.without_effect(app)
+        notes += without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
         self.accept, accept_notes = acceptance(app, self._of_an_app, config.accept, config.pickle_allow, config.max_payload)
         names = [name for name in app.tasks if not name.startswith("celery.")]
