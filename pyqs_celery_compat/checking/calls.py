@@ -64,6 +64,7 @@ class Calls:
         for name, value in given.items():
             if name in rules.TASK_CLASS:
                 self._found.say(self._uses.at(value), "task-class", name, rules.TASK_CLASS[name])
+            self.option(name, value)
         if "serializer" in given:
             self.serializer(given["serializer"])
         task = self.declared(decorator, given, f"{self._uses.source.module}.{node.name}")
@@ -97,6 +98,12 @@ class Calls:
                 if called == "sleep" and value.known and isinstance(value.value, (int, float)):
                     found.append(float(value.value))
         return max(found, default=None)
+
+    def option(self, name: str, node: ast.expr) -> None:
+        """An option of a task, in its decorator or class."""
+        value = self._uses.value(node)
+        if name in rules.TASK_OPTIONS and not (value.known and not value.value):
+            self._found.say(self._uses.at(node), "task", name, rules.TASK_OPTIONS[name])
 
     def serializer(self, node: ast.expr) -> None:
         """The serializer of a task or a call."""
@@ -231,7 +238,7 @@ class Calls:
             self._made(node)
             return True
         if is_canvas(kind):
-            self._found.say(place, "canvas", name, SAME)
+            self._found.say(place, "canvas", name, self._canvas(node))
             if name == "chord":
                 self._found.chords.append(place)
             return True
@@ -246,6 +253,10 @@ class Calls:
             self._exchange(node)
             return True
         return False
+
+    @staticmethod
+    def _canvas(node: ast.Call) -> Judgement:
+        return rules.GENERATOR if node.args and isinstance(node.args[0], ast.GeneratorExp) else SAME
 
     def _exchange(self, node: ast.Call) -> None:
         """``Exchange("name", type="topic")``."""
@@ -296,6 +307,8 @@ class Calls:
             return True
         if name in _CALLS:
             self._sent(node, name)
+            if name in ("map", "starmap", "chunks") and (judged := self._canvas(node)) is not SAME:
+                self._found.say(self._uses.at(node), "canvas", name, judged)
             return True
         if name in ("replace", "add_to_chord", "update_state", "set", "on_error", "link", "link_error", "clone"):
             later = name == "set" and self._later(node)
