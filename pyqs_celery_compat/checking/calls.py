@@ -15,7 +15,7 @@ from pyqs_celery_compat.checking import settings as setting_rules
 from pyqs_celery_compat.checking.bindings import Kind
 from pyqs_celery_compat.checking.collected import Declared, Named
 from pyqs_celery_compat.checking.findings import SAME, Judgement, Verdict
-from pyqs_celery_compat.checking.kinds import SIGNATURES, is_canvas
+from pyqs_celery_compat.checking.kinds import SHARED, SIGNATURES, is_canvas
 from pyqs_celery_compat.checking.values import items
 
 if TYPE_CHECKING:
@@ -61,12 +61,7 @@ class Calls:
         if isinstance(node, ast.AsyncFunctionDef):
             judged = rules.ASYNC_TASK
         self._found.say(self._uses.at(decorator), "task", f"@{ast.unparse(target)}", judged)
-        for name, value in given.items():
-            if name in rules.TASK_CLASS:
-                self._found.say(self._uses.at(value), "task-class", name, rules.TASK_CLASS[name])
-            self.option(name, value)
-        if "serializer" in given:
-            self.serializer(given["serializer"])
+        self._options(given)
         task = self.declared(decorator, given, f"{self._uses.source.module}.{node.name}")
         task.seconds = max(filter(None, [task.seconds, self._sleep(node)]), default=None)
         self._found.tasks.append(task)
@@ -74,6 +69,24 @@ class Calls:
             self._uses.visit(value)
         bind = self._uses.value(given.get("bind"))
         return bool(bind.known and bind.value)
+
+    def _options(self, given: Mapping[str, ast.expr]) -> None:
+        for name, value in given.items():
+            if name in rules.TASK_CLASS:
+                self._found.say(self._uses.at(value), "task-class", name, rules.TASK_CLASS[name])
+            self.option(name, value)
+        if "serializer" in given:
+            self.serializer(given["serializer"])
+
+    def _by_call(self, node: ast.Call) -> bool:
+        """``app.task(function)``, ``app.task(name="x")(function)``: a task without a decorator."""
+        given = {word.arg: word.value for word in node.keywords if word.arg}
+        self._found.say(self._uses.at(node), "task", ast.unparse(node.func), SAME)
+        self._options(given)
+        function = getattr(node.args[0], "id", None) if node.args else None
+        if function or "name" in given:
+            self._found.tasks.append(self.declared(node, given, f"{self._uses.source.module}.{function}"))
+        return True
 
     def declared(self, node: ast.AST, given: Mapping[str, ast.expr], default: str) -> Declared:
         """A task with what its decorator or class says of it."""
@@ -237,6 +250,8 @@ class Calls:
         if kind == Kind("name", "celery.Celery") or kind.name in ("celery.app.Celery", "celery.app.base.Celery"):
             self._made(node)
             return True
+        if kind.name in SHARED:
+            return self._by_call(node)
         if is_canvas(kind):
             self._found.say(place, "canvas", name, self._canvas(node))
             if name == "chord":
@@ -285,6 +300,8 @@ class Calls:
 
     def _of_app(self, node: ast.Call, name: str) -> bool:
         judged = names.judge_attribute("app", name)
+        if name == "task":
+            return self._by_call(node)
         if name == "send_task":
             self._sent(node, name)
             self._by_name(node.args[0] if node.args else _word(node, "name"), "send_task")

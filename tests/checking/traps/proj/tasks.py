@@ -37,6 +37,17 @@ def by_hand():
     pass
 
 
+def called():
+    pass
+
+
+made = application.task(called)  # expect: task same
+named = st(name="proj.tasks.by-call", rate_limit="1/s")(called)  # expect: task same, task difference
+made.apply_async(countdown=5)  # expect: eta difference
+application.send_task("proj.tasks.by-call")  # expect: call same
+application.send_task("proj.tasks.called")  # expect: call same
+
+
 @lazy(queue="reports")
 def reported():
     pass
