@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from pyqs import cli, logs
@@ -291,6 +292,13 @@ def test_a_mistyped_subcommand_is_not_a_queue(
     assert f"did you mean 'pyqs {meant}'?" in told
     assert f"pyqs worker -Q {typo}" in told
     assert not started
+
+
+def test_a_word_that_only_begins_with_a_subcommand_is_a_queue() -> None:
+    assert group.is_queue_form(["checkout"])
+    assert group.is_queue_form(["queues-of-mine"])
+    with pytest.raises(click.UsageError):
+        group.is_queue_form(["chekc"])
 
 
 @pytest.mark.parametrize(
