@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pyqs_celery_compat import program
 from pyqs_celery_compat.checking import rules
 from pyqs_celery_compat.checking import settings as setting_rules
 from pyqs_celery_compat.checking.collected import Collected, Place
@@ -32,76 +33,31 @@ _SETTING = re.compile(
     r"([a-z0-9+_-]+):"
 )
 
+_HERE = "write `python -m pyqs_celery_compat` for `celery`; options and exit codes: docs/command-line.md"
 #: Celery's commands.
 COMMANDS: dict[str, Judgement] = {
-    "worker": differs("the worker is `pyqs worker -A proj -Q queue -c N -l LEVEL`"),
-    "beat": rules.NAMES["celery.beat"],
-    "multi": unsupported("no worker detaches itself: run one `pyqs worker` for each, under systemd or in a container"),
+    **dict.fromkeys(program.COMMANDS, differs(_HERE)),
+    **{name: unsupported(note) for name, note in program.REFUSED.items()},
     "flower": rules.LIBRARIES["flower"],
-    "events": rules.LIBRARIES["flower"],
-    "inspect": unsupported("SQS cannot reach workers: a worker's health port answers (pyqs worker --health)"),
-    "status": unsupported("SQS cannot reach workers: a worker's health port answers (pyqs worker --health)"),
-    "control": unsupported("SQS cannot reach workers: stop and start them, and scale their number"),
-    "report": differs("it is `pyqs report -A proj`"),
-    "purge": unsupported("there is no such command: app.control.purge() does it"),
-    "call": unsupported("there is no such command: app.send_task() does it"),
-    "result": unsupported("there is no such command: AsyncResult does it"),
-    "shell": unsupported("there is no such command: `python -i -m proj.celery` does it"),
-    "list": unsupported("there are no bindings on SQS"),
-    "amqp": unsupported("a shell for AMQP; `aws sqs` and `pyqs queues` look at queues"),
-    "migrate": unsupported("there is no such command"),
-    "graph": unsupported("there is no such command"),
-    "logtool": unsupported("there is no such command"),
-    "upgrade": differs("only Celery's own command does it: PYQS_AS_CELERY=0"),
 }
-_LEAVE_OUT = differs("leave it out: it has no effect here")
+_ASKED = unsupported(f"only `inspect ping` is there: {rules.INSTEAD_OF_ASKING}")
 _EXECUTORS = unsupported("tasks run in executors, which are processes: leave -P out")
-_DETACH = unsupported("no worker detaches itself: run it under systemd or in a container")
-#: Options of ``celery worker`` that are not options of ``pyqs worker`` by the same name.
-OPTIONS: dict[str, Judgement] = {
-    "--autoscale": unsupported("workers do not change their size: scale their number by the queue's depth"),
-    "-B": COMMANDS["beat"],
-    "--beat": COMMANDS["beat"],
-    "-D": _DETACH,
-    "--detach": _DETACH,
-    "-E": differs("there are no monitoring events: leave it out"),
-    "--task-events": differs("there are no monitoring events: leave it out"),
-    "--events": differs("there are no monitoring events: leave it out"),
-    "-n": _LEAVE_OUT,
-    "--hostname": _LEAVE_OUT,
-    "-O": _LEAVE_OUT,
-    "--optimization": _LEAVE_OUT,
-    "--prefetch-multiplier": differs("the setting worker_prefetch_multiplier is an upper bound"),
-    "--time-limit": differs("set task_time_limit"),
-    "--soft-time-limit": differs("set task_soft_time_limit"),
-    "--purge": unsupported("app.control.purge() before the start does it"),
-    "--discard": unsupported("app.control.purge() before the start does it"),
-    "--without-gossip": _LEAVE_OUT,
-    "--without-mingle": _LEAVE_OUT,
-    "--without-heartbeat": _LEAVE_OUT,
-    "--heartbeat-interval": _LEAVE_OUT,
-    "-S": _LEAVE_OUT,
-    "--statedb": differs("there is no state to keep: revoked ids are in a store (docs/results.md)"),
-    "-s": _LEAVE_OUT,
-    "--schedule-filename": _LEAVE_OUT,
-    "--schedule": _LEAVE_OUT,
-    "--scheduler": COMMANDS["beat"],
-    "--disable-prefetch": differs("set worker_disable_prefetch"),
-    "--exclude-queues": differs("it is -X"),
-    "-f": differs("it logs to standard error: leave it to whoever starts it"),
-    "--logfile": differs("it logs to standard error: leave it to whoever starts it"),
-    "--pidfile": differs("it writes none: leave it to whoever starts it"),
-    "--uid": differs("it changes no user: start it as the one that it is to be"),
-    "--gid": differs("it changes no user: start it as the one that it is to be"),
-    "--pool-start-method": _LEAVE_OUT,
-    "--umask": _LEAVE_OUT,
-    "--executable": _LEAVE_OUT,
-    "--workdir": differs("start it in that directory"),
-}  # fmt: skip
-#: What stands before a command.
-_BEGINNINGS = frozenset({"\n", "exec", ";", "&", "|", "(", "CMD", "-m", "command:", "run"})
+
+
+def _judged(fate: str, note: str) -> Judgement:
+    if fate == "works":
+        return SAME
+    return differs(f"no effect: {note}") if fate == "no effect" else unsupported(note)
+
+
+#: Options of Celery's commands: (command, name) to what becomes of it.
+OPTIONS: dict[tuple[str, str], Judgement] = {
+    (option.command, name): _judged(option.fate.value, option.note) for option in program.OPTIONS for name in option.names
+}
 #: How many words may stand between ``celery`` and its command.
 _BETWEEN = 14
+#: What stands before a command.
+_BEGINNINGS = frozenset({"\n", "exec", ";", "&", "|", "(", "CMD", "-m", "command:", "run"})
 
 
 class _Word(NamedTuple):
@@ -217,19 +173,18 @@ def _judge(path: str, words: list[_Word], found: Collected) -> None:
     if command is None:
         return
     place = Place(path, words[0].line, words[0].column)
-    found.say(place, "command", f"celery {command}", COMMANDS[command])
-    if command != "worker":
-        return
+    asks = command == "inspect" and "ping" not in {word.text for word in words}
+    found.say(place, "command", f"celery {command}", _ASKED if asks else COMMANDS[command])
     for index, word in enumerate(words[1:], 1):
         name, _, value = word.text.partition("=")
         value = value or (words[index + 1].text if index + 1 < len(words) else "")
-        judged = OPTIONS.get(name, SAME)
-        if name in ("-P", "--pool") and value not in ("prefork", "processes", "solo"):
+        judged = OPTIONS.get((command, name)) or OPTIONS.get(("", name), SAME)
+        if command == "worker" and name in ("-P", "--pool") and value not in ("prefork", "processes", "solo"):
             judged = look("which pool it is the source does not say: prefork alone is there") if "$" in value else _EXECUTORS
         elif name in ("-b", "--broker"):
             judged = setting_rules.judge("broker_url", Value(True, value))
-        elif name in ("-Q", "--queues"):
+        elif command == "worker" and name in ("-Q", "--queues"):
             for queue in value.split(","):
                 found.queues.setdefault(queue, Place(path, word.line, word.column))
         if judged.verdict is not Verdict.SAME:
-            found.say(Place(path, word.line, word.column), "option", f"celery worker {name}", judged)
+            found.say(Place(path, word.line, word.column), "option", f"celery {command} {name}", judged)

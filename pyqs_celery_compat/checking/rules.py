@@ -15,7 +15,7 @@ from pyqs_celery_compat.checking.findings import SAME, Judgement, differs, look,
 BEAT = FACTS["beat_schedule"].fate is Fate.HONOURED
 _BEAT = SAME if BEAT else unsupported("not there yet: Celery's own beat sends periodic tasks until then (PYQS_AS_CELERY=0)")
 
-WORKER_COMMAND = "the worker is `pyqs worker -A proj -Q queue`"
+_FROM_CODE = differs("the worker's processes import the app by its name in a module; what cannot start ends in SystemExit")
 _NO_POOL = unsupported("tasks run in executors, which are processes; other pools cannot be made")
 _NO_EVENTS = unsupported("there are no monitoring events: pyqs worker --health has metrics for Prometheus")
 _NO_COMMANDS = unsupported("commands of a project's own cannot be sent to a worker over SQS")
@@ -32,11 +32,9 @@ NAMES: dict[str, Judgement] = {
     "celery.app.control": differs("remote control: only revoke, terminate and purge do what they say"),
     "celery.app.events": _NO_EVENTS,
     "celery.apps.beat": _BEAT,
-    "celery.apps.worker": unsupported(WORKER_COMMAND),
+    "celery.apps.worker": _FROM_CODE,
     "celery.beat": _BEAT,
     "celery.bin.beat": _BEAT,
-    "celery.bin.celery": differs("commands that libraries add to it run; Celery's own are those of `pyqs`"),
-    "celery.bin.worker": unsupported(WORKER_COMMAND),
     "celery.bootsteps": differs("worker steps run in a process of their own; in executors they are made, and no more"),
     "celery.bootsteps.ConsumerStep": unsupported("a worker does not start with consumer steps: it receives by itself"),
     "celery.loaders.app.AppLoader": _LOADER,
@@ -56,7 +54,7 @@ NAMES: dict[str, Judgement] = {
     **dict.fromkeys([f"celery.platforms.{one}" for one in ("setuid", "setgid", "setgroups", "initgroups")], _NO_USER),
     "celery.contrib.pytest.celery_session_worker": NO_FIXTURE,
     "celery.contrib.pytest.celery_worker": NO_FIXTURE,
-    "celery.worker.WorkController": unsupported(WORKER_COMMAND),
+    "celery.worker.WorkController": _FROM_CODE,
     "celery.worker.components": differs("names for a step's `requires`; the parts themselves are the worker's own"),
     "celery.worker.consumer": unsupported("a worker does not start with consumer steps: it receives by itself"),
     "celery.worker.control": _NO_COMMANDS,
@@ -91,14 +89,13 @@ _TRIED = SAME
 LIBRARIES: dict[str, Judgement] = {
     "celery_once": _TRIED,
     "celery_singleton": _TRIED,
-    "django_celery_beat": _BEAT if not BEAT else look("its DatabaseScheduler is not tried here"),
+    "django_celery_beat": _BEAT,
     "django_celery_results": _TRIED,
     "django_structlog.celery": _TRIED,
     "flower": _NO_EVENTS,
     "opentelemetry.instrumentation.celery": _TRIED,
     "sentry_sdk.integrations.celery": _TRIED,
-    "redbeat": unsupported("a scheduler for Celery's beat on Redis: keep Celery's beat for it (PYQS_AS_CELERY=0)"),
-    "celery_redbeat": unsupported("a scheduler for Celery's beat on Redis: keep Celery's beat for it (PYQS_AS_CELERY=0)"),
+    "redbeat": _BEAT,
     "celery_batches": unsupported(
         "it replaces Celery's consumer strategy: collect the calls where they are made (app.batch())"
     ),
@@ -154,24 +151,23 @@ HEARD: dict[str, Judgement] = {
     "terminate": differs("needs a store, as revoke does; it is a SIGKILL to the executor's process group"),
 }
 _NOBODY = "SQS cannot reach workers, so nobody hears it"
-_INSTEAD_OF_ASKING = "a worker's health port and metrics say what it does (pyqs worker --health)"
+INSTEAD_OF_ASKING = "a worker's health port and metrics say what it does (pyqs worker --health)"
 #: What a question of ``app.control.inspect()`` comes to.
-ASKED = unsupported(f"nobody answers, so it is None: {_INSTEAD_OF_ASKING}")
+ASKED = unsupported(f"nobody answers, so it is None: {INSTEAD_OF_ASKING}")
 
-_LATER = unsupported("not there yet: start `pyqs worker` as a process")
 #: Attributes of an app that are not as in Celery.
 APP: dict[str, Judgement] = {
     "Beat": _BEAT,
-    "WorkController": _LATER,
-    "Worker": _LATER,
+    "WorkController": _FROM_CODE,
+    "Worker": _FROM_CODE,
     "add_periodic_task": _BEAT,
     "connection": differs("it checks the broker, publishes, counts, creates and purges queues; receiving is the worker's"),
     "connection_for_read": differs("it checks the broker, counts, creates and purges queues; receiving is the worker's"),
     "events": _NO_EVENTS,
     "setup_security": unsupported("signed messages (the auth serializer) are not supported"),
-    "start": _LATER,
+    "start": _FROM_CODE,
     "user_options": unsupported("command line options of an app's own are not there yet"),
-    "worker_main": _LATER,
+    "worker_main": _FROM_CODE,
 }
 _NO_STRATEGY = unsupported("a strategy of one's own is never called: the worker receives by itself")
 AMQP: dict[str, Judgement] = {
@@ -229,4 +225,4 @@ def control(command: str) -> Judgement:
         return HEARD[command]
     if command in INSTEAD:
         return unsupported(f"{_NOBODY}: {INSTEAD[command]}")
-    return unsupported(f"{_NOBODY}: {_INSTEAD_OF_ASKING}")
+    return unsupported(f"{_NOBODY}: {INSTEAD_OF_ASKING}")

@@ -101,8 +101,7 @@ class Uses(ast.NodeVisitor):
             inner = inner.value
         judged = names.judge(kind.name)
         if isinstance(inner, ast.Name) and kind.name.startswith("celery.") and judged.verdict is not Verdict.SAME:
-            rule = "beat" if judged is names.judge("celery.beat") else "name"
-            self.found.say(self.at(node), rule, kind.name, judged)
+            self.found.say(self.at(node), "name", kind.name, judged)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         """``app.steps["worker"]``."""
@@ -153,10 +152,10 @@ class Uses(ast.NodeVisitor):
 
     def _subclass(self, node: ast.ClassDef, base: ast.expr, kind: Kind) -> None:
         judged = names.judge(kind.name)
-        if judged.verdict is Verdict.SAME or not kind.name.startswith("celery."):
+        if not kind.name.startswith("celery."):
             return  # of a library the import was judged
         self._called.update(id(part) for part in ast.walk(base))
-        what = "beat" if judged is names.judge("celery.beat") else "subclass"
+        what = "subclass"
         if judged is rules.NAMES["celery.worker.request"]:
             what = "task-class"
         self.found.say(self.at(node), what, f"class {node.name}({kind.name})", judged)

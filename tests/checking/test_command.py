@@ -29,7 +29,7 @@ from celery import shared_task
 def fine():
     fine.delay()
 """
-NOT_SUPPORTED = "from celery.apps.worker import Worker\n"
+NOT_SUPPORTED = "from celery.concurrency.prefork import TaskPool\n"
 DIFFERENT = "from celery.signals import worker_ready\n\n@worker_ready.connect\ndef ready(**_):\n    pass\n"
 
 
@@ -100,7 +100,7 @@ def test_the_text_groups_by_verdict_and_leaves_out_what_works(run: Run, tmp_path
     done = run()
     lines = done.stdout.splitlines()
     assert lines[0] == "not supported, do this instead (1)"
-    assert "    proj/bad.py:1  celery.apps.worker.Worker" in lines
+    assert "    proj/bad.py:1  celery.concurrency.prefork.TaskPool" in lines
     assert lines.index("works, with this difference (1)") < lines.index("    proj/other.py:3  worker_ready.connect")
     assert "fine.py" not in done.stdout
     assert "3 Python files: 1 not supported, 1 different, 0 to look at, 4 the same" in lines
@@ -117,8 +117,8 @@ def test_the_json_has_what_the_document_says(run: Run, tmp_path: Path) -> None:
     assert found["version"] == 1
     assert found["summary"] == {"not-supported": 1, "difference": 0, "look": 0, "same": 3}
     assert found["findings"][0] == {
-        "file": "app.py", "line": 1, "column": 32, "rule": "import", "use": "celery.apps.worker.Worker",
-        "verdict": "not-supported", "note": "the worker is `pyqs worker -A proj -Q queue`",
+        "file": "app.py", "line": 1, "column": 40, "rule": "import", "use": "celery.concurrency.prefork.TaskPool",
+        "verdict": "not-supported", "note": "tasks run in executors, which are processes; other pools cannot be made",
     }  # fmt: skip
     assert [one["line"] for one in found["findings"]] == [1, 3, 5, 7]
 
@@ -128,8 +128,8 @@ def test_annotations_of_a_workflow(run: Run, tmp_path: Path) -> None:
     write(tmp_path, "other.py", DIFFERENT + FINE)
     done = run("--format", "github")
     assert done.stdout.splitlines() == [
-        "::error file=a%2Cb.py,line=1,col=32,title=celery.apps.worker.Worker%3A not supported%2C do this instead::"
-        "the worker is `pyqs worker -A proj -Q queue`",
+        "::error file=a%2Cb.py,line=1,col=40,title=celery.concurrency.prefork.TaskPool%3A not supported%2C do this instead::"
+        "tasks run in executors, which are processes; other pools cannot be made",
         "::notice file=other.py,line=3,col=2,title=worker_ready.connect%3A works%2C with this difference::"
         "sent in a process of its own, which runs no task: what is set there no task sees; worker_process_init is for that",
     ]
@@ -337,7 +337,6 @@ def test_the_app_tells_its_real_settings_and_tasks(run: Run, shop: Path) -> None
         ("setting", "broker_url", "not-supported"),
         ("setting", "result_backend", "not-supported"),
         ("setting", "worker_direct", "not-supported"),
-        ("setting", "beat_schedule", "not-supported"),
         ("unknown-task", "shop.gone", "look"),
     }
     assert not [one for one in parsed(both)["findings"] if one["verdict"] == "look" and one["use"] == "broker_url"]

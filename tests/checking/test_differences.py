@@ -55,6 +55,7 @@ UNSEEN = """
     test_without_the_alias_nothing_is_written_that_only_we_could_read
     test_nothing_is_due_without_a_pause_in_an_hour_that_comes_twice test_a_deadline_is_of_elapsed_time
     test_what_is_no_crontab_is_one_clear_error test_a_line_of_cron_has_five_fields test_numbers_and_spans_are_schedules
+    test_the_broker_and_the_result_backend_of_the_command_line test_call_and_result
     test_iso_8601 test_what_loading_opened_is_closed_before_anything_forks test_it_becomes_pyqs_where_manage_py_is
 """.split()  # noqa: SIM905 - a list of words
 #: A line that shows it.
@@ -90,8 +91,11 @@ SEEN = {
     "test_what_is_not_here_is_never_genuine_celerys": "import celery.security",
     "test_what_celery_has_removed_is_said_with_what_to_do": "from celery.task import periodic_task",
     "test_where_it_is_installed_it_stays_and_has_our_exceptions": "from billiard import Process",
-    "test_python_dash_m_celery_says_where_the_command_is": "run(['celery', '-A', 'x', 'worker'])",
-    "test_what_cannot_be_made_says_what_there_is_instead": "from celery.apps.worker import Worker",
+    "test_python_dash_m_celery_is_celerys_command_line": "run(['celery', '-A', 'x', 'worker'])",
+    "test_a_line_of_a_dockerfile_runs_and_is_probed_from_its_start_to_its_end": "x = ['celery', '-A', 'x', 'inspect', 'y']",
+    "test_what_is_refused_says_what_to_do": "run(['celery', '-A', 'x', 'worker', '--purge'])",
+    "test_a_worker_from_code_runs_the_scripts_own_tasks": "app.worker_main()",
+    "test_what_cannot_be_made_says_what_there_is_instead": "from celery.concurrency.prefork import TaskPool",
     "test_platforms_change_no_user_and_detach_nothing": "from celery.platforms import maybe_drop_privileges",
 }
 

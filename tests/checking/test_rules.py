@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyqs_celery_compat import Celery, aliases, signals
-from pyqs_celery_compat.app.base import NOT_YET
+from pyqs_celery_compat import Celery, aliases, program, signals
 from pyqs_celery_compat.app.control import Control, Inspect
 from pyqs_celery_compat.app.setting_table import FACTS, Fate
 from pyqs_celery_compat.checking import command_lines, names, rules, settings
@@ -49,7 +48,6 @@ def test_a_class_that_cannot_be_made_is_not_called_the_same(module: str) -> None
 
 
 def test_there_are_placeholders() -> None:
-    assert "Worker" in raising("celery.apps.worker")
     assert "TaskPool" in raising("celery.concurrency.prefork")
 
 
@@ -70,7 +68,7 @@ def test_every_name_with_a_rule_is_there() -> None:
     for name in rules.NAMES:
         module, rest = names.split(name)
         assert module is not None, name
-        assert not rest or names.has(module, rest) or rest in ("WorkController",), name
+        assert not rest or names.has(module, rest), name
 
 
 def test_a_name_that_is_nowhere_is_not_supported() -> None:
@@ -85,13 +83,11 @@ def app() -> Celery:
 
 
 def test_what_an_app_has_not_yet_is_not_supported(app: Celery) -> None:
-    for name in (*NOT_YET, "no_such_attribute"):
-        assert not hasattr(app, name)
-        assert names.judge_attribute("app", name).verdict is Verdict.NOT_SUPPORTED, name
-    for name in ("Worker", "Beat"):
-        with pytest.raises(NotImplementedError):
-            getattr(app, name)()
-        assert names.judge_attribute("app", name).verdict is Verdict.NOT_SUPPORTED, name
+    assert not hasattr(app, "no_such_attribute")
+    assert names.judge_attribute("app", "no_such_attribute").verdict is Verdict.NOT_SUPPORTED
+    for name in ("Worker", "WorkController", "start", "worker_main"):
+        assert hasattr(app, name)
+        assert names.judge_attribute("app", name).verdict is Verdict.DIFFERENCE, name
 
 
 def public(cls: type) -> list[str]:
@@ -203,22 +199,14 @@ def test_no_value_is_too_odd(name: str) -> None:
             assert settings.judge(name, Value(known, value)).verdict in Verdict
 
 
-#: Options of `celery worker`, as Celery 5.7 lists them.
-CELERYS_OPTIONS = [
-    "-n", "--hostname", "-D", "--detach", "-S", "--statedb", "-l", "--loglevel", "-O", "--optimization",
-    "--prefetch-multiplier", "--disable-prefetch", "-c", "--concurrency", "-P", "--pool", "-E", "--task-events",
-    "--time-limit", "--soft-time-limit", "--max-tasks-per-child", "--max-memory-per-child", "--scheduler", "--purge",
-    "--discard", "-Q", "--queues", "-X", "--exclude-queues", "-I", "--include", "--without-gossip",
-    "--without-mingle", "--without-heartbeat", "--heartbeat-interval", "--autoscale", "-B", "--beat", "-s",
-    "--schedule-filename", "--schedule", "-f", "--logfile", "--pidfile", "--uid", "--gid", "--umask", "--executable",
-    "--pool-start-method",
-]  # fmt: skip
+@pytest.mark.parametrize("option", program.OPTIONS, ids=lambda option: f"{option.command} {option.label}")
+def test_an_option_is_judged_by_the_table_of_the_command_line(option: Any) -> None:
+    expected = {"works": Verdict.SAME, "no effect": Verdict.DIFFERENCE, "refused": Verdict.NOT_SUPPORTED}[option.fate.value]
+    for name in option.names:
+        assert command_lines.OPTIONS[option.command, name].verdict is expected
 
 
-def test_every_option_of_a_worker_is_ours_or_has_a_rule() -> None:
-    from pyqs.commands.worker import command
-
-    ours = {name for parameter in command.params for name in parameter.opts}
-    renamed = {"-P", "--pool"}  # judged by their value
-    missing = [one for one in CELERYS_OPTIONS if one not in ours and one not in command_lines.OPTIONS and one not in renamed]
-    assert missing == []
+def test_a_command_that_is_refused_is_not_supported() -> None:
+    for name in program.COMMANDS:
+        refused = name in program.REFUSED
+        assert command_lines.COMMANDS[name].verdict is (Verdict.NOT_SUPPORTED if refused else Verdict.DIFFERENCE)

@@ -1,8 +1,8 @@
 """Labels of uses, and how a check did against them.
 
 A label is a path, a line, a verdict and a rule, read off the source by a person before there was a checker. Of a labelled file
-all uses are labelled, so what is found beside them and is no "same" is a false alarm. The verdict ``beat`` is "not supported"
-as long as beat is not there; then such labels count no more, and somebody has to read them again.
+all uses are labelled, so what is found beside them and is no "same" is a false alarm. When something
+comes that was not there, its labels are read again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from pyqs_celery_compat.checking import rules
 
 CORPUS = Path(__file__).parents[1] / "checking" / "corpus"
 
@@ -54,17 +52,12 @@ class Score:
         return len(self.false) / max(self.alarms, 1)
 
 
-def of_today(verdict: str) -> str:
-    """A verdict as it is written beside a use; ``beat`` as it stands today."""
-    return verdict if verdict != "beat" else "open" if rules.BEAT else "not-supported"
-
-
 def projects() -> list[Project]:
     found = []
     for path in sorted(CORPUS.glob("*.tsv")):
         rows = [line.split("\t") for line in path.read_text().splitlines()]
         head = {row[0]: row[1] for row in rows if row[0].startswith("#")}
-        labels = tuple(Label(row[0], int(row[1]), of_today(row[2]), row[3]) for row in rows if not row[0].startswith("#"))
+        labels = tuple(Label(row[0], int(row[1]), row[2], row[3]) for row in rows if not row[0].startswith("#"))
         found.append(Project(path.stem, head["# repo"], head["# commit"], labels))
     return found
 
@@ -72,8 +65,6 @@ def projects() -> list[Project]:
 def score(labels: Sequence[Label], findings: Sequence[Mapping[str, Any]]) -> Score:
     """How the findings, whose paths are those of the labels, stand against the labels."""
     labelled = {label.path for label in labels}
-    undecided = {(label.path, label.line) for label in labels if label.verdict == "open"}
-    labels = [label for label in labels if label.verdict != "open"]
     result = Score(len(labels))
     said: dict[tuple[str, int], set[tuple[str, str]]] = {}
     for one in findings:
@@ -87,7 +78,7 @@ def score(labels: Sequence[Label], findings: Sequence[Mapping[str, Any]]) -> Sco
         if label.verdict != "same" and here and {verdict for verdict, _ in here} == {"same"}:
             result.called_same.append(label)
     for one in findings:
-        if one["file"] in labelled and one["verdict"] != "same" and (one["file"], one["line"]) not in undecided:
+        if one["file"] in labelled and one["verdict"] != "same":
             result.alarms += 1
             if one["verdict"] not in expected.get((one["file"], one["line"]), set()):
                 result.false.append(f"{one['file']}:{one['line']} {one['verdict']} {one['rule']} {one['use']}: {one['note']}")

@@ -37,7 +37,7 @@ def two(self):
 
 @celery.on_after_configure.connect  # expect: app same
 def setup(sender, **kwargs):
-    sender.add_periodic_task(10, one)  # expect: beat beat
+    sender.add_periodic_task(10, one)  # expect: beat same
 
 
 def somewhere(anything):

@@ -9,7 +9,7 @@ from billiard import Process  # expect: import difference
 from billiard.exceptions import SoftTimeLimitExceeded  # expect: import same
 from celery import *
 from celery import bootsteps, task  # expect: import difference, import not-supported
-from celery.apps.worker import Worker  # expect: import not-supported
+from celery.apps.worker import Worker  # expect: import difference
 from celery.concurrency.base import BasePool  # expect: import not-supported
 from celery.contrib.testing.worker import start_worker  # expect: import not-supported
 from celery.five import string_t  # expect: import not-supported
@@ -43,13 +43,13 @@ class Eats(celery.bootsteps.ConsumerStep):  # expect: subclass not-supported
 
 
 def dynamic():
-    import_module("celery.apps.beat")  # expect: name beat
+    import_module("celery.apps.beat")  # expect: name same
     with patch("celery.app.task.Task.apply_async"):  # expect: name same
         pass
     import logging
 
     logging.getLogger("celery.worker.consumer")
-    return celery.beat.Scheduler(app=None)  # expect: beat beat
+    return celery.beat.Scheduler(app=None)
 
 
 @celery.signals.worker_ready.connect  # expect: signal difference
@@ -57,7 +57,7 @@ def ready(**kwargs):
     shared_task  # from the star
 
 
-@celery.signals.beat_init.connect(weak=False)  # expect: signal beat
+@celery.signals.beat_init.connect(weak=False)  # expect: signal same
 def beats(**kwargs):
     pass
 

@@ -11,7 +11,7 @@ INSTALLED_APPS = [
     "import_export_celery",  # expect: library look
     "proj.celery_stuff",
 ]
-INSTALLED_APPS += ["django_celery_beat"]  # expect: library beat
+INSTALLED_APPS += ["django_celery_beat"]  # expect: library same
 
 CELERY_BROKER_URL = os.environ.get("BROKER", "sqs://")  # expect: setting look
 CELERY_RESULT_BACKEND = f"{_SCHEME}://cache/1"  # expect: setting same
@@ -27,7 +27,7 @@ CELERY_TASK_ROUTES = {  # expect: setting same
     "proj.tasks.plain": {"queue": "main"},
     "proj.tasks.no_longer": {"queue": "main"},  # expect: unknown-task look
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"  # expect: setting beat
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"  # expect: setting same
 CELERY_BEAT_SCHEDULE: dict = {}  # expect: setting same
 CELERYD_CONCURRENCY = 4  # expect: setting same
 CELERY_WORKER_AUTOSCALER = "proj.scaling:Autoscaler"  # expect: setting not-supported
@@ -39,7 +39,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # expect: setting difference
 CELERY_TASK_ACKS_LATE = "False"  # expect: setting not-supported
 BROKER_TRANSPORT_NOT_CELERYS = 1
 REDIS_HOST = "cache"
-CELERY_REDBEAT_REDIS_URL = "redis://cache"  # expect: library not-supported
+CELERY_REDBEAT_REDIS_URL = "redis://cache"  # expect: library same
 
 
 def local_variables():

@@ -15,14 +15,14 @@ def make(name):
         accept_content=["json", "pickle"],  # expect: pickle difference
         worker_pool="gevent",  # expect: setting not-supported
         task_acks_late=True,  # expect: setting same
-        beat_schedule={  # expect: setting beat
+        beat_schedule={  # expect: setting same
             "gone": {"task": "proj.tasks.was_renamed", "schedule": 30},  # expect: unknown-task look
             "there": {"task": "proj.tasks.plain", "schedule": 30},
             "builtin": {"task": "celery.backend_cleanup", "schedule": 30},
         },
     )
     made.conf.update({"worker_send_task_events": True})  # expect: setting difference
-    made.conf.beat_schedule["late"] = {"task": "proj.tasks.plain"}  # expect: setting beat
+    made.conf.beat_schedule["late"] = {"task": "proj.tasks.plain"}  # expect: setting same
     return made
 
 
@@ -34,13 +34,13 @@ application.user_options["worker"].add(object)  # expect: app not-supported
 
 @application.on_after_configure.connect  # expect: app same
 def periodic(sender: c.Celery, **kwargs):
-    sender.add_periodic_task(10.0, plain.s())  # expect: beat beat
+    sender.add_periodic_task(10.0, plain.s())  # expect: beat same
 
 
 if __name__ == "__main__":
-    application.worker_main(["worker", "-c", "2"])  # expect: app not-supported
-    application.start()  # expect: app not-supported
-    worker = application.Worker()  # expect: app not-supported
+    application.worker_main(["worker", "-c", "2"])  # expect: app difference
+    application.start()  # expect: app difference
+    worker = application.Worker()  # expect: app difference
     application.send_task("nobody.has.this")  # expect: call same, unknown-task look
     application.send_task("proj.tasks.named-by-hand")  # expect: call same
     application.control.purge()  # expect: control same
