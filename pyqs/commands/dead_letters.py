@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from pyqs.bulk import send_all
+from pyqs.bulk import Answer, send_all
 from pyqs.commands.anatomy import Anatomy
 from pyqs.commands.looking import Look
 from pyqs.commands.shown import printable
@@ -155,6 +155,8 @@ class Retry:
     ) -> None:
         if to is not None and to.is_fifo != graveyard.target.is_fifo:
             raise ConfigError(f"{to.name} and {graveyard.target.name} are not of one kind: one is FIFO, the other is not")
+        if to is not None and to.url == graveyard.target.url:
+            raise ConfigError(f"{to.name} is where they lie: --to names another queue")
         self._sqs = sqs
         self._graveyard = graveyard
         self._to = to
@@ -186,7 +188,8 @@ class Retry:
             if most is not None:
                 meant = meant[: most - self.tally.total]
             before = self.tally.total
-            self._move(look, meant)
+            with look.undisturbed():  # in between, a message is in both places
+                self._move(look, meant)
             self._told(self.tally.total)
             in_vain = in_vain + 1 if meant and self.tally.total == before else 0
             if in_vain == _IN_VAIN:
@@ -216,14 +219,9 @@ class Retry:
             late = [one.message.message_id for one in ones if one.message not in ready]
             self.tally.problems += [f"{name}: it took too long to come to it; it is visible again, try again" for name in late]
             outgoing = [original(message, fifo=target.is_fifo) for message in ready]
-            answers = send_all(
-                outgoing,
-                lambda batch, url=target.url: self._sqs.send_batch(url, batch),  # type: ignore[misc]
-                ordered=target.is_fifo,
-                sleep=self._sleep,
-            )
+            send = self._send_in_order if target.is_fifo else self._send
             accepted = []
-            for message, answer in zip(ready, answers, strict=True):
+            for message, answer in zip(ready, send(look, target, outgoing), strict=True):
                 if isinstance(answer, SentMessage):
                     self._ours.add(answer.message_id)
                     accepted.append(message)
@@ -231,6 +229,24 @@ class Retry:
                     self.tally.problems.append(f"{message.message_id}: not sent to {target.name}: {answer}")
             self.tally.sent[target.name] += len(accepted)
             self._delete(look, accepted)
+
+    def _send(self, _: Look, target: Target, outgoing: list[OutgoingMessage]) -> list[Answer]:
+        return send_all(outgoing, lambda batch: self._sqs.send_batch(target.url, batch), ordered=False, sleep=self._sleep)
+
+    def _send_in_order(self, look: Look, target: Target, outgoing: list[OutgoingMessage]) -> list[Answer]:
+        """One by one; what comes after a message of its group that is refused is not sent, or it would overtake it."""
+        answers: list[Answer] = []
+        broken: dict[str | None, SqsError] = {}
+        for message in outgoing:
+            if message.group_id not in broken:
+                look.renew()
+                try:
+                    answers.append(self._sqs.send(target.url, message))
+                    continue
+                except SqsError as exc:
+                    broken[message.group_id] = exc
+            answers.append(broken[message.group_id])
+        return answers
 
     def _target_of(self, one: Anatomy) -> Target:
         """Where it goes back to. What a message says of itself counts only where the two queues belong together."""

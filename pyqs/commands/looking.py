@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -53,17 +54,26 @@ class Look:
         self._seconds = held
         self._held: dict[str, _Held] = {}
         self.seen: set[str] = set()
+        self._busy = self._stopping = False
 
     def __enter__(self) -> Look:
-        """From here on SIGTERM, too, is no reason to leave messages hidden: it is what Ctrl-C is."""
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """From here on neither Ctrl-C nor SIGTERM is a reason to leave messages hidden."""
+        self._before = {number: signal.signal(number, self._told_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.give_back()
         finally:
-            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+            for number, handler in self._before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    def _told_to_stop(self, *_: object) -> None:
+        """A receive, whose answer may hold messages, and its like are awaited; the second time they are not."""
+        if self._busy and not self._stopping:
+            self._stopping = True
+            return
+        raise KeyboardInterrupt
 
     def messages(self, count: int | None = None, *, at_a_time: int = MAX_BATCH) -> Iterator[list[ReceivedMessage]]:
         """What each receive brings that was not seen before, until that many, or until nothing more comes.
@@ -75,13 +85,11 @@ class Look:
         while empty < _EMPTY and (left is None or left > 0):
             number = at_a_time if left is None else min(at_a_time, left)
             self.renew()
-            begun = boottime()
             try:
-                found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
+                found = self._receive(number)
             except QueueFull:
                 say(f"{self._target.name}: more messages cannot be in flight there; what was not seen by now is not looked at")
                 return
-            self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
             new = [message for message in found if message.message_id not in self.seen]
             self.seen.update(message.message_id for message in new)
             empty = 0 if new else empty + 1
@@ -89,6 +97,25 @@ class Look:
                 left -= len(new)
             if new:
                 yield new
+
+    def _receive(self, number: int) -> list[ReceivedMessage]:
+        """One receive, whose messages are held."""
+        begun = boottime()
+        with self.undisturbed():
+            found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
+            self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
+        return found
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM count only behind it; those that come a second time at once."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if self._stopping:
+            raise KeyboardInterrupt
 
     def settled(self, messages: Sequence[ReceivedMessage]) -> None:
         """These are gone from the queue: there is nothing to give back."""
