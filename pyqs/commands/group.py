@@ -41,6 +41,8 @@ from pyqs.commands.celery_parsing import celerys_order
 
 #: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
 _SLIP = 0.75
+#: By how many letters a word may be longer than a subcommand that it begins with, to be one of its own.
+_LONGER = 3
 
 
 def version() -> str:
@@ -121,6 +123,7 @@ def is_queue_form(args: Sequence[str]) -> bool:
         return False
     first = args[0]
     near = difflib.get_close_matches(first, list(group.commands), n=1, cutoff=_SLIP)
+    near = [name for name in near if not first.startswith(name) or len(first) - len(name) < _LONGER]  # checkout is no check
     if near:
         raise click.UsageError(
             f"there is no command {first!r}; did you mean 'pyqs {near[0]}'? (a queue of that name: pyqs worker -Q {first})"

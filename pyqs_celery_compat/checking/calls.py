@@ -15,7 +15,7 @@ from pyqs_celery_compat.checking import settings as setting_rules
 from pyqs_celery_compat.checking.bindings import Kind
 from pyqs_celery_compat.checking.collected import Declared, Named
 from pyqs_celery_compat.checking.findings import SAME, Judgement, Verdict
-from pyqs_celery_compat.checking.kinds import SIGNATURES, is_canvas
+from pyqs_celery_compat.checking.kinds import SHARED, SIGNATURES, is_canvas
 from pyqs_celery_compat.checking.values import items
 
 if TYPE_CHECKING:
@@ -61,11 +61,7 @@ class Calls:
         if isinstance(node, ast.AsyncFunctionDef):
             judged = rules.ASYNC_TASK
         self._found.say(self._uses.at(decorator), "task", f"@{ast.unparse(target)}", judged)
-        for name, value in given.items():
-            if name in rules.TASK_CLASS:
-                self._found.say(self._uses.at(value), "task-class", name, rules.TASK_CLASS[name])
-        if "serializer" in given:
-            self.serializer(given["serializer"])
+        self._options(given)
         task = self.declared(decorator, given, f"{self._uses.source.module}.{node.name}")
         task.seconds = max(filter(None, [task.seconds, self._sleep(node)]), default=None)
         self._found.tasks.append(task)
@@ -73,6 +69,24 @@ class Calls:
             self._uses.visit(value)
         bind = self._uses.value(given.get("bind"))
         return bool(bind.known and bind.value)
+
+    def _options(self, given: Mapping[str, ast.expr]) -> None:
+        for name, value in given.items():
+            if name in rules.TASK_CLASS:
+                self._found.say(self._uses.at(value), "task-class", name, rules.TASK_CLASS[name])
+            self.option(name, value)
+        if "serializer" in given:
+            self.serializer(given["serializer"])
+
+    def _by_call(self, node: ast.Call) -> bool:
+        """``app.task(function)``, ``app.task(name="x")(function)``: a task without a decorator."""
+        given = {word.arg: word.value for word in node.keywords if word.arg}
+        self._found.say(self._uses.at(node), "task", ast.unparse(node.func), SAME)
+        self._options(given)
+        function = getattr(node.args[0], "id", None) if node.args else None
+        if function or "name" in given:
+            self._found.tasks.append(self.declared(node, given, f"{self._uses.source.module}.{function}"))
+        return True
 
     def declared(self, node: ast.AST, given: Mapping[str, ast.expr], default: str) -> Declared:
         """A task with what its decorator or class says of it."""
@@ -97,6 +111,12 @@ class Calls:
                 if called == "sleep" and value.known and isinstance(value.value, (int, float)):
                     found.append(float(value.value))
         return max(found, default=None)
+
+    def option(self, name: str, node: ast.expr) -> None:
+        """An option of a task, in its decorator or class."""
+        value = self._uses.value(node)
+        if name in rules.TASK_OPTIONS and not (value.known and not value.value):
+            self._found.say(self._uses.at(node), "task", name, rules.TASK_OPTIONS[name])
 
     def serializer(self, node: ast.expr) -> None:
         """The serializer of a task or a call."""
@@ -230,8 +250,10 @@ class Calls:
         if kind == Kind("name", "celery.Celery") or kind.name in ("celery.app.Celery", "celery.app.base.Celery"):
             self._made(node)
             return True
+        if kind.name in SHARED:
+            return self._by_call(node)
         if is_canvas(kind):
-            self._found.say(place, "canvas", name, SAME)
+            self._found.say(place, "canvas", name, self._canvas(node))
             if name == "chord":
                 self._found.chords.append(place)
             return True
@@ -246,6 +268,10 @@ class Calls:
             self._exchange(node)
             return True
         return False
+
+    @staticmethod
+    def _canvas(node: ast.Call) -> Judgement:
+        return rules.GENERATOR if node.args and isinstance(node.args[0], ast.GeneratorExp) else SAME
 
     def _exchange(self, node: ast.Call) -> None:
         """``Exchange("name", type="topic")``."""
@@ -274,6 +300,8 @@ class Calls:
 
     def _of_app(self, node: ast.Call, name: str) -> bool:
         judged = names.judge_attribute("app", name)
+        if name == "task":
+            return self._by_call(node)
         if name == "send_task":
             self._sent(node, name)
             self._by_name(node.args[0] if node.args else _word(node, "name"), "send_task")
@@ -296,6 +324,8 @@ class Calls:
             return True
         if name in _CALLS:
             self._sent(node, name)
+            if name in ("map", "starmap", "chunks") and (judged := self._canvas(node)) is not SAME:
+                self._found.say(self._uses.at(node), "canvas", name, judged)
             return True
         if name in ("replace", "add_to_chord", "update_state", "set", "on_error", "link", "link_error", "clone"):
             later = name == "set" and self._later(node)

@@ -48,7 +48,8 @@ _MADE = {
     "celery._state.get_current_task": "task",
     "celery._state.get_current_worker_task": "task",
 }
-_SHARED = frozenset({"celery.shared_task", "celery.app.shared_task"})
+#: What makes a task of a function of whatever app is current.
+SHARED = frozenset({"celery.shared_task", "celery.app.shared_task"})
 #: Names under which projects import their app from modules that are not part of what is read.
 _APP_NAMES = frozenset({"app", "celery_app", "celery", "capp"})
 _SENDING = frozenset({"delay", "apply_async", "apply", "delay_on_commit", "apply_async_on_commit"})
@@ -185,7 +186,7 @@ class Project:
             return False
         old = kind.name in ("celery.task", "celery.task.task", "celery.task.periodic_task", "celery.decorators.task")
         if kind.what == "name":
-            return kind.name in _SHARED or old
+            return kind.name in SHARED or old
         return kind == Kind("app attribute", "task")
 
     def kind(self, node: ast.AST | None, scope: Scope, depth: int = 0) -> Kind | None:
@@ -238,6 +239,8 @@ class Project:
             called = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
             return self.kind(node.args[0], scope, depth + 1) if called == "partial" and node.args else None
         what, name = function
+        if function == Kind("app attribute", "task") or (what == "name" and name in SHARED):
+            return Kind("task") if node.args else function  # app.task(function), or app.task(name="x")(function)
         if what.startswith("makes "):
             return Kind(what[6:])
         if what == "name":

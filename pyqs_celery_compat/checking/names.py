@@ -196,6 +196,8 @@ def judge_attribute(of: str, name: str) -> Judgement:
         return table[of][name]
     if name in attributes(of):
         return SAME
+    if of == "connection":
+        return unsupported(f"a connection has no {name} here: receiving is `pyqs worker`'s, and SQS has no exchanges")
     if of in ("task", "request"):
         return look(f"no attribute of a {of} here; one of your own, or a header, works as in Celery")
     return unsupported(f"{rules.UNKNOWN_NAME}: an object of this kind ({of}) has no {name}")

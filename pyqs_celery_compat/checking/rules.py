@@ -183,6 +183,17 @@ TASK_CLASS: dict[str, Judgement] = {
     "Strategy": _NO_STRATEGY,
     "start_strategy": _NO_STRATEGY,
 }
+_RATE = differs("one token for each task and worker, as in Celery; what is over it hops and does not wait in a worker's memory")
+_LOST = differs("what is received again because its process died comes back later each time, not at once")
+#: Options of a task that are not kept as Celery keeps them.
+TASK_OPTIONS: dict[str, Judgement] = {"rate_limit": _RATE, "reject_on_worker_lost": _LOST}
+#: Settings that are honoured, and with a difference.
+SETTINGS: dict[str, Judgement] = {
+    "task_default_rate_limit": _RATE,
+    "task_reject_on_worker_lost": _LOST,
+    "worker_deduplicate_successful_tasks": differs("it works: on Celery with SQS no message is ever known to come again"),
+    "worker_max_memory_per_child": differs("held against what is in use after a task, not against the most that ever was"),
+}
 RESULT: dict[str, Judgement] = {
     "then": differs("called when somebody reads the result's end; nothing waits in the background"),
     "revoke": HEARD["revoke"],
@@ -199,6 +210,7 @@ STEPS: dict[str, Judgement] = {
 ETA = differs(
     "not held in a worker's memory: up to 900 s of it are SQS's DelaySeconds, what is left hops (docs/differences.md)"
 )
+GENERATOR = differs("a generator is read when the canvas is made, before the first of its tasks is sent")
 #: Exchanges to which nothing can be sent.
 EXCHANGE = unsupported("a queue with such an exchange is consumed; sending to the exchange is an error, for SQS has none")
 DIRECT = frozenset({"direct", "", None})

@@ -91,18 +91,20 @@ def _honoured(name: str, value: Value, registered: Collection[str]) -> Judgement
     if not value.known:
         if name in _ACCEPT and isinstance(value.value, list) and _PICKLE & {str(one) for one in value.value}:
             return rules.PICKLE
-        return UNKNOWN_VALUE if name in _DECISIVE else SAME
+        return UNKNOWN_VALUE if name in _DECISIVE else rules.SETTINGS.get(name, SAME)
     if name in _SERIALIZERS:
         return _serializer(value.value, registered)
     if name in _ACCEPT:
         return _accepted(value.value, registered)
     wrong = setting_checks.wrong(name, value.value)
-    return unsupported(f"a worker does not start with this value: {wrong}") if wrong else SAME
+    if wrong:
+        return unsupported(f"a worker does not start with this value: {wrong}")
+    return rules.SETTINGS.get(name, SAME) if value.value else SAME
 
 
 def _broker(value: Value) -> Judgement:
     one = value.value[0] if isinstance(value.value, list) and len(value.value) == 1 else value.value
-    if isinstance(one, list) and value.known:
+    if (isinstance(one, list) and value.known) or (isinstance(one, str) and ";" in one):
         return unsupported("one URL is meant: a worker has one SQS")
     if not isinstance(one, str):
         return UNKNOWN_VALUE

@@ -181,6 +181,8 @@ class Uses(ast.NodeVisitor):
                 self.found.say(self.at(statement), "task-class", name, rules.TASK_CLASS[name])
             elif name == "serializer" and statement.value is not None:
                 self._calls.serializer(statement.value)
+            elif statement.value is not None:
+                self._calls.option(name, statement.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A function, which may be a task."""

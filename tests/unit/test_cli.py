@@ -299,6 +299,13 @@ def test_a_mistyped_subcommand_is_not_a_queue(
     assert not started
 
 
+def test_a_word_that_only_begins_with_a_subcommand_is_a_queue() -> None:
+    assert group.is_queue_form(["checkout"])
+    assert group.is_queue_form(["queues-of-mine"])
+    with pytest.raises(click.UsageError):
+        group.is_queue_form(["chekc"])
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -7,4 +7,6 @@ task_default_queue = "main"  # expect: setting same
 imports = ("proj.tasks",)  # expect: setting same
 security_key = "/etc/key"  # expect: setting not-supported
 something = "else"
+worker_max_memory_per_child = 200_000  # expect: setting difference
+task_reject_on_worker_lost = False  # expect: setting same
 task_time_limit = 30  # expect: setting same

@@ -15,6 +15,8 @@ class Logged(T):  # expect: task-class same
     Strategy = "proj.own:Strategy"  # expect: task-class not-supported
     Request = "proj.own:Request"  # expect: task-class not-supported
     serializer = "pickle"  # expect: pickle difference
+    reject_on_worker_lost = True  # expect: task difference
+    rate_limit = None
 
     def on_failure(self, exc, task_id, args, kwargs, einfo):
         self.request.delivery_info["redelivered"]  # expect: request difference

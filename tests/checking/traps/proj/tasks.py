@@ -25,7 +25,7 @@ def plain():
     pass
 
 
-@application.task(name="named-by-hand-elsewhere", bind=True, base=Logged, rate_limit="10/m")  # expect: task same
+@application.task(name="named-by-hand-elsewhere", bind=True, base=Logged, rate_limit="10/m")  # expect: task same, task difference
 def bound(me, x):
     me.request.id  # expect: request same
     me.replace(plain.s())  # expect: call same
@@ -35,6 +35,17 @@ def bound(me, x):
 @again.task(name="proj.tasks.named-by-hand", serializer="pickle")  # expect: task same, pickle difference
 def by_hand():
     pass
+
+
+def called():
+    pass
+
+
+made = application.task(called)  # expect: task same
+named = st(name="proj.tasks.by-call", rate_limit="1/s")(called)  # expect: task same, task difference
+made.apply_async(countdown=5)  # expect: eta difference
+application.send_task("proj.tasks.by-call")  # expect: call same
+application.send_task("proj.tasks.called")  # expect: call same
 
 
 @lazy(queue="reports")
@@ -63,7 +74,10 @@ def run():
     application.send_task("proj.tasks.plain", countdown=10)  # expect: eta difference
     (plain.s() | by_hand.s()).delay()  # expect: call same
     then(plain.s(), by_hand.si()).apply_async(countdown=5)  # expect: eta difference, call same
-    group(plain.s() for _ in range(3))()  # expect: canvas same
+    group(plain.s() for _ in range(3))()  # expect: canvas difference
+    group([plain.s(), plain.s()])()  # expect: canvas same
+    plain.map(x for x in "abc")  # expect: call same, canvas difference
+    plain.chunks([(1,), (2,)], 1)  # expect: call same
     chord([plain.s()], plain.s()).delay()  # expect: canvas same
     signature("not.declared.here").delay()  # expect: call same, unknown-task look
     result = AsyncResult("id")  # expect: result same
