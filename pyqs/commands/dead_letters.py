@@ -34,6 +34,8 @@ TOO_OFTEN, SENT_THERE = "received too often", "unknown"
 _MARGIN = 15.0
 #: Seconds' worth of messages that are received at a time where there is a rate.
 _AHEAD = 5.0
+#: Seconds of rest at a time, after which it may be told to stop.
+_NAP = 0.5
 _DELETE_PAUSES = (0.5, 2.0)
 #: Receives in a row of which nothing could be sent, after which it ends: each look costs the messages a receive.
 _IN_VAIN = 3
@@ -188,8 +190,7 @@ class Retry:
             if most is not None:
                 meant = meant[: most - self.tally.total]
             before = self.tally.total
-            with look.undisturbed():  # in between, a message is in both places
-                self._move(look, meant)
+            self._move(look, meant)
             self._told(self.tally.total)
             in_vain = in_vain + 1 if meant and self.tally.total == before else 0
             if in_vain == _IN_VAIN:
@@ -202,8 +203,9 @@ class Retry:
     def _rest(self, look: Look, sent: int) -> None:
         left = sent / self._rate if self._rate else 0.0
         while left > 0:
-            pause = min(left, _AHEAD)
+            pause = min(left, _NAP)
             self._sleep(pause)
+            look.checkpoint()
             look.renew()
             left -= pause
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -30,6 +29,8 @@ HELD = 60
 _WAIT = 1
 #: Answers in a row with nothing new after which there is no more.
 _EMPTY = 2
+#: How often it is looked for what must be renewed, and when that is, in parts of the time for which a message is hidden.
+_LOOK_PART, _RENEW_PART = 0.25, 0.6
 #: A queue that gives a message so few receives loses something by each look.
 FEW_RECEIVES = 2
 
@@ -54,7 +55,8 @@ class Look:
         self._seconds = held
         self._held: dict[str, _Held] = {}
         self.seen: set[str] = set()
-        self._busy = self._stopping = False
+        self._stopping = False
+        self._renew_at = 0.0
 
     def __enter__(self) -> Look:
         """From here on neither Ctrl-C nor SIGTERM is a reason to leave messages hidden."""
@@ -69,11 +71,10 @@ class Look:
                 signal.signal(number, handler or signal.SIG_DFL)
 
     def _told_to_stop(self, *_: object) -> None:
-        """A receive, whose answer may hold messages, and its like are awaited; the second time they are not."""
-        if self._busy and not self._stopping:
-            self._stopping = True
-            return
-        raise KeyboardInterrupt
+        """The first time it waits for a checkpoint: the answer of a receive that is under way may hold messages."""
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
 
     def messages(self, count: int | None = None, *, at_a_time: int = MAX_BATCH) -> Iterator[list[ReceivedMessage]]:
         """What each receive brings that was not seen before, until that many, or until nothing more comes.
@@ -100,20 +101,15 @@ class Look:
 
     def _receive(self, number: int) -> list[ReceivedMessage]:
         """One receive, whose messages are held."""
+        self.checkpoint()
         begun = boottime()
-        with self.undisturbed():
-            found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
-            self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
+        found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
+        self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
+        self.checkpoint()
         return found
 
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM count only behind it; those that come a second time at once."""
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
+    def checkpoint(self) -> None:
+        """Raises KeyboardInterrupt if somebody has asked for the end by now: for moments in which nothing is half done."""
         if self._stopping:
             raise KeyboardInterrupt
 
@@ -130,7 +126,10 @@ class Look:
     def renew(self) -> None:
         """Hide for longer what is held and would come back soon. What cannot be renewed comes back and is known by its id."""
         now = boottime()
-        due = [one for one in self._held.values() if one.until - now < self._seconds / 2]
+        if now < self._renew_at:  # there may be very many
+            return
+        self._renew_at = now + self._seconds * _LOOK_PART
+        due = [one for one in self._held.values() if one.until - now < self._seconds * _RENEW_PART]
         for start in range(0, len(due), MAX_BATCH):
             batch = due[start : start + MAX_BATCH]
             changes = [(one.message.receipt_handle, self._seconds) for one in batch]
