@@ -31,7 +31,7 @@ if sys.platform != "win32":
 #: What every supported Python reads.
 PROTOCOL = 4
 #: What the kinds of ``dbm`` put behind a name.
-SUFFIXES = ("", ".db", ".dat", ".bak", ".dir")
+SUFFIXES = ("", ".db", ".dat", ".bak", ".dir", "-wal", "-shm")
 #: Not the file's fault: it stays, and beat does not start.
 _NOT_ITS_FAULT = {
     errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -133,3 +135,49 @@ def test_a_service_is_made_again_from_its_settings() -> None:
     cls, arguments = made.__reduce__()
     again = cls(*arguments)
     assert (again.max_interval, again.schedule_filename) == (3, "file")
+
+
+# -- signals --------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Signalled(beat.Scheduler):
+    """Gets so many signals in the middle of a tick."""
+
+    count = 1
+    noted: list[str]
+
+    def tick(self) -> Any:
+        for _ in range(self.count):
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.noted.append("ticked")
+        return 0
+
+    def sync(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # one that is too impatient
+        self.noted.append("written")
+
+
+@pytest.mark.usefixtures("_own_signals")
+@pytest.mark.parametrize(("count", "noted"), [(1, ["ticked", "written"]), (2, ["written"])])
+def test_a_signal_ends_it_when_what_is_being_sent_is_sent_and_a_second_one_at_once(
+    world: World, count: int, noted: list[str]
+) -> None:
+    cls = type("Mine", (Signalled,), {"count": count, "noted": []})
+    service = beat.Service(world.app, scheduler_cls=cls)
+    world.app.Beat(quiet=True).install_sync_handler(service)
+    service.start()
+    assert cls.noted == noted
+
+
+@pytest.mark.usefixtures("_own_signals")
+def test_a_signal_ends_its_waiting(world: World, service: beat.Service) -> None:
+    world.app.Beat(quiet=True).install_sync_handler(service)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    service.start()
+    assert service._is_stopped.is_set()
