@@ -71,7 +71,7 @@ class Service:
         self.max_interval = max_interval or app.conf.beat_max_loop_interval
         self.scheduler_cls = scheduler_cls or self.scheduler_cls
         self.schedule_filename = schedule_filename or app.conf.beat_schedule_filename
-        self.remote_control = app.conf.beat_enable_remote_control if remote_control is None else remote_control
+        self.remote_control = bool(remote_control)
         self.hostname = hostname
         #: What the scheduler has made of ``max_interval``; None before the start.
         self.effective_max_interval: float | None = None

@@ -50,8 +50,9 @@ def read_message(body: str, queue: str = "", limit: int = 400) -> dict[str, Any]
         return {"format": "other", "problem": str(exc)}
     if isinstance(opened, Native):
         return {"format": "native"}
-    found: dict[str, Any] = {"format": "celery", "content_type": opened.content_type, **_of_headers(opened)}
+    found: dict[str, Any] = {"format": "celery", "content_type": opened.content_type}
     try:
+        found |= _of_headers(opened)
         if opened.content_type == PICKLE:
             return {**found, "pickle": _taken_apart(_payload(opened))}
         return {**found, **_of_call(decode_envelope(opened, accept=_ACCEPT, queue=queue), limit)}
@@ -103,12 +104,16 @@ def _tasks(signatures: Any) -> list[str] | None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """As JSON has it: text, a number, or a list of texts. A header may hold anything, however deep."""
     if isinstance(value, list):
-        return [_plain(one) for one in value[:100]]
-    if value is None or isinstance(value, bool | int | float):
+        return [_plain_text(one) for one in value[:100]]
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() < _NARROW):
         return value
-    return str(value)[:1000] if isinstance(value, str) else argument_repr(value, 1000)
+    return _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
+    return value[:1000] if isinstance(value, str) else argument_repr(value, 1000)
 
 
 def _payload(envelope: Envelope) -> bytes:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, ClassVar
 
-from pyqs_celery_compat import alias, aliases
+from pyqs_celery_compat import aliases
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if sys.platform != "win32":
@@ -31,11 +31,15 @@ if sys.platform != "win32":
 #: What every supported Python reads.
 PROTOCOL = 4
 #: What the kinds of ``dbm`` put behind a name.
-SUFFIXES = ("", ".db", ".dat", ".bak", ".dir")
+SUFFIXES = ("", ".db", ".dat", ".bak", ".dir", "-wal", "-shm")
 #: Not the file's fault: it stays, and beat does not start.
 _NOT_ITS_FAULT = {
     errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE,
     errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ENAMETOOLONG,
+}  # fmt: skip
+#: Where Celery has what is in modules of ours alone.
+_HOMES = {
+    f"{aliases.OURS}.{name}": "celery.schedules" for name in ("base_schedule", "crontab", "crontab_parser", "solar")
 }  # fmt: skip
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK}
 
@@ -208,13 +212,13 @@ _PythonsPickler: Any = pickle._Pickler  # type: ignore[attr-defined, unused-igno
 
 
 class _NamingPickler(_PythonsPickler):  # type: ignore[misc]
-    """Writes our classes by Celery's names, where those lead to somebody else's class or to none."""
+    """Writes our classes by Celery's names, also where those lead to somebody else's class or to none."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         """Write a class or function by its name."""
         qualified = name or getattr(obj, "__qualname__", obj.__name__)
         said = getattr(obj, "__module__", None) or ""
-        module = said if said.startswith("celery.") else aliases.celerys(said)
+        module = said if said.startswith("celery.") else _HOMES.get(said) or aliases.celerys(said)
         if module is None or _ours(module, qualified) is not obj:
             super().save_global(obj, name)
             return
@@ -227,10 +231,6 @@ class _NamingPickler(_PythonsPickler):  # type: ignore[misc]
 
 
 def _pickled(value: Any) -> bytes:
-    if alias.is_installed():  # Python finds our classes under Celery's names by itself, and much faster
-        data = pickle.dumps(value, PROTOCOL)
-        if aliases.OURS.encode() not in data:
-            return data
     buffer = io.BytesIO()
     _NamingPickler(buffer, PROTOCOL).dump(value)
     return buffer.getvalue()

@@ -13,7 +13,6 @@ from typing import Any
 from pyqs_celery_compat.base_schedule import BaseSchedule, schedstate
 from pyqs_celery_compat.crontab import crontab
 from pyqs_celery_compat.crontab_parser import ParseException, cronfield, crontab_parser
-from pyqs_celery_compat.naming import belongs_to
 from pyqs_celery_compat.solar import solar
 from pyqs_celery_compat.utils.time import humanize_seconds, maybe_timedelta, remaining
 
@@ -103,6 +102,3 @@ def maybe_schedule(s: Any, relative: bool = False, app: Any = None) -> Any:
     except AttributeError:
         raise TypeError(f"a schedule is a number of seconds, a timedelta or an object such as crontab(), not {s!r}") from None
     return s
-
-
-belongs_to("celery.schedules", BaseSchedule, ParseException, crontab, crontab_parser, schedstate, schedule, solar)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pyqs.clock import boottime
-from pyqs.executor.limits import SoftLimit
+from pyqs.executor.limits import SoftLimit, serve_interruptions
 from pyqs.runtime import Prepared
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Clockwork:
             time_up: when its time is up (boot-time clock), None for never.
             on_time_up: called then; the invocation may have ended meanwhile.
         """
+        if self._raises_here:
+            serve_interruptions()
         with self._changed:
             self._time_up, self._on_time_up = time_up, on_time_up
             self._wake()
@@ -85,7 +87,7 @@ class Clockwork:
         soft = prepared.soft_time_limit
         with self._changed:
             self._hard = None if prepared.time_limit is None else (boottime() + prepared.time_limit, prepared)
-            if soft is not None and (self._soft is None or threading.get_ident() != self._owner):
+            if soft is not None and not self._raises_here:
                 self._cannot(prepared)
             elif self._soft is not None:
                 self._soft.arm(soft, prepared.soft_limit_error)
@@ -97,6 +99,11 @@ class Clockwork:
         if self._soft is not None:
             self._soft.disarm()
         self._hard = None
+
+    @property
+    def _raises_here(self) -> bool:
+        """Whether a signal reaches the running thread: Python's handlers run in the main thread only."""
+        return self._soft is not None and threading.get_ident() == self._owner
 
     def _cannot(self, prepared: Prepared) -> None:
         if not self._said:

@@ -41,7 +41,7 @@ class Anatomy:
     def receives(self) -> int:
         """How often it was handed out, this time included."""
         count = self.message.attributes.get("ApproximateReceiveCount", "1")
-        return int(count) if count.isdigit() else 1
+        return int(count) if count.isdecimal() else 1
 
     @property
     def age(self) -> float | None:
@@ -66,7 +66,7 @@ class Anatomy:
         found: dict[str, Any] = {
             "message_id": message.message_id,
             "receives": self.receives,
-            "sent": int(sent) / 1000 if sent.isdigit() else None,
+            "sent": int(sent) / 1000 if sent.isdecimal() else None,
             "age": None if self.age is None else round(self.age, 3),
             "bytes": len(message.body.encode("utf-8", "surrogatepass")),
             "group": attributes.get("MessageGroupId"),
@@ -165,7 +165,7 @@ def _said_lines(said: dict[str, Any]) -> list[str]:
 def sent_at(message: ReceivedMessage) -> str:
     """When it was sent, local time; "-" where that is not known."""
     sent = message.attributes.get("SentTimestamp", "")
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(sent) / 1000)) if sent.isdigit() else "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(sent) / 1000)) if sent.isdecimal() else "-"
 
 
 def _text(attribute: MessageAttribute | None) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from pyqs.bulk import send_all
+from pyqs.bulk import Answer, send_all
 from pyqs.commands.anatomy import Anatomy
 from pyqs.commands.looking import Look
 from pyqs.commands.shown import printable
@@ -34,6 +34,8 @@ TOO_OFTEN, SENT_THERE = "received too often", "unknown"
 _MARGIN = 15.0
 #: Seconds' worth of messages that are received at a time where there is a rate.
 _AHEAD = 5.0
+#: Seconds of rest at a time, after which it may be told to stop.
+_NAP = 0.5
 _DELETE_PAUSES = (0.5, 2.0)
 #: Receives in a row of which nothing could be sent, after which it ends: each look costs the messages a receive.
 _IN_VAIN = 3
@@ -155,6 +157,8 @@ class Retry:
     ) -> None:
         if to is not None and to.is_fifo != graveyard.target.is_fifo:
             raise ConfigError(f"{to.name} and {graveyard.target.name} are not of one kind: one is FIFO, the other is not")
+        if to is not None and to.url == graveyard.target.url:
+            raise ConfigError(f"{to.name} is where they lie: --to names another queue")
         self._sqs = sqs
         self._graveyard = graveyard
         self._to = to
@@ -199,8 +203,9 @@ class Retry:
     def _rest(self, look: Look, sent: int) -> None:
         left = sent / self._rate if self._rate else 0.0
         while left > 0:
-            pause = min(left, _AHEAD)
+            pause = min(left, _NAP)
             self._sleep(pause)
+            look.checkpoint()
             look.renew()
             left -= pause
 
@@ -216,14 +221,9 @@ class Retry:
             late = [one.message.message_id for one in ones if one.message not in ready]
             self.tally.problems += [f"{name}: it took too long to come to it; it is visible again, try again" for name in late]
             outgoing = [original(message, fifo=target.is_fifo) for message in ready]
-            answers = send_all(
-                outgoing,
-                lambda batch, url=target.url: self._sqs.send_batch(url, batch),  # type: ignore[misc]
-                ordered=target.is_fifo,
-                sleep=self._sleep,
-            )
+            send = self._send_in_order if target.is_fifo else self._send
             accepted = []
-            for message, answer in zip(ready, answers, strict=True):
+            for message, answer in zip(ready, send(look, target, outgoing), strict=True):
                 if isinstance(answer, SentMessage):
                     self._ours.add(answer.message_id)
                     accepted.append(message)
@@ -231,6 +231,24 @@ class Retry:
                     self.tally.problems.append(f"{message.message_id}: not sent to {target.name}: {answer}")
             self.tally.sent[target.name] += len(accepted)
             self._delete(look, accepted)
+
+    def _send(self, _: Look, target: Target, outgoing: list[OutgoingMessage]) -> list[Answer]:
+        return send_all(outgoing, lambda batch: self._sqs.send_batch(target.url, batch), ordered=False, sleep=self._sleep)
+
+    def _send_in_order(self, look: Look, target: Target, outgoing: list[OutgoingMessage]) -> list[Answer]:
+        """One by one; what comes after a message of its group that is refused is not sent, or it would overtake it."""
+        answers: list[Answer] = []
+        broken: dict[str | None, SqsError] = {}
+        for message in outgoing:
+            if message.group_id not in broken:
+                look.renew()
+                try:
+                    answers.append(self._sqs.send(target.url, message))
+                    continue
+                except SqsError as exc:
+                    broken[message.group_id] = exc
+            answers.append(broken[message.group_id])
+        return answers
 
     def _target_of(self, one: Anatomy) -> Target:
         """Where it goes back to. What a message says of itself counts only where the two queues belong together."""

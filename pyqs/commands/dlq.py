@@ -51,7 +51,7 @@ def group() -> None:
 group.add_command(redrive)
 
 
-@group.command("list")
+@group.command("list", short_help="Count what lies there, by task, reason and source.")
 @click.argument("queue")
 @click.option(
     "-n", "--count", type=click.IntRange(1, 100_000), default=LOOKED_AT, show_default=True, help="Look at so many messages."
@@ -132,7 +132,7 @@ def _print_groups(groups: Sequence[dict[str, Any]], name: str, seen: int, about:
     screen.print(f"{name}: {several(seen, 'message')}{more} looked at" if seen else f"{name}: no message is visible")
 
 
-@group.command("show")
+@group.command("show", short_help="Show one message, and why it is there.")
 @click.argument("queue")
 @click.argument("message_id", metavar="MESSAGE-ID")
 @click.option("--length", type=click.IntRange(min=1), default=10_000, show_default=True, help="Characters of the arguments.")
@@ -156,7 +156,7 @@ def show(queue: str, message_id: str, length: int, force: bool, as_json: bool, *
     return cli.EXIT_OK
 
 
-@group.command("retry")
+@group.command("retry", short_help="Send one or many back to the queues they came from.")
 @click.argument("queue")
 @click.argument("message_id", metavar="[MESSAGE-ID]", default="")
 @click.option("--task", default="", metavar="NAME", help="Those of this task; wildcards as in 'email.*'.")
@@ -202,7 +202,11 @@ def _retry(
 ) -> Tally:
     with bar("sent back", most) as told, Look(sqs, graveyard.target) as look:
         work = Retry(sqs, graveyard, to=target, rate=rate, told=told)
-        return work.run(look, lambda message: anatomy(message, graveyard.target.name), choice, most)
+        try:
+            return work.run(look, lambda message: anatomy(message, graveyard.target.name), choice, most)
+        except KeyboardInterrupt:
+            say(f"stopped; {several(work.tally.total, 'message')} had been sent back by then")
+            raise
 
 
 def _report(tally: Tally, graveyard: Graveyard, as_json: bool) -> None:

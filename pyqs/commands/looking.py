@@ -29,6 +29,8 @@ HELD = 60
 _WAIT = 1
 #: Answers in a row with nothing new after which there is no more.
 _EMPTY = 2
+#: How often it is looked for what must be renewed, and when that is, in parts of the time for which a message is hidden.
+_LOOK_PART, _RENEW_PART = 0.25, 0.6
 #: A queue that gives a message so few receives loses something by each look.
 FEW_RECEIVES = 2
 
@@ -53,17 +55,26 @@ class Look:
         self._seconds = held
         self._held: dict[str, _Held] = {}
         self.seen: set[str] = set()
+        self._stopping = False
+        self._renew_at = 0.0
 
     def __enter__(self) -> Look:
-        """From here on SIGTERM, too, is no reason to leave messages hidden: it is what Ctrl-C is."""
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """From here on neither Ctrl-C nor SIGTERM is a reason to leave messages hidden."""
+        self._before = {number: signal.signal(number, self._told_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.give_back()
         finally:
-            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+            for number, handler in self._before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    def _told_to_stop(self, *_: object) -> None:
+        """The first time it waits for a checkpoint: the answer of a receive that is under way may hold messages."""
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
 
     def messages(self, count: int | None = None, *, at_a_time: int = MAX_BATCH) -> Iterator[list[ReceivedMessage]]:
         """What each receive brings that was not seen before, until that many, or until nothing more comes.
@@ -75,13 +86,11 @@ class Look:
         while empty < _EMPTY and (left is None or left > 0):
             number = at_a_time if left is None else min(at_a_time, left)
             self.renew()
-            begun = boottime()
             try:
-                found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
+                found = self._receive(number)
             except QueueFull:
                 say(f"{self._target.name}: more messages cannot be in flight there; what was not seen by now is not looked at")
                 return
-            self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
             new = [message for message in found if message.message_id not in self.seen]
             self.seen.update(message.message_id for message in new)
             empty = 0 if new else empty + 1
@@ -89,6 +98,20 @@ class Look:
                 left -= len(new)
             if new:
                 yield new
+
+    def _receive(self, number: int) -> list[ReceivedMessage]:
+        """One receive, whose messages are held."""
+        self.checkpoint()
+        begun = boottime()
+        found = self._sqs.receive(self._target.url, max_messages=number, wait=_WAIT, visibility=self._seconds)
+        self._held.update({message.message_id: _Held(message, begun + self._seconds) for message in found})
+        self.checkpoint()
+        return found
+
+    def checkpoint(self) -> None:
+        """Raises KeyboardInterrupt if somebody has asked for the end by now: for moments in which nothing is half done."""
+        if self._stopping:
+            raise KeyboardInterrupt
 
     def settled(self, messages: Sequence[ReceivedMessage]) -> None:
         """These are gone from the queue: there is nothing to give back."""
@@ -103,7 +126,10 @@ class Look:
     def renew(self) -> None:
         """Hide for longer what is held and would come back soon. What cannot be renewed comes back and is known by its id."""
         now = boottime()
-        due = [one for one in self._held.values() if one.until - now < self._seconds / 2]
+        if now < self._renew_at:  # there may be very many
+            return
+        self._renew_at = now + self._seconds * _LOOK_PART
+        due = [one for one in self._held.values() if one.until - now < self._seconds * _RENEW_PART]
         for start in range(0, len(due), MAX_BATCH):
             batch = due[start : start + MAX_BATCH]
             changes = [(one.message.receipt_handle, self._seconds) for one in batch]

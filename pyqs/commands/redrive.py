@@ -34,7 +34,7 @@ _ADVICE = {
 }
 
 
-@click.command("redrive")
+@click.command("redrive", short_help="Have SQS move all of them back, in the background.")
 @click.argument("queue")
 @click.option("--to", metavar="QUEUE", help="Where they go [default: each to the queue it came from].")
 @click.option("--rate", type=click.IntRange(1, 500), metavar="N", help="Messages a second [default: SQS's choice].")

@@ -68,6 +68,6 @@ def size(count: int | None) -> str:
 
 def age(sent_ms: str | None, now: float | None = None) -> float | None:
     """Seconds since SQS's SentTimestamp (milliseconds as text); None for one that is none."""
-    if sent_ms is None or not sent_ms.isdigit():
+    if sent_ms is None or not sent_ms.isdecimal():
         return None
     return max(0.0, (time.time() if now is None else now) - int(sent_ms) / 1000)

@@ -109,7 +109,8 @@ def _executor(watched: Watched, slot: Slot, reader: Reader, now: float) -> dict[
             "queue": delivery.queue,
             "message_id": delivery.message.message_id,
             "receives": delivery.receive_count,
-            "seconds": round(max(0.0, now - began), 1),
+            # Both are set one after the other: a task has not run for longer than its message is here.
+            "seconds": round(max(0.0, min(now - began, now - delivery.received_at)), 1),
             "time_limit": started.time_limit,
             "held": round(now - delivery.received_at, 1),
             "lease_left": round(deadline - now, 1) if deadline else None,  # none: it was acked when it started

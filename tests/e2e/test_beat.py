@@ -203,6 +203,24 @@ def test_a_scheduler_of_somebody_else_that_crashes_is_exit_code_1(project: Any) 
     assert "my database is gone" in done.stderr
 
 
+def test_it_can_be_told_to_stop_while_its_app_is_imported(project: Any) -> None:
+    project.write("proj.py", "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n")
+    beat = project.start("beat", "-A", "proj")
+    beat.wait_for("importing")
+    beat.signal()
+    assert beat.wait() == 0
+    assert "Traceback" not in beat.stderr
+
+
+def test_it_logs_into_a_file_and_prints_nothing(project: Any) -> None:
+    beat = project.start("beat", "-A", "proj", "-q", "-f", "beat.log", PYQS_BEAT_SCHEDULE="elsewhere")
+    project.wait_until(lambda: "Sending" in "".join(log.read_text() for log in project.folder.glob("beat.log")))
+    beat.signal()
+    assert beat.wait() == 0
+    assert "beat:" not in beat.stderr
+    assert list(project.folder.glob("elsewhere*"))
+
+
 # -- in a worker ----------------------------------------------------------------------------------------------------------
 def host_of(worker: Any) -> int:
     found = [pid for child in children_of(worker.process.pid) for pid in children_of(child) if name_of(pid) == "pyqs-host"]

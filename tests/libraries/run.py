@@ -63,9 +63,12 @@ LIBRARIES = (
     ),
     Library(
         "django-celery-beat", "2.9.0", "t/unit", "92404650f52fcb44cf08e2b09635cb1558327c54b1a5d570f0e2d3a22130934c",
-        env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"},
+        env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"}, examples="test_django_celery_beat.py",
     ),
-    Library("celery-redbeat", "2.4.2", "tests", "a590fef7ef39d7e4511174ce8bafe310e07ef6cdf84a240cd311946815bd90bb"),
+    Library(
+        "celery-redbeat", "2.4.2", "tests", "a590fef7ef39d7e4511174ce8bafe310e07ef6cdf84a240cd311946815bd90bb",
+        examples="test_celery_redbeat.py",
+    ),
     Library("celery-singleton", "0.3.1", examples="test_celery_singleton.py"),
     Library("celery-once", "3.0.1", examples="test_celery_once.py"),
     Library("django-structlog", "11.0.0", examples="test_django_structlog.py"),

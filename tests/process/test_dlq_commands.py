@@ -248,6 +248,23 @@ def test_a_retry_that_is_killed_loses_nothing(sqs: Any, project: Any, run: Any, 
     assert doubled.total() == (30 if moment == "DeleteMessageBatch" else 0)
 
 
+def test_a_retry_that_is_told_to_stop_ends_between_two_batches(sqs: Any, project: Any) -> None:
+    with_dead_letters(sqs)
+    sqs.many(DEAD, range(30))
+    sqs.store.faults.add("latency=2:action=DeleteMessageBatch")
+    called = sqs.server.actions.seen
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyqs", "dlq", "retry", DEAD, "--all", "-f"], cwd=project.folder, env=project.env,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(lambda: called["DeleteMessageBatch"])
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "stopped; 10 messages had been sent back by then" in err
+    assert (sqs.counts("jobs").visible, sqs.counts(DEAD).visible, sqs.counts(DEAD).hidden) == (10, 20, 0)
+
+
 # -- redrive ------------------------------------------------------------------------------------------------------
 
 

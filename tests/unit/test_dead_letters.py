@@ -88,6 +88,17 @@ def test_a_group_longer_than_a_batch_keeps_its_order(fifo: Bench) -> None:
     assert fifo.left(fifo.dead) == (0, 0)
 
 
+def test_nothing_overtakes_a_message_of_its_group_that_is_refused(fifo: Bench) -> None:
+    fifo.bury("a0", "a1", "a2", group="a")
+    fifo.bury("b0", group="b")
+    fifo.store.faults.add("error=503:action=SendMessage:times=1")
+    work = fifo.retry()
+    assert (work.tally.total, len(work.tally.problems)) == (1, 3)
+    assert (fifo.tasks(fifo.queue), fifo.left(fifo.dead)) == (["b0"], (3, 0))
+    assert fifo.retry().tally.total == 3
+    assert fifo.tasks(fifo.queue) == ["a0", "a1", "a2"]
+
+
 def test_others_are_held_while_it_takes_long_and_visible_at_its_end(bench: Bench) -> None:
     """Four a minute take minutes, in which the others would come back again and again."""
     bench.bury(*["other"] * 3, *["t", "other"] * 12)
@@ -143,10 +154,12 @@ def test_a_delete_that_fails_once_is_tried_again(bench: Bench) -> None:
     assert (bench.left(bench.queue), bench.left(bench.dead)) == ((3, 0), (0, 0))
 
 
-def test_a_queue_of_another_kind_is_no_target(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_of_another_kind_and_the_queue_itself_are_no_target(bench: Bench) -> None:
     other = Target("x.fifo", bench.sqs.create_queue("x.fifo", {"FifoQueue": "true"}))
     with pytest.raises(ConfigError, match="not of one kind"):
         bench.retry(to=other)
+    with pytest.raises(ConfigError, match="is where they lie"):
+        bench.retry(to=bench.dead)
 
 
 def test_progress_is_told_as_it_goes(bench: Bench) -> None:

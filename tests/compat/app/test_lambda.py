@@ -14,7 +14,7 @@ import pytest
 from lambdas import Context, Mapping, event_of, record_of
 from pyqs import events, registry
 from pyqs.errors import AccessDenied, ConfigError
-from pyqs.interruption import should_stop, shutdown
+from pyqs.interruption import interruptible, should_stop, shutdown
 from pyqs.local.inprocess import InProcessSqs
 from pyqs.local.store import Store
 from pyqs.message import MessageAttribute, OutgoingMessage
@@ -428,6 +428,22 @@ def test_what_is_done_is_deleted_before_the_function_is_killed(app: Celery, sqs:
     assert at_the_end == [(1, 1, 0)], "one is deleted, one given back, one runs"
     assert answer == {"batchItemFailures": [{"itemIdentifier": messages[2].message_id}]}
     assert not shutdown.begun, "the next invocation is not told to stop"
+
+
+def test_an_interruptible_block_ends_with_the_functions_time_and_runs_again(app: Celery, sqs: InProcessSqs, ran: Ran) -> None:
+    @app.task(name="long")
+    def long() -> None:
+        ran.append("long")
+        if ran.count("long") == 1:
+            with interruptible():
+                threading.Event().wait(30)
+
+    long.delay()
+    mapping = Mapping(sqs, "celery", app.lambda_handler, seconds=1.2)
+    assert len(mapping.poll()[1]) == 1
+    assert counts(sqs) == (1, 0, 0), "given back: it has not failed"
+    assert len(mapping.poll()[0]) == 1
+    assert ran == ["long", "long"]
 
 
 # -- FIFO -------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from gadgets import bombs, gadgets
+from pyqs.commands.anatomy import Anatomy
+from pyqs.message import ReceivedMessage
 from pyqs_celery_compat import pickles, reading
 from pyqs_celery_compat.reading import read_message
 
@@ -91,6 +93,26 @@ def test_what_is_no_task_says_so_and_long_arguments_are_cut() -> None:
     assert len(said["args"]) < 80
     said = read_message(envelope(b"[" * 100_000, "application/json", task="t", id="i"))
     assert (said["task"], "problem" in said) == ("t", True)
+
+
+ODD: list[Any] = [None, 5, 10**400, 1.5, True, "", "\x1b[2J", [], ["x", 5, None], {}, {"a": [1]}, [[[[]]]] * 3, "x" * 5000]
+_DEEP: Any = []
+for _ in range(400):
+    _DEEP = [_DEEP]
+
+
+@pytest.mark.parametrize(
+    "name", ["task", "id", "eta", "expires", "retries", "group", "compression", "argsrepr", "origin", "chain"]
+)
+@pytest.mark.parametrize("odd", [*ODD, _DEEP], ids=lambda value: repr(value)[:20])
+def test_a_header_may_hold_anything(name: str, odd: Any) -> None:
+    for kind, payload in (("application/json", b"[[], {}, {}]"), (PICKLE, b"N."), ("text/plain", b"x"), (odd, b"")):
+        said = read_message(envelope(payload, kind, **{"task": "t", "id": "i", name: odd}))
+        message = ReceivedMessage("m", "h", "body", {"SentTimestamp": "x", "ApproximateReceiveCount": "y"}, {})
+        one = Anatomy(message, said)
+        json.dumps(one.document())
+        assert "\x1b" not in "\n".join(one.lines())
+        assert isinstance(one.task, str)
 
 
 def test_links_chains_and_chords_are_named_in_their_order() -> None:
