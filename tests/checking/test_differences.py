@@ -55,6 +55,10 @@ UNSEEN = """
     test_without_the_alias_nothing_is_written_that_only_we_could_read
     test_nothing_is_due_without_a_pause_in_an_hour_that_comes_twice test_a_deadline_is_of_elapsed_time
     test_what_is_no_crontab_is_one_clear_error test_a_line_of_cron_has_five_fields test_numbers_and_spans_are_schedules
+    test_what_could_not_be_sent_has_not_run_and_is_tried_again test_two_beats_give_the_same_time_of_the_clock_the_same_id
+    test_the_file_is_written_before_beat_waits test_a_corrupt_file_is_moved_aside test_another_timezone_forgets_nothing
+    test_an_interval_keeps_its_distance_when_the_clock_is_set test_the_daily_cleanup_is_remembered_like_the_others
+    test_a_schedule_that_is_none_is_one_clear_error test_a_second_worker_with_beat_waits_and_takes_over
     test_the_broker_and_the_result_backend_of_the_command_line test_call_and_result
     test_iso_8601 test_what_loading_opened_is_closed_before_anything_forks test_it_becomes_pyqs_where_manage_py_is
 """.split()  # noqa: SIM905 - a list of words
@@ -85,6 +89,7 @@ SEEN = {
     "test_events_go_nowhere_and_listening_is_an_error": "app.events.Receiver",
     "test_what_a_step_does_when_it_is_made_is_there_where_tasks_run": "app.steps['worker'].add(print)",
     "test_consumer_steps_stop_a_worker_before_it_starts": "app.steps['consumer'].add(print)",
+    "test_there_is_no_remote_control": "app.conf.beat_enable_remote_control = True",
     "test_a_value_that_cannot_be_meant_is_named_with_what_is_right": "app.conf.broker_url = ['sqs://', 'sqs://']",
     "test_processes_of_a_worker": "from celery.loaders.base import BaseLoader",
     "test_json_tells_every_setting_that_was_set": "run(['celery', '-A', 'x', 'report'])",
