@@ -195,6 +195,7 @@ class WorkerConfig:
             worker, or whose content type is not accepted.
         max_tasks: tasks after which the worker stops, None for no end.
         notes: what is to be said of the app's settings, once, by whichever handlers the app has its log lines go to.
+        remarks: the same of what need not worry anybody.
     """
 
     queues: tuple[str, ...]
@@ -225,6 +226,7 @@ class WorkerConfig:
     on_refused: Policy = "leave"
     max_tasks: int | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_ceiling not in CEILING_POLICIES:

@@ -59,7 +59,6 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
     if chosen.app:
         app = read_app_settings(chosen.app, chosen.include, directory)
         connection = merge_connection(chosen.flags, app)
-        log.info(_BESIDE_CELERY)
     queues = patterns or app.queues
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
@@ -90,6 +89,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         on_refused=chosen.on_refused,
         max_tasks=chosen.max_tasks,
         notes=app.notes,
+        remarks=(*chosen.notes, *([_BESIDE_CELERY] if chosen.app else [])),
     )
 
 
@@ -172,8 +172,6 @@ def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
     logs.choose(chosen.log_format)
     logs.configure(chosen.log_level, secrets=secrets)
-    for note in chosen.notes:
-        log.info("%s", note)
     health = _health(chosen)
     try:
         config = build_config(chosen, progress=chosen.burst and chosen.log_format == "text" and sys.stderr.isatty())

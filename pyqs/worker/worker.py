@@ -414,10 +414,11 @@ class Worker:
         self._order("fail")
 
     def _on_ready(self, frame: Ready) -> None:
-        for note in (*self.config.notes, *frame.notes):
-            if note not in self._said:
-                self._said.add(note)
-                log.warning("%s", note)
+        for level, notes in ((logging.INFO, self.config.remarks), (logging.WARNING, (*self.config.notes, *frame.notes))):
+            for note in notes:
+                if note not in self._said:
+                    self._said.add(note)
+                    log.log(level, "%s", note)
         if not self._announced:
             self._executors.append(frame)
         self._bell.ring()
