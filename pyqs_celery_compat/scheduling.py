@@ -235,7 +235,7 @@ class Scheduler:
         began, at = entry.default_now(), self._when(entry, again)  # sending may take its time
         self._ticking = True
         try:
-            self.apply_entry(entry, producer=None)
+            self.apply_entry(entry, producer=self.producer)
         finally:
             self._ticking = False
         tries = self._unsent.get(entry.name, 0)
