@@ -92,7 +92,11 @@ class Service:
             ScheduleInUse: another beat has the schedule file. Whatever a scheduler of somebody else's raises.
         """
         info("beat: Starting...")
-        scheduler = self.scheduler
+        try:
+            scheduler = self.scheduler
+        except BaseException:
+            self._is_stopped.set()  # nobody need wait
+            raise
         debug("beat: Ticking with max interval->%s", humanize_seconds(scheduler.max_interval))
         signals.beat_init.send(sender=self)
         if embedded_process:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Seconds until a beat that could not begin, or has crashed, begins again.
 AGAIN = 5.0
 #: Seconds that it has to send what it is sending, and to write down the schedule.
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 
 class HostedBeat:

@@ -7,7 +7,6 @@ beat. Never deletes a file.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import dbm
 import errno
@@ -23,6 +22,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from pyqs_celery_compat import aliases
+from pyqs_celery_compat.dumb_file import DumbFile
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if sys.platform != "win32":
@@ -61,7 +61,6 @@ def open(filename: str, writeback: bool = True) -> ScheduleShelf:
     """
     lock = _Lock(f"{filename}.lock")
     try:
-        _take_backup(filename)
         return ScheduleShelf(_opened(filename), lock, writeback)
     except BaseException:
         lock.release()
@@ -178,6 +177,8 @@ def _in_use(filename: str, by: str) -> ScheduleInUse:
 
 def _opened(filename: str) -> Any:
     with _told(filename):
+        if DumbFile.exists(filename) or (dbm.whichdb(filename) is None and _usual_kind() == "dbm.dumb"):
+            return DumbFile(filename)
         return dbm.open(filename, "c")
 
 
@@ -194,11 +195,14 @@ def _told(filename: str) -> Iterator[None]:
         raise
 
 
-def _take_backup(filename: str) -> None:
-    """``dbm.dumb`` was killed while it wrote its index: the one before is beside it, and without any it would begin anew."""
-    if os.path.exists(f"{filename}.dat") and not os.path.exists(f"{filename}.dir") and os.path.exists(f"{filename}.bak"):
-        with builtins.open(f"{filename}.bak", "rb") as backup, builtins.open(f"{filename}.dir", "wb") as index:
-            index.write(backup.read())
+def _usual_kind() -> str:
+    """The kind of file that ``dbm.open`` makes here."""
+    kinds = ("dbm.sqlite3", "dbm.gnu", "dbm.ndbm")
+    for kind in kinds if sys.version_info >= (3, 13) else kinds[1:]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(kind)
+            return kind
+    return "dbm.dumb"
 
 
 # -- names ----------------------------------------------------------------------------------------------------------------

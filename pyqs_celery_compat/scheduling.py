@@ -215,7 +215,7 @@ class Scheduler:
             heapq.heappush(heap, taken)
             return min(taken.time - self._when(taken.entry, 0), self.max_interval)
         if due:
-            heapq.heappush(heap, self._sent(entry, again))
+            heapq.heappush(heap, self._send_due(entry, again))
             return 0
         pause = again if is_numeric_value(again) else self.max_interval
         heapq.heappush(heap, event_t(self._when(entry, pause), _PRIORITY, entry))
@@ -230,12 +230,12 @@ class Scheduler:
                 entry.last_run_at += timedelta(seconds=step)
 
     # -- sending --------------------------------------------------------------------------------------------------------
-    def _sent(self, entry: Any, again: Any) -> event_t:
+    def _send_due(self, entry: Any, again: Any) -> event_t:
         """Send a due entry; its event afterwards."""
         began, at = entry.default_now(), self._when(entry, again)  # sending may take its time
         self._ticking = True
         try:
-            self.apply_entry(entry, producer=None)
+            self.apply_entry(entry, producer=self.producer)
         finally:
             self._ticking = False
         tries = self._unsent.get(entry.name, 0)

@@ -14,6 +14,7 @@ import pytest
 
 from beat_world import World
 from pyqs_celery_compat import Celery, beat, signals
+from pyqs_celery_compat.schedule_file import Unusable
 from pyqs_celery_compat.schedules import crontab, schedule
 
 
@@ -65,6 +66,13 @@ def test_the_embedded_form_is_a_thread_that_waits_for_its_end(world: World, tmp_
     embedded.stop()
     embedded.join(10)
     assert not embedded.is_alive()
+
+
+def test_one_that_cannot_begin_is_not_waited_for(world: World, tmp_path: Path) -> None:
+    embedded = beat.EmbeddedService(world.app, schedule_filename=str(tmp_path / "nowhere" / "schedule"))
+    with pytest.raises(Unusable):
+        embedded.run()
+    embedded.stop()
 
 
 def test_there_is_no_remote_control(make_world: Callable[..., World]) -> None:
