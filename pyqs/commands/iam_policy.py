@@ -7,15 +7,14 @@ AWS, so that it can be run by somebody who may do nothing there yet.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
 import click
 
-from pyqs import cli, logs
+from pyqs import cli
 from pyqs.commands import options
-from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.named import named
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
 from pyqs.queues.permissions import (
@@ -75,18 +74,11 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
 
     Nothing is asked of AWS: what a URL, an ARN, --region and --account do not say stays REGION and ACCOUNT.
     """
-    connection, flags = options.take_connection(values)
-    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
-    settings = AppSettings()
-    if app:
-        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
-        connection = merge_connection(flags, settings)
-    patterns = compile_patterns(queues or settings.queues)
-    if not patterns:
-        raise ConfigError("no queue: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them")
+    asked = named(queues, app, values)
+    connection, settings = asked.connection, asked.settings
     region, account = connection.region or "", values["account"] or ""
     consumed = places(
-        patterns,
+        asked.patterns,
         region=region,
         account=account,
         prefix=settings.queue_prefix,

@@ -7,23 +7,22 @@ wildcard or an app's list of queues matches.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import Any
 
 import click
 
-from pyqs import cli, logs
+from pyqs import cli
 from pyqs.commands import celery_parsing, options
 from pyqs.commands import target as targets
-from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.named import named
 from pyqs.commands.queues import complaints
 from pyqs.commands.shown import several
 from pyqs.commands.target import say
-from pyqs.errors import ConfigError, SqsError
+from pyqs.errors import SqsError
 from pyqs.queues.census import counts
-from pyqs.queues.discovery import Found, discover
+from pyqs.queues.discovery import Found
 from pyqs.queues.patterns import compile_patterns
 from pyqs.sqs import Sqs, connect
 
@@ -50,27 +49,12 @@ def command(
     It asks first; without a terminal it needs -f. Dead-letter queues are purged only where -Q names them literally. SQS may
     take a minute, in which messages still come, and allows one purge a minute: this command waits for that.
     """
-    connection, flags = options.take_connection(values)
-    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
-    settings = AppSettings()
-    if app:
-        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
-        connection = merge_connection(flags, settings)
-    patterns = compile_patterns(queues or settings.queues)
-    if not patterns:
-        raise ConfigError("which queues? give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them")
+    asked = named(queues, app, values)
     literal = {pattern.text for pattern in compile_patterns(queues) if not pattern.is_glob} if queues else set()
-    sqs = connect(connection)
+    sqs = connect(asked.connection)
     try:
-        found = discover(
-            sqs,
-            patterns,
-            exclude=compile_patterns(exclude, excluding=True),
-            prefix_bound=settings.queue_prefix,
-            predefined=dict(settings.predefined_queues) or None,
-            suggest=True,
-        )
-        for line in complaints(found, patterns):
+        found = asked.found(sqs, exclude)
+        for line in complaints(found, asked.patterns):
             say(line)
         if found.missing or not found.queues:
             return cli.EXIT_USAGE

@@ -7,20 +7,18 @@ main thread; makes the discovery calls a worker makes and reads attributes, rece
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyqs import cli, logs
+from pyqs import cli
 from pyqs.commands import options
-from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.named import named
 from pyqs.commands.shown import console, number, span
-from pyqs.errors import ConfigError
-from pyqs.queues.discovery import Found, discover
-from pyqs.queues.patterns import Pattern, compile_patterns
+from pyqs.queues.discovery import Found
+from pyqs.queues.patterns import Pattern
 
 if TYPE_CHECKING:
     from pyqs.queues.census import Census
@@ -41,30 +39,13 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     approximate, as SQS's are; the age of the oldest message SQS tells CloudWatch only. Exit code 2 when a queue named
     literally does not exist, or nothing at all is matched.
     """
-    connection, flags = options.take_connection(values)
-    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
-    settings = AppSettings()
-    if app:
-        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
-        connection = merge_connection(flags, settings)
-    patterns = compile_patterns(queues or settings.queues)
-    if not patterns:
-        raise ConfigError(
-            "no queue to look for: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them"
-        )
+    asked = named(queues, app, values)
     from pyqs.sqs import connect
 
     wide = values["as_json"] or values["table"] or sys.stdout.isatty()
-    sqs = connect(connection)
+    sqs = connect(asked.connection)
     try:
-        found = discover(
-            sqs,
-            patterns,
-            exclude=compile_patterns(exclude, excluding=True),
-            prefix_bound=settings.queue_prefix,
-            predefined=dict(settings.predefined_queues) or None,
-            suggest=True,
-        )
+        found = asked.found(sqs, exclude)
         if wide:
             from pyqs.queues.census import take_census
 
@@ -79,7 +60,7 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
         for row in rows(found):
             print("\t".join(row))
     sys.stdout.flush()
-    for line in complaints(found, patterns):
+    for line in complaints(found, asked.patterns):
         print(f"pyqs: {line}", file=sys.stderr)
     return cli.EXIT_USAGE if found.missing or not found.queues else cli.EXIT_OK
 

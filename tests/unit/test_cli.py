@@ -331,7 +331,7 @@ def test_a_word_that_only_begins_with_a_subcommand_is_a_queue() -> None:
         (["--simple-worker"], "Missing argument"),
         (["local", "--memory", "--db", "x.db"], "exclude each other"),
         (["local", "--port", "70000"], "not in the range"),
-        (["queues"], "no queue to look for"),
+        (["queues"], "which queues"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(
