@@ -28,6 +28,8 @@ COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
 #: What ``pyqs call``, ``result`` and ``shell`` do with an app.
 COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
+#: Reads what a test's Celery tasks have sent, for ``pyqs.testing``.
+COMPAT_SENT = "pyqs_celery_compat.decoding:read"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1
