@@ -296,10 +296,9 @@ class Publisher:
         # A connector of a test's needs no region, and no SDK to find one.
         if self.connector is not connect:
             return self.connector(connection)
-        if self.transport.in_memory:
-            return _in_memory()
-        place = elsewhere()
-        return connect(with_region(connection)) if place is None else place.client()
+        if (place := elsewhere()) is not None:
+            return place.client(_store() if self.transport.in_memory else None)
+        return _in_memory() if self.transport.in_memory else connect(with_region(connection))
 
     def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
         problem = name_problem(name)

@@ -16,6 +16,8 @@ from pyqs_celery_compat.contrib.testing.worker import TestWorkController, _start
 from pyqs_celery_compat.exceptions import ImproperlyConfigured, Reject, SoftTimeLimitExceeded, TimeLimitExceeded
 from pyqs_celery_compat.publisher import _in_memory
 
+pytest_plugins = ["pyqs.testing.pytest"]
+
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
@@ -263,6 +265,24 @@ def test_two_workers_beside_each_other(app: Celery) -> None:
         assert begun.wait(10)
         go_on.set()
         assert result.get(timeout=10) == "went on"
+
+
+@pytest.mark.parametrize("broker", ["memory://", "sqs://"])
+def test_what_is_enqueued_runs_and_what_it_enqueues_is_known(enqueued: Any, broker: str) -> None:
+    """With ``enqueued`` an app for production runs here, too: neither its messages nor its worker leave the process."""
+    app = TestApp("tests.both", config={"broker_url": broker, "task_default_queue": f"q{time.monotonic_ns()}"})
+    with setup_default_app(app):
+
+        @app.task(shared=False)
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        with start_worker(app):
+            result = (add.s(1, 2) | add.s(3)).delay()
+            assert result.get(timeout=10) == 6
+            assert [one.args for one in enqueued(add)] == [(1, 2), (3, 3)], "the chain's second one, which its worker has sent"
+            assert add.apply_async((2, 2), countdown=1).get(timeout=10) == 4
+    assert [one.delay for one in enqueued(add) if one.args == (2, 2)][:1] == [1]
 
 
 def test_a_class_of_ones_own(app: Celery) -> None:
