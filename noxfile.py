@@ -133,12 +133,16 @@ def interop(session: nox.Session) -> None:
         args.remove("--short")
     session.install(".[test]", PSYCOPG)
     peers = {
-        "PYQS_CONTRACT_PYTHON": peer(session, "ministack", PYTHONS, MINISTACK)
-    }  # DynamoDB and S3; it pins its own botocore
+        # DynamoDB, S3 and Lambda, whose functions need what we need; it pins its own botocore
+        "PYQS_CONTRACT_PYTHON": peer(
+            session, "ministack", PYTHONS, MINISTACK, "boto3", "kombu>=5.3.7", "vine>=5.1", "click>=8.1", "rich>=13.7"
+        )
+    }
     peers |= {"PYQS_INTEROP_CELERY57": celery57(session)}
     peers["PYQS_INTEROP_BESIDE"] = peer(  # with what this package needs beside Celery: both in one environment
         session, "celery57beside", PYTHONS, "celery[sqs,msgpack,yaml]==5.7.0", "rich>=13.7", "prometheus-client>=0.20",
     )  # fmt: skip
+    peers["PYQS_INTEROP_EXTENDED"] = peer(session, "extended", PYTHONS, "amazon-sqs-extended-client==1.0.1")
     if not short:
         peers["PYQS_INTEROP_CELERY44"] = peer(
             session, "celery44", ("3.8", "3.7", "3.6"), "celery==4.4.7", "kombu==4.6.11", "boto3", "msgpack", "pyyaml", "pytz",
@@ -165,6 +169,22 @@ def interop(session: nox.Session) -> None:
         *args,
         env=env,
     )
+
+
+@nox.session(name="check-corpus", python=ONE_PYTHON)
+def check_corpus(session: nox.Session) -> None:
+    """What `pyqs check` says of four public Django projects, at pinned commits, beside what a person said of them."""
+    session.install(".[test]")
+    home = Path(session.create_tmp()).resolve()
+    for labels in sorted((ROOT / "tests" / "checking" / "corpus").glob("*.tsv")):
+        repository, commit = (line.split("\t")[1] for line in labels.read_text().splitlines()[:2])
+        tree = home / labels.stem
+        if (tree / ".git" / "shallow").exists():
+            continue
+        tree.mkdir(exist_ok=True)
+        for command in (["init", "-q"], ["fetch", "-q", "--depth", "1", repository, commit], ["checkout", "-q", commit]):
+            session.run("git", "-C", str(tree), *command, external=True)
+    session.run("pytest", "tests/checking/test_corpus.py", *session.posargs, env={"PYQS_TEST_CHECK_CORPUS": str(home)})
 
 
 @nox.session(python=ONE_PYTHON)

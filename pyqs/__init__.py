@@ -14,6 +14,7 @@ __all__ = [
     "__version__",
     "events",
     "interruptible",
+    "lambda_handler",
     "raw_task",
     "should_stop",
     "task",
@@ -23,6 +24,7 @@ __version__ = "2.0.0.dev0"
 
 if TYPE_CHECKING:
     from pyqs import events
+    from pyqs.aws_lambda import lambda_handler
     from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, interruptible, should_stop
     from pyqs.raw import RawMessage, raw_task
     from pyqs.tasks import task
@@ -32,6 +34,7 @@ else:  # not for type checkers: they should know a wrong name
         "ShutdownRequested": "interruption",
         "SoftTimeLimitExceeded": "interruption",
         "interruptible": "interruption",
+        "lambda_handler": "aws_lambda",
         "raw_task": "raw",
         "should_stop": "interruption",
         "task": "tasks",

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pyqs import backoff
-from pyqs.config import MAX_BATCH
+from pyqs.config import MAX_BATCH, MAX_MESSAGE
 from pyqs.errors import SqsError
 from pyqs.message import OutgoingMessage, SentMessage
 
 #: Bytes of one message, and of one batch in sum, attributes included (SQS quotas, since August 2025).
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = MAX_MESSAGE
 #: Tries of a batch's entries that SQS refused for a passing reason, and the first pause in seconds.
 BATCH_ATTEMPTS = 4
 BATCH_PAUSE = 0.2

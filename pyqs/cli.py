@@ -5,7 +5,7 @@ person at the terminal. Runs in the main thread of the worker's process. Importi
 executor imports the main module again.
 
 Exit codes: 0 done, 1 a worker was stopped in a hurry or a part of it crashed (or pyqs itself did), or what was asked about is
-not so, 2 wrong usage, configuration or boot, 130 Ctrl-C of anything but a worker.
+not so, 2 wrong usage, configuration or boot, 130 Ctrl-C of anything but a worker or beat.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
 COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
 #: Reads what a test's Celery tasks have sent, for ``pyqs.testing``.
 COMPAT_SENT = "pyqs_celery_compat.decoding:read"
+#: Says what a message holds, for ``pyqs peek`` and ``pyqs dlq``; runs and imports nothing that it names.
+COMPAT_READER = "pyqs_celery_compat.reading:read_message"
+#: Runs ``pyqs beat``, in this process, which imports the app.
+COMPAT_BEAT = "pyqs_celery_compat.beat_program:run"
+#: Reads a codebase for ``pyqs check``, as text.
+COMPAT_CHECK = "pyqs_celery_compat.checking.run:check"
 
 EXIT_OK = 0
 EXIT_CRASHED = 1
@@ -79,17 +85,27 @@ def report(error: Exception) -> int:
     from pyqs.errors import BootFailed, PyQSError
 
     if isinstance(error, PyQSError):
-        if isinstance(error, BootFailed) and error.details:
-            print(error.details.rstrip(), file=sys.stderr)
-        print(f"pyqs: error: {error}", file=sys.stderr)
+        _say(f"error: {error}", error.details if isinstance(error, BootFailed) else "")
         return EXIT_USAGE
     if os.environ.get("PYQS_TRACEBACK"):
         raise error
-    print(
-        f"pyqs: internal error: {type(error).__name__}: {error} (a bug of pyqs; PYQS_TRACEBACK=1 shows where)",
-        file=sys.stderr,
-    )
+    _say(f"internal error: {type(error).__name__}: {error} (a bug of pyqs; PYQS_TRACEBACK=1 shows where)")
     return EXIT_CRASHED
+
+
+def _say(what: str, details: str = "") -> None:
+    """On standard error, in the form of the log's lines where they are JSON."""
+    from pyqs import logs
+
+    if logs.chosen() == "json":
+        import logging
+
+        lines = filter(None, [what, details.rstrip()])
+        logging.getLogger("pyqs").critical("%s", "\n".join(lines), extra={"verbatim": True})
+        return
+    if details:
+        print(details.rstrip(), file=sys.stderr)
+    print(f"pyqs: {what}", file=sys.stderr)
 
 
 def run_worker(config: WorkerConfig, *, health: Health | None = None, signals: Signals | None = None) -> int:

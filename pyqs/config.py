@@ -31,6 +31,10 @@ DEFAULT_MAX_PAYLOAD = 16 << 20
 MAX_VISIBILITY = 43200
 MAX_DELAY = 900
 MAX_BATCH = 10
+#: Messages in flight that SQS allows on one queue, standard or FIFO (developer guide, "SQS message quotas").
+MAX_IN_FLIGHT = 120_000
+#: Bytes of one message (SQS quotas, since August 2025), and what that was before: AWS's threshold for bodies in S3, too.
+MAX_MESSAGE, LARGE_PAYLOAD_THRESHOLD = 1 << 20, 256 << 10
 #: How the calls that are made often go to SQS: the lean client where it applies and nothing has instrumented botocore; the lean
 #: client wherever it applies; botocore.
 CLIENTS = ("auto", "lean", "boto3")
@@ -47,7 +51,8 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 class ConnectionConfig:
     """How to reach SQS. What is None is left to the AWS SDK's own chain (environment, profile, instance role).
 
-    ``client`` is one of ``CLIENTS``; None is what ``PYQS_CLIENT`` says, else "auto".
+    ``client`` is one of ``CLIENTS``; None is what ``PYQS_CLIENT`` says, else "auto". ``large_payload_bucket`` names the S3
+    bucket for bodies over ``large_payload_threshold`` bytes; more, behind commas, are read and emptied, too.
     """
 
     region: str | None = None
@@ -58,14 +63,30 @@ class ConnectionConfig:
     profile: str | None = None
     role_arn: str | None = None
     client: str | None = None
+    large_payload_bucket: str | None = None
+    large_payload_threshold: int | None = None
 
     def __post_init__(self) -> None:
+        if self.large_payload_threshold is not None and not 1 <= self.large_payload_threshold <= MAX_MESSAGE:
+            raise ConfigError(
+                f"--large-payload-threshold must be 1 to {MAX_MESSAGE} bytes, SQS's limit, not {self.large_payload_threshold}"
+            )
         if self.client is not None and self.client not in CLIENTS:
             raise ConfigError(f"--client is one of {', '.join(CLIENTS)}, not {self.client!r}")
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ConfigError("--access-key-id and --secret-access-key go together: give both or neither")
         if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
             raise ConfigError(f"--endpoint-url must start with http:// or https://, not {self.endpoint_url!r}")
+
+    @property
+    def large_payload_buckets(self) -> tuple[str, ...]:
+        """The buckets for bodies that are too large; the first is written to."""
+        return tuple(part.strip() for part in (self.large_payload_bucket or "").split(",") if part.strip())
+
+    @property
+    def payload_threshold(self) -> int:
+        """Bytes of a message, attributes included, above which its body lies in S3."""
+        return self.large_payload_threshold or LARGE_PAYLOAD_THRESHOLD
 
     @property
     def chosen_client(self) -> str:
@@ -95,6 +116,8 @@ class ConnectionConfig:
             session_token=get("SESSION_TOKEN"),
             profile=get("PROFILE"),
             role_arn=get("ROLE_ARN"),
+            large_payload_bucket=get("LARGE_PAYLOAD_BUCKET"),
+            large_payload_threshold=_whole(get("LARGE_PAYLOAD_THRESHOLD"), ENV_PREFIX + "LARGE_PAYLOAD_THRESHOLD"),
         )
 
 
@@ -110,12 +133,16 @@ class RuntimeConfig:
         pickle_allow: fnmatch patterns of importable names on top of the restricted unpickler.
         hooks: (event name, dotted path of a function) registered before the worker was started.
         connection: for tasks that themselves call ``.delay()``.
-        working_directory: put first on sys.path; tasks under it may be imported.
+        working_directory: put first on sys.path; tasks under it may be imported. "" for none: then only what is registered,
+            or lies in an included module, may run.
         max_payload: bytes that one message's payload may have after decompression.
+        log_format: how log lines are written, one of ``logs.FORMATS``.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
         hostname: the node's name, None for the runtime's own.
         time_limit, soft_time_limit: seconds for tasks that say nothing of their own; None for what the app says.
+        beat: the host sends the app's periodic tasks (``-B``).
+        beat_schedule, beat_scheduler: its schedule file and its scheduler's class, None for what the app says.
     """
 
     runtime: str = "pyqs.native:NativeRuntime"
@@ -128,12 +155,16 @@ class RuntimeConfig:
     create_queues: bool = True
     working_directory: str = "."
     log_level: str = "INFO"
+    log_format: str = "text"
     max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     hostname: str | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    beat: bool = False
+    beat_schedule: str | None = None
+    beat_scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_tasks_per_child", "max_memory_per_child"):
@@ -164,6 +195,7 @@ class WorkerConfig:
             worker, or whose content type is not accepted.
         max_tasks: tasks after which the worker stops, None for no end.
         notes: what is to be said of the app's settings, once, by whichever handlers the app has its log lines go to.
+        remarks: the same of what need not worry anybody.
     """
 
     queues: tuple[str, ...]
@@ -194,6 +226,7 @@ class WorkerConfig:
     on_refused: Policy = "leave"
     max_tasks: int | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_ceiling not in CEILING_POLICIES:
@@ -246,6 +279,15 @@ class _ProcessDefaults:
         if self._create_queues is not None:
             return self._create_queues
         return parse_bool(os.environ.get(ENV_PREFIX + "CREATE_QUEUES", "1"), ENV_PREFIX + "CREATE_QUEUES")
+
+
+def _whole(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{name} must be a whole number, not {text!r}") from None
 
 
 def parse_bool(text: str, name: str) -> bool:

@@ -12,10 +12,12 @@
     │   ├── Throttled            slow down
     │   ├── QueueFull            OverLimit: too many messages in flight
     │   ├── Unreachable          network, timeout, DNS, 5xx: nobody answered
+    │   ├── PayloadUnavailable   S3 instead of SQS, which holds the body of a large message
     │   └── SendFailed           some of many messages were not accepted; has .results
     ├── MessageError             the producer, or whoever wrote the message
     │   ├── Undecodable          a layer of the body cannot be read; has .layer
     │   ├── Refused              readable, but its content type is not accepted
+    │   │   └── PayloadRefused   its body lies in a bucket that was not named
     │   ├── UnknownTask          names no task this worker may run
     │   ├── Unsupported          a message that needs a feature that is not there yet
     │   ├── NotSerializable      an argument that does not fit the format
@@ -97,6 +99,10 @@ class Unreachable(SqsError):
     default_retryable = True
 
 
+class PayloadUnavailable(SqsError):
+    """S3 does not give, take or delete the body of a large message."""
+
+
 class SendFailed(SqsError):
     """Some messages of a ``send_many`` were not accepted.
 
@@ -136,6 +142,15 @@ class Refused(MessageError):
         super().__init__(f"content type {content_type!r} is not accepted; {hint}")
         self.content_type = content_type
         self.hint = hint
+
+
+class PayloadRefused(Refused):
+    """A message that points to an object in a bucket that this worker was not told to read."""
+
+    def __init__(self, bucket: str, buckets: Sequence[str]) -> None:
+        said = f"only {', '.join(buckets)} may be read" if buckets else "no bucket may be read"
+        MessageError.__init__(self, f"its body lies in the S3 bucket {bucket!r}, and {said} here (--large-payload-bucket)")
+        self.content_type, self.hint = "pointer", said
 
 
 class UnknownTask(MessageError):

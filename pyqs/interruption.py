@@ -48,6 +48,11 @@ class Shutdown:
         if self.depth:
             self._interrupt()
 
+    def over(self) -> None:
+        """What was to stop has ended: what follows in this process does not stop, nor is anything served."""
+        self.begun, self.depth = False, 0
+        self._main, self._interrupt = None, lambda: None
+
     def strike(self) -> None:
         """Raise ShutdownRequested if the main thread, in which this runs, is inside a block."""
         if self.begun and self.depth:

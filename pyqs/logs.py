@@ -1,4 +1,4 @@
-"""Log lines of pyqs's own processes: plain where a program reads them, coloured on a terminal.
+"""Log lines of pyqs's own processes: plain where a person reads them, coloured on a terminal, JSON where that was asked for.
 
 Owns: the handler and the format of ``pyqs``'s command line, and the filter that keeps secrets out of it. Runs once at
 the start of a worker and of each executor. Leaves logging alone where somebody else (Django, an app) has set it up.
@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+#: What a line is: text for people, or one JSON object.
+FORMATS = ("text", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
@@ -33,6 +36,10 @@ REDACTED = "***"
 _SHORTEST_SECRET = 8
 #: Those of this process.
 _secrets: tuple[str | None, ...] = ()
+#: One of ``FORMATS``, in this process.
+_format = FORMATS[0]
+#: Makes text of tracebacks.
+_EXCEPTIONS = logging.Formatter()
 #: The handler that ``configure`` has made.
 _own: logging.Handler | None = None
 
@@ -57,15 +64,27 @@ class RedactSecrets(logging.Filter):
         super().__init__()
         self._secrets = tuple(s for s in secrets if s and len(s) >= _SHORTEST_SECRET)
 
+    def clean(self, text: str) -> str:
+        """The text without them."""
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        return text
+
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always True; the record is changed only when a secret is in it."""
+        """Always True; the record is changed only when a secret is in it, be it in its traceback."""
         if self._secrets:
-            text = record.getMessage()
-            clean = text
-            for secret in self._secrets:
-                clean = clean.replace(secret, REDACTED)
+            try:
+                text = record.getMessage()
+            except Exception:  # its arguments do not fit: its handler says so, and whoever logs goes on
+                return True
+            clean = self.clean(text)
             if clean != text:
                 record.msg, record.args = clean, None
+            if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
+                text = _EXCEPTIONS.formatException(record.exc_info)
+                clean = self.clean(text)
+                if clean != text:
+                    record.exc_text = clean
         return True
 
 
@@ -147,7 +166,8 @@ def configure(level: str = "INFO", *, secrets: Iterable[str | None] = (), colour
         logging.getLogger("pyqs").setLevel(number)
         logging.getLogger("pyqs_celery_compat").setLevel(number)
         return
-    _own = _rich_handler() if (sys.stderr.isatty() if colour is None else colour) else _plain_handler()
+    coloured = _format == "text" and (sys.stderr.isatty() if colour is None else colour)
+    _own = _rich_handler() if coloured else _plain_handler()
     guard(_own)
     root.addHandler(_own)
     root.setLevel(number)
@@ -174,6 +194,25 @@ def know(secrets: Iterable[str | None]) -> None:
     _secrets = tuple(secrets)
 
 
+def choose(form: str) -> None:
+    """Write lines of this form in this process: one of ``FORMATS``.
+
+    With "json" what is logged or warned of where nobody has set up logging (an app's import in the forkserver), of level
+    WARNING and above, is such a line, too.
+    """
+    global _format
+    _format = form
+    if form == "json":
+        logging.lastResort = _plain_handler(logging.WARNING)
+        guard(logging.lastResort)
+        warnings.showwarning = _log_warning
+
+
+def chosen() -> str:
+    """One of ``FORMATS``."""
+    return _format
+
+
 def replace_own(handler: logging.Handler) -> logging.Handler | None:
     """Put a handler in the place of the one that ``configure`` has made, and answer that; None where it has made none."""
     global _own
@@ -187,13 +226,27 @@ def replace_own(handler: logging.Handler) -> logging.Handler | None:
 
 
 def guard(handler: logging.Handler) -> None:
-    """Keep the secrets that ``configure`` was told, and broken lines, out of what a handler of ours writes."""
+    """Keep the secrets that ``configure`` was told, and broken lines, out of what a handler of ours writes; JSON, if chosen."""
+    redact = RedactSecrets(_secrets)
     handler.addFilter(OneLine())
-    handler.addFilter(RedactSecrets(_secrets))
+    handler.addFilter(redact)
+    if _format == "json":
+        from pyqs.log_json import JsonLines
+
+        handler.setFormatter(JsonLines(redact.clean))
 
 
-def _plain_handler() -> logging.Handler:
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """``warnings.showwarning``: what Python warns of is a line of the log."""
+    logging.getLogger("py.warnings").warning("%s:%d: %s: %s", filename, lineno, category.__name__, message)
+
+
+def _plain_handler(level: int = logging.NOTSET) -> logging.Handler:
     handler = logging.StreamHandler()
+    handler.setLevel(level)
     handler.setFormatter(logging.Formatter(FORMAT))
     return handler
 

@@ -16,6 +16,9 @@ from pyqs.value import value
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+#: Attributes of a worker's copy in a dead-letter queue: why it is there, and the queue it was on.
+REASON, ORIGIN = "pyqs.reason", "pyqs.queue"
+
 
 def _empty() -> Mapping[str, Any]:
     """The default of the mappings below; a factory, because before Python 3.12 a mapping proxy is no plain default."""
@@ -71,6 +74,31 @@ class SentMessage:
 
     message_id: str
     sequence_number: str | None = None
+
+
+@value
+class MoveTask:
+    """One message move task, as ListMessageMoveTasks tells of it.
+
+    Parameters:
+        status: RUNNING, COMPLETED, CANCELLING, CANCELLED or FAILED.
+        destination_arn: None moves each message to the queue it came from.
+        moved, to_move: approximate; ``to_move`` is what there was at its start, if SQS has counted that yet.
+        rate: most messages per second, None leaves that to SQS.
+        started_ms: milliseconds since the epoch.
+        reason: why it failed, as SQS names it.
+        handle: what cancels it; there while it runs.
+    """
+
+    status: str
+    source_arn: str
+    destination_arn: str | None = None
+    moved: int = 0
+    to_move: int | None = None
+    rate: int | None = None
+    started_ms: int = 0
+    reason: str | None = None
+    handle: str | None = field(default=None, repr=False)
 
 
 @value

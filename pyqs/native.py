@@ -14,17 +14,18 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from pyqs import backoff, events
 from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
-from pyqs.errors import BootFailed, ConfigError, PyQSError, Undecodable, UnknownTask
+from pyqs.errors import BootFailed, ConfigError, MessageError, PyQSError, Refused, Undecodable, UnknownTask
 from pyqs.import_policy import ImportPolicy
 from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
 from pyqs.message import Call, CalledOff, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
+from pyqs.payloads import Payloads
 from pyqs.raw import RawHandler, handler_of
 from pyqs.registry import registry
 from pyqs.runtime import BootReport, Outcome
@@ -49,10 +50,12 @@ class NativeRuntime:
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
-        self._policy = ImportPolicy(config.include, config.working_directory)
         limits = (config.time_limit, config.soft_time_limit)
         #: For tasks that have none of their own, (hard, soft) in seconds.
         self._limits = None if limits == (None, None) else limits
+        #: Bodies that lie in S3.
+        self.payloads = Payloads(config.connection)
+        self._policy = ImportPolicy(config.include, config.working_directory or os.sep)
 
     def boot(self) -> BootReport:
         """Import the included modules, with Django set up first if the environment names its settings.
@@ -77,18 +80,25 @@ class NativeRuntime:
 
     def after_fork(self) -> None:
         """Load the hooks, and set the connection that a task's own ``.delay()`` uses."""
+        self.payloads = Payloads(self._config.connection)
         process_defaults.configure(self._config.connection, self._config.create_queues)
         events.load(self._config.hooks)
 
-    def prepare(self, delivery: Delivery) -> NativeCall | Outcome:
-        """Decode the body and find its task, or the handler that takes everything on its queue."""
+    def prepare(self, delivery: Delivery, text: str | None = None) -> NativeCall | Outcome:
+        """Decode the body and find its task, or the handler that takes everything on its queue.
+
+        Parameters:
+            text: the body, where it has been fetched already.
+        """
         handler = handler_of(delivery.queue)
         if handler is not None:
             return self._raw(delivery, handler)
         try:
-            call = decode_call(delivery.message.body, delivery.message.message_id)
-        except Undecodable as exc:
-            return left(delivery, "undecodable", str(exc))
+            if text is None:
+                text = self.payloads.body_of(delivery.message, self._config.max_payload)
+            call = decode_call(text, delivery.message.message_id)
+        except MessageError as exc:
+            return left(delivery, _status(exc), str(exc))
         try:
             function = self._policy.find(call.task, registry)
         except UnknownTask as exc:
@@ -105,13 +115,23 @@ class NativeRuntime:
 
     def _raw(self, delivery: Delivery, handler: RawHandler) -> NativeCall | Outcome:
         try:
-            message = handler.message(delivery)
-        except Undecodable as exc:
-            return left(delivery, "undecodable", str(exc), task=handler.name)
+            message = handler.message(self._whole(delivery))
+        except MessageError as exc:
+            return left(delivery, _status(exc), str(exc), task=handler.name)
         return NativeCall(delivery, Call(handler.name, (message,), id=message.id), handler.function)
+
+    def _whole(self, delivery: Delivery) -> Delivery:
+        """It with its body, for a handler; a pointer that nobody here is to follow may be what the handler wants."""
+        if not self.payloads.buckets:
+            return delivery
+        body = self.payloads.body_of(delivery.message, self._config.max_payload)
+        return replace(delivery, message=replace(delivery.message, body=body))
 
     def call_off(self, calls: Sequence[CalledOff]) -> None:
         """Nobody watches: native tasks cannot be called off."""
+
+    def look(self) -> None:
+        """Nothing to look for."""
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -138,6 +158,13 @@ def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_i
     seconds = backoff.retry_seconds(delivery.receive_count, held=_held(delivery), base=LEAVE_BASE, cap=LEAVE_CAP)
     call_id = _short(call_id) or delivery.message.message_id
     return Outcome(Hide(seconds), status, task=_short(task), call_id=call_id, reason=_short(reason))
+
+
+def _status(exc: MessageError) -> str:
+    """How a delivery ends whose message has this wrong with it."""
+    if isinstance(exc, Refused):
+        return "refused"
+    return "undecodable" if isinstance(exc, Undecodable) else "unsupported"
 
 
 def _short(text: str) -> str:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from pyqs.bulk import MAX_BYTES, message_size, send_all
+from pyqs.bulk import send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig, process_defaults
-from pyqs.errors import AccessDenied, BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
+from pyqs.errors import AccessDenied, BadMessageOption, QueueNotFound, SendFailed, SqsError
 from pyqs.message import OutgoingMessage, SentMessage
+from pyqs.payloads import Payloads
 from pyqs.queues.names import FIFO, canonical_name, is_arn, is_url, name_from_url, name_problem
 from pyqs.sqs import Sqs, connect
 
@@ -56,6 +57,7 @@ class Producer:
         self.create_queues = create_queues
         self._connector = connector
         self._sleep = sleep
+        self._payloads = Payloads(connection)
         self._sqs: Sqs | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -75,11 +77,12 @@ class Producer:
 
         Raises:
             BadMessageOption: an impossible queue name, or a delay that SQS does not take there.
-            TooLarge: more than 1 MiB with its attributes.
+            TooLarge: more than 1 MiB with its attributes, and the connection names no bucket for that.
+            PayloadUnavailable: S3 has not taken its body.
             SqsError: SQS refused it or did not answer; QueueNotFound when the queue is missing and may not be created.
         """
         name = _queue_name(queue)
-        ready = _checked(name, message, task)
+        ready = self._ready(name, message, task)
         return self._on_queue(queue, name, lambda url: self._client().send(url, ready))
 
     def send_many(self, queue: str, messages: Sequence[OutgoingMessage], *, task: str = "") -> list[SentMessage]:
@@ -96,7 +99,7 @@ class Producer:
             BadMessageOption, TooLarge: as ``send``, before anything is sent.
         """
         name = _queue_name(queue)
-        ready = [_checked(name, message, task) for message in messages]
+        ready = [self._ready(name, message, task) for message in messages]
         results = send_all(
             ready,
             lambda batch: self._on_queue(queue, name, lambda url: self._client().send_batch(url, batch)),
@@ -111,6 +114,11 @@ class Producer:
                 f"{failed} of {len(results)} messages to queue {name!r} were not sent; the first: {first}", results, queue=name
             )
         return sent
+
+    def _ready(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
+        """The message as it is sent: all of it is legal, and a body that is too large lies in S3."""
+        checked = _checked(name, message)
+        return self._payloads.put_away(checked, f"task {task} for queue {name!r}" if task else f"message for queue {name!r}")
 
     def _on_queue(self, queue: str, name: str, call: Callable[[str], T]) -> T:
         """Run ``call`` with the queue's URL; once more with a fresh one when the known one is gone."""
@@ -276,15 +284,9 @@ def _queue_name(queue: str) -> str:
     return name
 
 
-def _checked(name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
+def _checked(name: str, message: OutgoingMessage) -> OutgoingMessage:
     """The message with what a FIFO queue needs, once everything about it is legal."""
     delay = check_delay(message.delay, name)
-    who = f"task {task}" if task else "message"
-    size = message_size(message)
-    if size > MAX_BYTES:
-        raise TooLarge(
-            f"{who} for queue {name!r} has {size} bytes, SQS takes {MAX_BYTES}; put the data elsewhere and pass its address"
-        )
     if not name.endswith(FIFO):
         if message.dedup_id is not None:
             raise BadMessageOption(f"queue {name!r}: a deduplication id is for FIFO queues only")

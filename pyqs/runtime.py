@@ -39,6 +39,8 @@ STATUSES = (
 EVENTS = ("starting", "ready", "stopping", "stopped")
 #: What it hears every two seconds from ``ready`` on, while no thread of its worker hangs.
 ALIVE = "alive"
+#: What the host of a worker with ``RuntimeConfig.beat`` is told: to send periodic tasks, and to stop doing so.
+BEAT, BEAT_ENDS = "beat", "beat-ends"
 
 
 @value
@@ -152,6 +154,10 @@ class TaskRuntime(Protocol):
         """These calls must not start here. Called in the executor's reader thread, at any time after ``after_fork``."""
         ...
 
+    def look(self) -> None:
+        """Find out, now, which calls are called off. Called before a delivery where there is no host that does it."""
+        ...
+
     def close(self) -> None:
         """Called once when the executor leaves in order."""
         ...
@@ -175,5 +181,5 @@ class TaskRuntime(Protocol):
         ...
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
-        """Something has happened to the worker, one of ``EVENTS``; or it is ``ALIVE``."""
+        """Something has happened to the worker, one of ``EVENTS``; or it is ``ALIVE``; or ``BEAT`` or ``BEAT_ENDS``."""
         ...

@@ -89,7 +89,7 @@ class CallOff:
 class Line:
     """To the host: a line of the worker's own log, as the attributes of a ``LogRecord``; ``created_us`` is microseconds."""
 
-    details: Mapping[str, str | int]
+    details: Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True)

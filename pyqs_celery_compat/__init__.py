@@ -82,10 +82,10 @@ _HOMES = {
 #: Submodules that are there without having been imported, as Celery's users know them.
 _MODULES = frozenset(
     {
-        "app", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states", "utils",
+        "app", "beat", "canvas", "exceptions", "local", "platforms", "registry", "result", "schedules", "signals", "states",
+        "utils",
     }
 )  # fmt: skip
-_LATER = frozenset({"beat"})
 
 
 def __getattr__(name: str) -> Any:
@@ -94,8 +94,6 @@ def __getattr__(name: str) -> Any:
         return getattr(module, name)
     if name in _MODULES:
         return importlib.import_module(f"{_PACKAGE}.{name}")
-    if name in _LATER:
-        raise ImportError(f"{name} is not there yet: it comes in a later version of pyqs_celery_compat")
     raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
 
 

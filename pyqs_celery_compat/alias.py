@@ -9,6 +9,7 @@ libraries that need it.
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -87,19 +88,32 @@ def install_for_worker(app: str | None) -> None:
     except ImportError as exc:
         raise ConfigError(str(exc)) from None
     if installed:
+        if _others_watch_imports():
+            for name in (f"{CELERY}.app.trace", f"{CELERY}.concurrency.prefork", "billiard.pool"):
+                importlib.import_module(name)  # Celery's worker has them; what is to be put around them is put there now
         lifecycle.forked.add(_process_begins)
         lifecycle.closing.add(_process_ends)
 
 
 def _process_begins(app: Celery) -> None:
+    hostname = f"pyqs@{socket.gethostname()}"
     if (prefork := _prefork()) is not None:
-        prefork.process_initializer(app, f"pyqs@{socket.gethostname()}")
+        prefork.process_initializer(app, hostname)
+    if (trace := sys.modules.get(f"{OURS}.app.trace")) is not None:
+        trace.setup_worker_optimizations(app, hostname)
 
 
 def _process_ends(app: Celery) -> None:
     if (prefork := _prefork()) is not None:
         prefork.process_destructor(os.getpid(), 0)
     alias_billiard.process_ends()
+
+
+def _others_watch_imports() -> bool:
+    """Whether somebody beside Python, setuptools and us answers imports, as agents do that instrument modules."""
+    usual = (*_STANDARD, CeleryFinder)
+    kinds = [finder if isinstance(finder, type) else type(finder) for finder in sys.meta_path]
+    return any(kind not in usual and kind.__module__ != "_distutils_hack" for kind in kinds)
 
 
 def _prefork() -> Any:

@@ -1,10 +1,10 @@
-"""What a worker must know of an app before it starts, and what ``pyqs report`` tells of it, read in a process that imports the
-app and ends.
+"""What a worker must know of an app before it starts, and what ``pyqs report`` and ``pyqs check`` tell of it, read in a process
+that imports the app and ends.
 
-Owns: ``read_app_settings`` and ``read_report`` (run in a parent, which never imports an app) and the child they start
-(``python -m pyqs_celery_compat.appinfo``). The child answers one JSON object on a pipe of its own, so that nothing the app
-prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end. However
-the parent ends, so does the child.
+Owns: ``read_app_settings``, ``read_report`` and ``read_facts`` (run in a parent, which never imports an app) and the child they
+start (``python -m pyqs_celery_compat.appinfo``). The child answers one JSON object on a pipe of its own, so that nothing the
+app prints gets into it, and leaves with ``os._exit``, because an app's import may leave threads running that never end.
+However the parent ends, so does the child.
 """
 
 from __future__ import annotations
@@ -47,12 +47,18 @@ def read_report(app: str, include: tuple[str, ...], directory: str) -> dict[str,
     return _ask("report", app, include, directory)
 
 
+def read_facts(app: str, include: tuple[str, ...], directory: str) -> dict[str, Any]:
+    """What a check asks of the app, see ``checking.app_facts``. Parameters and errors are those of ``read_report``."""
+    return _ask("facts", app, include, directory)
+
+
 def _ask(what: str, app: str, include: tuple[str, ...], directory: str) -> dict[str, Any]:
     answer, write_end = os.pipe()
     line, held_line = os.pipe()  # the child ends with the last who holds this
     question = json.dumps(
-        {"what": what, "app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line}
-    )
+        {"what": what, "app": app, "include": list(include), "directory": directory, "answer": write_end, "lifeline": line,
+         "log_format": conf.log_format()}
+    )  # fmt: skip
     command = [sys.executable, "-m", "pyqs_celery_compat.appinfo", question]
     # The package must be importable in the child as it is here, wherever this process was started.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -64,7 +70,7 @@ def _ask(what: str, app: str, include: tuple[str, ...], directory: str) -> dict[
                 command,
                 pass_fds=(write_end, line),
                 stdin=subprocess.DEVNULL,
-                stdout=2 if what == "report" else None,  # the report alone stands on standard output
+                stdout=None if what == "settings" else 2,  # a report alone stands on standard output
                 cwd=directory,
                 env=env,
             )
@@ -115,6 +121,7 @@ def main(question: str) -> int:
     """The child: import, read, answer."""
     asked = json.loads(question)
     _end_with(asked["lifeline"])
+    conf.choose_log_format(asked["log_format"])
     answer: dict[str, Any]
     try:
         answer = {"found": _load(asked["what"], asked["app"], asked["include"], asked["directory"])}
@@ -152,6 +159,10 @@ def _load(what: str, name: str, include: list[str], directory: str) -> dict[str,
         from pyqs_celery_compat.app_report import report
 
         return report(app)
+    if what == "facts":
+        from pyqs_celery_compat.checking.app_facts import facts
+
+        return facts(app)
     return dataclasses.asdict(conf.worker_settings(app))
 
 

@@ -7,12 +7,12 @@ URL's password into a text.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from pyqs import logs
 from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError
 from pyqs.queues.names import canonical_name
@@ -32,6 +32,7 @@ _OPTIONS = frozenset({
     "is_secure", "port", "sts_role_arn", "sts_token_timeout", "sts_token_buffer_time", "sqs-creation-attributes",
     "queue_tags", "sqs_base64_encoding", "fetch_message_attributes", "max_retries", "interval_start", "interval_step",
     "interval_max", "master_name", "confirm_publish", "regioninfo", "client-config", "revoke_store",
+    "large_payload_bucket", "large_payload_threshold",
 })  # fmt: skip
 _REFUSED_OPTIONS = {
     "supports_fanout": "fanout over SNS is not there",
@@ -131,6 +132,10 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()
 
 
+#: Of this process: the form in which lines are logged, and setting it.
+log_format, choose_log_format = logs.chosen, logs.choose
+
+
 def read_transport(conf: Settings, *, consuming: bool = False, default_url: str = "", url: str = "") -> Transport:
     """The broker settings.
 
@@ -218,7 +223,23 @@ def read_broker_url(url: str, options: Mapping[str, Any]) -> ConnectionConfig:
         access_key_id=unquote(key) or None,
         secret_access_key=unquote(secret) or None,
         role_arn=options.get("sts_role_arn") or None,
+        large_payload_bucket=_bucket(options.get("large_payload_bucket")),
+        large_payload_threshold=_threshold(options.get("large_payload_threshold")),
     )
+
+
+def _bucket(value: Any) -> str | None:
+    """One bucket's name, or several: a list, or text with commas."""
+    return (value if isinstance(value, str) else ",".join(value or ())) or None
+
+
+def _threshold(value: Any) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        raise ImproperlyConfigured(
+            f"broker_transport_options['large_payload_threshold'] is a number of bytes, not {value!r}"
+        ) from None
 
 
 def with_region(connection: ConnectionConfig) -> ConnectionConfig:
@@ -248,6 +269,8 @@ def _overlay(first: ConnectionConfig, second: ConnectionConfig) -> ConnectionCon
         profile=first.profile or second.profile,
         role_arn=first.role_arn or second.role_arn,
         client=first.client or second.client,
+        large_payload_bucket=first.large_payload_bucket or second.large_payload_bucket,
+        large_payload_threshold=first.large_payload_threshold or second.large_payload_threshold,
     )
 
 
@@ -341,19 +364,6 @@ def check_worker_settings(app: Celery, *, in_process: bool = False) -> tuple[str
     return tuple(notes)
 
 
-def without_effect(app: Celery) -> list[str]:
-    """What code has set up for a worker of Celery's, and this one never calls: lines to log once, when all tasks are known."""
-    notes = []
-    for part, usual in (("Request", "celery.worker.request:Request"), ("Strategy", "celery.worker.strategy:default")):
-        own = sorted(name for name, task in app.tasks.items() if getattr(type(task), part, usual) != usual)
-        if own:
-            notes.append(f"{part} of {', '.join(own)}: a worker's part of one's own is never called; signals and handlers are")
-    panel = sys.modules.get("pyqs_celery_compat.worker.control")
-    if panel is not None and panel.Panel.data:
-        notes.append(f"remote control commands ({', '.join(sorted(panel.Panel.data))}): nobody can send them on SQS")
-    return notes
-
-
 def worker_settings(app: Celery, *, in_process: bool = False) -> WorkerSettings:
     """What a worker with ``-A`` needs to know of the app before it starts.
 
@@ -393,6 +403,15 @@ def worker_settings(app: Celery, *, in_process: bool = False) -> WorkerSettings:
         max_memory_per_child=_per_child(conf, "worker_max_memory_per_child"),
         notes=notes,
     )
+
+
+def worker_connection(app: Celery) -> ConnectionConfig:
+    """How what runs the app's tasks reaches SQS, where it is told nothing else.
+
+    Raises:
+        ImproperlyConfigured: the app's broker is another, or one of its options cannot be honoured.
+    """
+    return _one_connection(read_transport(app.conf, consuming=True))[0]
 
 
 def _one_connection(transport: Transport) -> tuple[ConnectionConfig, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pyqs.config import RuntimeConfig, WorkerConfig
 from pyqs.runtime import BootReport
 from pyqs.testing.worker import InProcessWorker
-from pyqs_celery_compat import conf, lifecycle, rate_limits, revoking, signals
+from pyqs_celery_compat import conf, lifecycle, rate_limits, revoking, signals, uncalled
 from pyqs_celery_compat.acceptance import acceptance
 from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.runtime import CeleryRuntime
@@ -65,7 +65,7 @@ class InProcessRuntime(CeleryRuntime):
         return BootReport(
             tasks=tuple(sorted(names)),
             at_most_once=sum(1 for name in names if not app.tasks[name].acks_late),
-            notes=(*conf.without_effect(app), *notes),
+            notes=(*uncalled.without_effect(app), *notes),
             watches=app.control.revoked_store is not None,
         )
 

@@ -19,13 +19,15 @@ import click
 
 from pyqs import cli
 from pyqs.commands import celery_face
-from pyqs.commands.celery_options import REFUSED_COMMANDS
+from pyqs.commands.celery_options import CELERY_OPTIONS, REFUSED_COMMANDS
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
 
+#: What becomes of each option, and what to do instead of each command that is not here: for who judges command lines.
+OPTIONS, REFUSED = CELERY_OPTIONS, REFUSED_COMMANDS
 #: Celery's commands, those included that say what to use instead.
 COMMANDS = (*celery_face.COMMANDS, *REFUSED_COMMANDS)
 

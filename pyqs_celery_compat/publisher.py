@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyqs.bulk import MAX_BYTES, message_size, send_all
+from pyqs.bulk import send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig
-from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError, TooLarge
+from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError
 from pyqs.message import FollowUp, OutgoingMessage, SentMessage
+from pyqs.payloads import Payloads
 from pyqs.producer import CREATED_PAUSES, elsewhere, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
@@ -112,6 +113,7 @@ class Publisher:
         self.connector = connector
         self._sleep = sleep
         self._transport: Transport | None = None
+        self._payloads: Payloads | None = None
         self._clients: dict[ConnectionConfig, Sqs] = {}
         self._urls: dict[str, str] = {}
         self._warned: set[str] = set()
@@ -125,6 +127,13 @@ class Publisher:
             transport = self._read()
             self._transport = transport if _worker is None else with_overrides(transport, _worker)
         return self._transport
+
+    @property
+    def _large(self) -> Payloads:
+        """Where bodies go that are too large."""
+        if self._payloads is None:
+            self._payloads = Payloads(self.transport.connection)
+        return self._payloads
 
     def close(self) -> None:
         """Forget the connections; the next send makes new ones."""
@@ -155,7 +164,7 @@ class Publisher:
 
         Raises:
             BadMessageOption: a queue name or an option that SQS does not take.
-            TooLarge: over 1 MiB.
+            TooLarge: over 1 MiB, and no bucket is named for that. PayloadUnavailable: S3 has not taken its body.
             UndefinedQueue, SqsError: see there.
         """
         task_end = of_task.collector.get()
@@ -304,12 +313,7 @@ class Publisher:
         problem = name_problem(name)
         if problem:
             raise BadMessageOption(f"queue {name!r} of task {task} is not possible: {problem}")
-        size = message_size(message)
-        if size > MAX_BYTES:
-            raise TooLarge(
-                f"task {task} for queue {name!r} makes a message of {size} bytes, SQS takes {MAX_BYTES}; put the data "
-                "elsewhere and pass its address, or set task_compression"
-            )
+        message = self._large.put_away(message, f"task {task} for queue {name!r}")
         if not name.endswith(FIFO):
             # kombu keeps a deduplication id in the properties; SQS itself takes one on FIFO queues only.
             return message if message.dedup_id is None else replace(message, dedup_id=None)

@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any
 
 from pyqs import backoff, logs
 from pyqs.called_off import CalledOffCalls
@@ -26,7 +26,8 @@ from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave, Resend
 from pyqs.native import NativeRuntime, left, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
-from pyqs.runtime import ALIVE, BootReport, Outcome, Prepared
+from pyqs.runtime import ALIVE, BEAT, BEAT_ENDS, BootReport, Outcome, Prepared
+from pyqs.value import value
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import (
     alias,
@@ -52,10 +53,15 @@ from pyqs_celery_compat.known_tasks import KnownTasks
 from pyqs_celery_compat.prepared import RESULT_NOT_STORED, CeleryPrepared, again
 from pyqs_celery_compat.protocol import CeleryCall
 from pyqs_celery_compat.request import Context
+from pyqs_celery_compat.schedule_check import check_schedule
 from pyqs_celery_compat.serialization import Accept
 from pyqs_celery_compat.storing import ResultNotStored
+from pyqs_celery_compat.uncalled import without_effect
 from pyqs_celery_compat.utils import imports
 from pyqs_celery_compat.worker_events import WorkerEvents
+
+if TYPE_CHECKING:
+    from pyqs_celery_compat.hosted_beat import HostedBeat
 
 log = logging.getLogger(__name__)
 strategy_log = logging.getLogger("celery.worker.strategy")
@@ -74,15 +80,26 @@ _STATUS: Mapping[type[MessageError], str] = {
 }
 
 
+@value
+class _Ours:
+    """A message for the native runtime, and its body where that has been fetched."""
+
+    text: str | None = field(default=None, repr=False)
+
+
 class CeleryRuntime:
     """The runtime of every ``pyqs worker``.
 
     Parameters:
         config: what to load; without ``app`` the tasks are those of the included modules, or importable by name.
+        app: instead of the one that ``config`` names: the caller has it.
     """
 
-    def __init__(self, config: RuntimeConfig) -> None:
+    def __init__(self, config: RuntimeConfig, app: Celery | None = None) -> None:
         self.config = config
+        self._given = app
+        #: Whether the tasks are an app's, so that its settings count.
+        self._of_an_app = app is not None or config.app is not None
         self.native = NativeRuntime(config)
         self.accept = Accept.default(config.pickle_allow).with_max_size(config.max_payload)
         self.hostname = config.hostname or f"pyqs@{socket.gethostname()}"
@@ -90,13 +107,17 @@ class CeleryRuntime:
         #: The tasks that a message may name; there are some after ``boot``.
         self.known_tasks: KnownTasks
         self._events: WorkerEvents | None = None
+        #: In the host of a worker with -B.
+        self._beat: HostedBeat | None = None
         self._called_off = CalledOffCalls()
         #: Looked into before each task: empty where there is no store of revoked ids, and nearly always where there is.
         self.called_off = self._called_off.by_id
         self._steps: worker_events.HostedWorker | None = None
         self.pid = os.getpid()
         modules = [config.app.partition(":")[0]] if config.app else []
-        self._policy = ImportPolicy((*modules, *config.include), config.working_directory)
+        self._policy = ImportPolicy((*modules, *config.include), config.working_directory or os.sep)
+        self._watch: revoking.Watch | None = None
+        self._look_at = 0.0
 
     @property
     def app(self) -> Celery:
@@ -114,36 +135,36 @@ class CeleryRuntime:
         """
         config = self.config
         notes: list[str] = []
-        directory = os.path.abspath(config.working_directory)
-        if directory not in sys.path:
+        directory = os.path.abspath(config.working_directory) if config.working_directory else None
+        if directory is not None and directory not in sys.path:
             sys.path.insert(0, directory)
         publisher.in_worker(config.connection)
-        alias.install_for_worker(config.app)
-        if config.app:
-            app = find_app(config.app, directory)
+        alias.install_for_worker("" if self._given is not None and alias.is_installed() else config.app)
+        if self._of_an_app:
+            app = self._given or find_app(config.app or "", directory)
             app.set_current()
             app.set_default()
             self._limit_tasks(app)
             notes += conf.check_worker_settings(app)
             setup_django()
             imports.import_task_modules(app, config.include)
+            if config.beat:
+                check_schedule(app.conf.beat_schedule)
         report = self.native.boot()  # imports the included modules, too
-        if not config.app:
+        if not self._of_an_app:
             app = state.get_current_app()
         app.finalize()
         app.backend  # noqa: B018 - one that cannot be made stops the worker, not each task
         self._app = app
-        notes += conf.without_effect(app)
+        notes += without_effect(app)
         self.known_tasks = KnownTasks(app, self.hostname)
-        self.accept, accept_notes = acceptance(
-            app, config.app is not None, config.accept, config.pickle_allow, config.max_payload
-        )
+        self.accept, accept_notes = acceptance(app, self._of_an_app, config.accept, config.pickle_allow, config.max_payload)
         names = [name for name in app.tasks if not name.startswith("celery.")]
         if not app.conf.worker_disable_rate_limits:
             rate_limits.check_tasks(app.tasks.values())
-        watches = bool(config.app) and app.control.revoked_store is not None
+        watches = self._of_an_app and app.control.revoked_store is not None
         lifecycle.booted.run(app)
-        if config.app:
+        if self._of_an_app:
             app.log  # noqa: B018 - its modules, which each process would load for itself
         return BootReport(
             tasks=tuple(sorted({*names, *report.tasks})),
@@ -161,7 +182,7 @@ class CeleryRuntime:
 
     def set_up_logging(self, level: str) -> bool:
         """As Celery does it for the app of ``-A``, or as its receivers of ``setup_logging`` do."""
-        if not self.config.app:
+        if not self._of_an_app:
             return False
         settings = self.app.conf
         self.app.log.on_handler = logs.guard
@@ -193,6 +214,15 @@ class CeleryRuntime:
         """They were revoked: from now on they are discarded here."""
         self._called_off.add(calls)
 
+    def look(self) -> None:
+        """Read which calls are revoked, once a second at most."""
+        store = self.app.control.revoked_store if self._of_an_app else None
+        if store is None or boottime() < self._look_at:
+            return
+        self._watch = self._watch or revoking.Watch(store, self.call_off)
+        self._watch.look()
+        self._look_at = boottime() + revoking.INTERVAL
+
     def become_host(self) -> None:
         """The app is there, for its handlers; nothing of an executor happens."""
         self.pid = os.getpid()
@@ -206,8 +236,23 @@ class CeleryRuntime:
         assert self._events is not None, "become_host() comes first"
         if name == ALIVE:
             self._events.alive()
+        elif name == BEAT:
+            self._begin_beat()
+        elif name == BEAT_ENDS:
+            self._end_beat()
         else:
             self._events.happened(name, details)
+
+    def _begin_beat(self) -> None:
+        from pyqs_celery_compat.hosted_beat import HostedBeat
+
+        self._beat = HostedBeat(self.app, self.config.beat_schedule, self.config.beat_scheduler)
+        self._beat.start()
+
+    def _end_beat(self) -> None:
+        if self._beat is not None:
+            self._beat.end()
+            self._beat = None
 
     def watch(self, tell: Callable[[Sequence[CalledOff]], None]) -> None:
         """Tell which calls are revoked, each second."""
@@ -216,7 +261,7 @@ class CeleryRuntime:
     def killed(self, delivery: Delivery, death: Death) -> Outcome:
         """Errbacks, handlers and signals of a task that was killed or lost, and Celery's verdict on its message."""
         read = self._read(delivery)
-        if isinstance(read, Native):
+        if isinstance(read, _Ours):
             return self.native.killed(delivery, death)
         if isinstance(read, Outcome):  # what the executor could read: a deployment came in between
             return replace(read, verdict=Leave()) if death.acked_early else read
@@ -226,8 +271,8 @@ class CeleryRuntime:
     def prepare(self, delivery: Delivery) -> Prepared | Outcome:
         """Decide on one message, in Celery's order: readable, known, supported, in time, due."""
         read = self._read(delivery)
-        if isinstance(read, Native):
-            return self.native.prepare(delivery)
+        if isinstance(read, _Ours):
+            return self.native.prepare(delivery, read.text)
         if isinstance(read, Outcome):
             return read
         call, task, rate = read
@@ -259,15 +304,16 @@ class CeleryRuntime:
         signals.task_revoked.send(sender=task, request=request, terminated=False, signum=None, expired=expired)
         return Outcome(Delete(), status, (), call.task, call.id, why)
 
-    def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | Native | Outcome:
+    def _read(self, delivery: Delivery) -> tuple[CeleryCall, Task, float] | _Ours | Outcome:
         """The call in a message, its task and that one's rate; what is pyqs's own; or why it cannot be run."""
         if handler_of(delivery.queue) is not None:
-            return Native({})
+            return _Ours()
         call: CeleryCall | None = None
         try:
-            opened = open_envelope(delivery.message.body)
+            text = self.native.payloads.body_of(delivery.message, self.config.max_payload)
+            opened = open_envelope(text)
             if isinstance(opened, Native):
-                return opened
+                return _Ours(text)
             call = decode_envelope(opened, accept=self.accept, queue=delivery.queue)
             task = self._task(call)
             return call, task, self._rate(task) if task.rate_limit else 0.0

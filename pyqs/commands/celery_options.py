@@ -118,11 +118,9 @@ CELERY_OPTIONS: tuple[CeleryOption, ...] = (
     ),
     _without_effect("worker", "--heartbeat-interval", "no heartbeat is sent to the broker"),
     _works("worker", "--autoscale", "MAX,MIN: as -c MAX. An executor that waits costs a few MB and no time."),
-    _refused(
-        "worker", "-B --beat", "beat is not there yet: Celery's own sends periodic tasks, with PYQS_AS_CELERY=0", flag=True
-    ),
-    _without_effect("worker", "-s --schedule-filename --schedule", "it is for -B"),
-    _without_effect("worker", "--scheduler", "it is for -B"),
+    _works("worker", "-B --beat", "Periodic tasks are sent from this worker; from no other at the same time.", flag=True),
+    _works("worker", "-s --schedule-filename --schedule", "With -B: the schedule file, which Celery's beat reads, too."),
+    _works("worker", "--scheduler", "With -B: the scheduler's class."),
     _works(
         "worker", "--logfile -f", "All processes of the worker write to this file. It is opened once: rotate it by copying."
     ),
@@ -131,6 +129,20 @@ CELERY_OPTIONS: tuple[CeleryOption, ...] = (
     _refused("worker", "--gid", _AS_WHOM),
     _works("worker", "--umask", "Octal, of all processes of the worker."),
     _without_effect("worker", "--executable", "the Python that runs this one is taken"),
+    # -- beat
+    _refused("beat", "--detach", _SUPERVISOR, flag=True),
+    _works("beat", "-s --schedule", "The schedule file, which Celery's beat reads, too."),
+    _works("beat", "-S --scheduler", "The scheduler's class, or the name that a library has for it."),
+    _works("beat", "--max-interval", "Seconds at most between two looks at the schedule."),
+    _without_effect("beat", "--enable-remote-control --no-enable-remote-control", "beat cannot be asked over SQS", flag=True),
+    _without_effect("beat", "-n --hostname", "beat cannot be asked over SQS"),
+    _works("beat", "-l --loglevel", "The level, also in small letters. The default is INFO."),
+    _works("beat", "--logfile -f", "Where to log."),
+    _works("beat", "--pidfile", "Beat's pid; with the pid of a process that lives in it no beat starts."),
+    _refused("beat", "--uid", _AS_WHOM),
+    _refused("beat", "--gid", _AS_WHOM),
+    _works("beat", "--umask", "Octal."),
+    _without_effect("beat", "--executable", "the Python that runs this one is taken"),
     # -- call
     _works("call", "-a --args", "The arguments, a JSON array."),
     _works("call", "-k --kwargs", "The keyword arguments, a JSON object."),

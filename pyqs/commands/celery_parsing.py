@@ -48,8 +48,9 @@ def unheeded(command: str) -> Callable[[F], F]:
     """A decorator: the command takes those of Celery's options that have no effect, and refuses those that are refused."""
 
     def decorate(function: F) -> F:
+        own = {name for param in getattr(function, "__click_params__", ()) for name in param.opts}
         for row in reversed((*of(""), *of(command))):
-            if row.fate is not Fate.WORKS:
+            if row.fate is not Fate.WORKS and not own & set(row.names):
                 function = _option(row)(function)
         return function
 

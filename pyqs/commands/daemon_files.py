@@ -40,24 +40,25 @@ def pid_file(path: str | None) -> Iterator[None]:
 
 
 def _claim(path: str) -> None:
-    for _ in range(2):
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except FileExistsError:
-            pid = _pid_in(path)
-            if pid == os.getpid():  # of a container's earlier life, in which we had the same pid
-                pid = None
-            if pid is not None and _lives(pid):
-                raise ConfigError(
-                    f"--pidfile: {path} has the pid {pid}, and that process lives: is this worker running already? Stop it, or "
-                    "remove the file"
-                ) from None
-            os.unlink(path)
-            continue
-        with os.fdopen(fd, "w") as file:
-            file.write(f"{os.getpid()}\n")
-        return
-    raise ConfigError(f"--pidfile: another process is making {path} at this moment")
+    draft = f"{path}.{os.getpid()}.new"
+    with open(draft, "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    try:
+        for _ in range(2):
+            try:
+                os.link(draft, path)  # whole from its first moment, and never over somebody else's
+                return
+            except FileExistsError:
+                pid = _pid_in(path)
+                if pid is not None and pid != os.getpid() and _lives(pid):  # ours: of a container's earlier life
+                    raise ConfigError(
+                        f"--pidfile: {path} has the pid {pid}, and that process lives: is this worker running already? Stop "
+                        "it, or remove the file"
+                    ) from None
+                os.unlink(path)
+        raise ConfigError(f"--pidfile: another process is making {path} at this moment")
+    finally:
+        os.unlink(draft)
 
 
 def _pid_in(path: str) -> int | None:

@@ -19,11 +19,30 @@ from collections.abc import Sequence
 import click
 
 from pyqs import cli
-from pyqs.commands import by_hand, demo, iam_policy, legacy, local, queues, report, status, worker
+from pyqs.commands import (
+    beat,
+    by_hand,
+    check,
+    demo,
+    dlq,
+    iam_policy,
+    legacy,
+    local,
+    peek,
+    purge,
+    queues,
+    report,
+    send,
+    stats,
+    status,
+    worker,
+)
 from pyqs.commands.celery_parsing import celerys_order
 
 #: How alike (difflib's ratio) a first argument and a subcommand may be before it counts as a slip of the keyboard.
 _SLIP = 0.75
+#: By how many letters a word may be longer than a subcommand that it begins with, to be one of its own.
+_LONGER = 3
 
 
 def version() -> str:
@@ -46,13 +65,20 @@ def group() -> None:
 
 for _command in (
     worker.command,
+    beat.command,
     queues.command,
-    report.command,
     by_hand.call,
     by_hand.result,
     by_hand.shell,
     status.status,
     status.inspect,
+    stats.command,
+    peek.command,
+    dlq.group,
+    purge.command,
+    send.command,
+    report.command,
+    check.command,
     iam_policy.command,
     local.command,
     demo.command,
@@ -97,6 +123,7 @@ def is_queue_form(args: Sequence[str]) -> bool:
         return False
     first = args[0]
     near = difflib.get_close_matches(first, list(group.commands), n=1, cutoff=_SLIP)
+    near = [name for name in near if not first.startswith(name) or len(first) - len(name) < _LONGER]  # checkout is no check
     if near:
         raise click.UsageError(
             f"there is no command {first!r}; did you mean 'pyqs {near[0]}'? (a queue of that name: pyqs worker -Q {first})"

@@ -1,4 +1,4 @@
-"""``pyqs iam-policy``: what a worker and a producer of some queues must be allowed to do, as IAM policies.
+"""``pyqs iam-policy``: what a worker, a producer and an operator of some queues must be allowed to do, as IAM policies.
 
 Owns: the output: policies with what each action is for, or pure JSON for programs. Runs in the main thread. Makes no call to
 AWS, so that it can be run by somebody who may do nothing there yet.
@@ -7,18 +7,27 @@ AWS, so that it can be run by somebody who may do nothing there yet.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
 import click
 
-from pyqs import cli, logs
+from pyqs import cli
 from pyqs.commands import options
-from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.named import named
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
-from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, producer_grants, worker_grants
+from pyqs.queues.permissions import (
+    ACCOUNT,
+    REGION,
+    Grant,
+    bucket_grants,
+    document,
+    operator_grants,
+    places,
+    producer_grants,
+    worker_grants,
+)
 
 
 @click.command("iam-policy", short_help="Print the IAM policies that these queues need.")
@@ -26,6 +35,12 @@ from pyqs.queues.permissions import ACCOUNT, REGION, Grant, document, places, pr
 @options.app_options
 @click.option("--worker", "only", flag_value="worker", help="Only the worker's policy.")
 @click.option("--producer", "only", flag_value="producer", help="Only the policy of a program that sends tasks.")
+@click.option(
+    "--operator",
+    "only",
+    flag_value="operator",
+    help="Only the policy of whoever runs pyqs queues, peek, send, purge and, on the --dead-letter queues, pyqs dlq.",
+)
 @click.option(
     "--sends/--no-sends",
     default=None,
@@ -59,18 +74,11 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
 
     Nothing is asked of AWS: what a URL, an ARN, --region and --account do not say stays REGION and ACCOUNT.
     """
-    connection, flags = options.take_connection(values)
-    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
-    settings = AppSettings()
-    if app:
-        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
-        connection = merge_connection(flags, settings)
-    patterns = compile_patterns(queues or settings.queues)
-    if not patterns:
-        raise ConfigError("no queue: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them")
+    asked = named(queues, app, values)
+    connection, settings = asked.connection, asked.settings
     region, account = connection.region or "", values["account"] or ""
     consumed = places(
-        patterns,
+        asked.patterns,
         region=region,
         account=account,
         prefix=settings.queue_prefix,
@@ -81,10 +89,13 @@ def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, 
     buried = places(compile_patterns(values["dead_letter"]), region=region, account=account) if values["dead_letter"] else ()
     targets = places(compile_patterns(values["sends_to"]), region=region, account=account) if values["sends_to"] else ()
     sends = bool(app or targets) if values["sends"] is None else values["sends"]
+    of_worker, of_producer = bucket_grants(consumed, connection.large_payload_buckets, sends=sends)
     grants = {
-        "worker": worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried),
-        "producer": producer_grants(consumed),
+        "worker": (*worker_grants(consumed, sends=sends, targets=targets, dead_letters=buried), *of_worker),
+        "producer": (*producer_grants(consumed), *of_producer),
     }
+    if values["only"] == "operator":
+        grants["operator"] = operator_grants(consumed, dead_letters=buried)
     if values["required"]:
         grants["worker"] = tuple(grant for grant in grants["worker"] if not grant.without)
     if values["only"]:
@@ -107,7 +118,7 @@ def notes(arns: str, role_arn: str | None, *, worker: bool) -> list[str]:
     if role_arn:
         lines.append(f"whoever takes the role {role_arn} needs sts:AssumeRole on it; the policies above belong to the role")
     lines.append(
-        "queues encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey where messages are sent"
+        "queues and buckets encrypted with a KMS key of your own need kms:Decrypt on it, and kms:GenerateDataKey for sending"
     )
     return lines
 

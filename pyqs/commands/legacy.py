@@ -84,7 +84,7 @@ def start(
     ``connection`` fields that are None come from the environment. Tasks that the program has imported run, and so do those
     in modules beside it: ``cd / && python /srv/site/manage.py worker`` finds what ``manage.py`` finds.
     """
-    given = {name: value for name, value in connection.items() if value}
+    given: dict[str, Any] = {name: value for name, value in connection.items() if value}
     try:
         level = logs.level_name(log_level)
     except ValueError as error:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pyqs import logs
 from pyqs.commands.celery_parsing import before_the_command
-from pyqs.config import CLIENTS, ENV_PREFIX, POLICIES, ConnectionConfig
+from pyqs.config import CLIENTS, ENV_PREFIX, MAX_MESSAGE, POLICIES, ConnectionConfig
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -121,6 +122,19 @@ class Whole(_TextType):
         return str(value)
 
 
+def octal(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The mask that an octal number is, for ``--umask``."""
+    if value is None:
+        return None
+    try:
+        mask = int(value, 8)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise click.BadParameter(f"{value!r} is no octal mask such as 022", ctx, param)
+    return mask
+
+
 def items(values: Iterable[str]) -> tuple[str, ...]:
     """What a repeatable option was given, commas split, spaces around them gone, doubles dropped, order kept."""
     return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
@@ -149,6 +163,20 @@ def connection_options(command: F) -> F:
                 help="How frequent calls reach SQS: past botocore (lean), through it (boto3), or past it unless something has "
                 "instrumented it (auto, the default).",
             ),
+            option(
+                "--large-payload-bucket",
+                env="LARGE_PAYLOAD_BUCKET",
+                metavar="BUCKET",
+                help="S3 bucket for bodies that are too large for SQS; off by default, as Celery's workers cannot read them. "
+                "Further ones behind commas are read only.",
+            ),
+            option(
+                "--large-payload-threshold",
+                env="LARGE_PAYLOAD_THRESHOLD",
+                type=click.IntRange(1, MAX_MESSAGE),
+                metavar="BYTES",
+                help="Messages over this lie there [default: 262144].",
+            ),
         ]
     ):
         command = decorate(command)
@@ -163,7 +191,7 @@ def take_connection(values: dict[str, Any]) -> tuple[ConnectionConfig, Connectio
     Raises:
         ConfigError: half a key pair, an endpoint without a scheme.
     """
-    names = ("region", "endpoint_url", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn", "client")
+    names = tuple(field.name for field in fields(ConnectionConfig))
     given = {name: values.pop(name, None) or None for name in names}
     context = click.get_current_context()
     typed = {name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
@@ -185,6 +213,18 @@ def log_level_option(*names: str, default: str = "INFO") -> Callable[[F], F]:
         show_default=True,
         help="debug, info, warning, error or critical.",
     )
+
+
+def log_format_option(command: F) -> F:
+    """``--log-format``."""
+    return option(
+        "--log-format",
+        env="LOG_FORMAT",
+        type=click.Choice(logs.FORMATS),
+        default=logs.FORMATS[0],
+        show_default=True,
+        help="Lines for people, or one JSON object a line from every process (docs/logging.md).",
+    )(command)
 
 
 def policy_options(command: F) -> F:

@@ -1,64 +1,66 @@
-"""``pyqs queues``: what a worker with these ``-Q``, ``-X`` and ``-A`` would consume, and nothing else.
+"""``pyqs queues``: what a worker with these ``-Q``, ``-X`` and ``-A`` would consume, and how these queues are.
 
-Owns: the listing and its two forms, a table for people and lines of tab-separated fields for programs. Runs in the main
-thread; makes the discovery calls a worker makes, receives nothing, creates nothing.
+Owns: the listing and its three forms: a table for people, lines of tab-separated fields, and JSON with everything. Runs in the
+main thread; makes the discovery calls a worker makes and reads attributes, receives nothing, creates nothing.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyqs import cli, logs
+from pyqs import cli
 from pyqs.commands import options
-from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
-from pyqs.errors import ConfigError
-from pyqs.queues.discovery import Found, discover
-from pyqs.queues.patterns import Pattern, compile_patterns
+from pyqs.commands.named import named
+from pyqs.commands.shown import console, number, span
+from pyqs.queues.discovery import Found
+from pyqs.queues.patterns import Pattern
+
+if TYPE_CHECKING:
+    from pyqs.queues.census import Census
 
 
-@click.command("queues", short_help="Print what would be consumed.")
+@click.command("queues", short_help="Print what would be consumed, and how these queues are.")
 @options.queue_options
 @options.app_options
+@click.option("--table", is_flag=True, help="The table, also where the output is no terminal.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: {queues, left_alone, missing}, for programs.")
 @options.connection_options
 @options.log_level_option(default="WARNING")
 def command(queues: tuple[str, ...], exclude: tuple[str, ...], app: str | None, **values: Any) -> int:
-    """Print the queues that a worker with the same -Q, -X and -A would consume, then stop.
+    """Print the queues that a worker with the same -Q, -X and -A would consume, what they hold, and what may surprise.
 
-    One line per queue: its name, what matched it, its URL, its options (weight, max). Exit code 2 when a queue named
+    On a terminal: a table with what each queue and its dead-letter queue hold, how it is set up, and warnings. Elsewhere one
+    line per queue, without asking for its attributes: its name, what matched it, its URL, its options (weight, max). Counts are
+    approximate, as SQS's are; the age of the oldest message SQS tells CloudWatch only. Exit code 2 when a queue named
     literally does not exist, or nothing at all is matched.
     """
-    connection, flags = options.take_connection(values)
-    logs.configure(values["log_level"], secrets=(connection.secret_access_key, connection.session_token))
-    settings = AppSettings()
-    if app:
-        settings = read_app_settings(app, options.items(values["include"]), os.getcwd())
-        connection = merge_connection(flags, settings)
-    patterns = compile_patterns(queues or settings.queues)
-    if not patterns:
-        raise ConfigError(
-            "no queue to look for: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names them"
-        )
+    asked = named(queues, app, values)
     from pyqs.sqs import connect
 
-    sqs = connect(connection)
+    wide = values["as_json"] or values["table"] or sys.stdout.isatty()
+    sqs = connect(asked.connection)
     try:
-        found = discover(
-            sqs,
-            patterns,
-            exclude=compile_patterns(exclude, excluding=True),
-            prefix_bound=settings.queue_prefix,
-            predefined=dict(settings.predefined_queues) or None,
-            suggest=True,
-        )
+        found = asked.found(sqs, exclude)
+        if wide:
+            from pyqs.queues.census import take_census
+
+            census = take_census(sqs, found.queues)
     finally:
         sqs.close()
-    _print(rows(found))
-    for line in complaints(found, patterns):
+    if values["as_json"]:
+        print(json.dumps(document(found, census), indent=2))
+    elif wide:
+        _print_table(rows(found), census)
+    else:
+        for row in rows(found):
+            print("\t".join(row))
+    sys.stdout.flush()
+    for line in complaints(found, asked.patterns):
         print(f"pyqs: {line}", file=sys.stderr)
     return cli.EXIT_USAGE if found.missing or not found.queues else cli.EXIT_OK
 
@@ -85,16 +87,66 @@ def complaints(found: Found, patterns: Sequence[Pattern]) -> list[str]:
     return lines
 
 
-def _print(listed: Sequence[tuple[str, str, str, str]]) -> None:
-    if not sys.stdout.isatty():
-        for row in listed:
-            print("\t".join(row))
-        sys.stdout.flush()
-        return
-    from rich.console import Console
+def document(found: Found, census: Sequence[Census]) -> dict[str, Any]:
+    """Everything, for programs; what is not known is null."""
+    by_name = {row[0]: row for row in rows(found)}
+    listed = [
+        {
+            "name": one.name,
+            "url": one.url,
+            "matched_by": [pattern.text for pattern in found.taken_by[one.name]],
+            "options": by_name[one.name][3],
+            "fifo": one.is_fifo,
+            "visible": one.visible,
+            "in_flight": one.in_flight,
+            "delayed": one.delayed,
+            "oldest_age": None,  # SQS has no call for it; CloudWatch: ApproximateAgeOfOldestMessage
+            "visibility_timeout": one.visibility,
+            "retention": one.retention,
+            "delay": one.delay,
+            "max_receive_count": one.redrive.max_receives if one.redrive else None,
+            "dead_letter_queue": {"name": one.redrive.name, "arn": one.redrive.arn, "messages": one.dead_letters}
+            if one.redrive
+            else None,
+            "warnings": list(one.warnings),
+            "problem": one.problem or None,
+        }
+        for one in census
+    ]
+    missing = {text: list(near) for text, near in found.missing.items()}
+    return {"queues": listed, "left_alone": dict(found.skipped), "missing": missing}
+
+
+def _print_table(listed: Sequence[tuple[str, str, str, str]], census: Sequence[Census]) -> None:
     from rich.table import Table
 
-    table = Table("queue", "matched by", "URL", "options", box=None, header_style="bold", pad_edge=False)
-    for row in listed:
-        table.add_row(*row)
-    Console().print(table)
+    screen = console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("queue", "matched by"):
+        table.add_column(heading)
+    for heading in ("visible", "in flight", "delayed", "hides for", "keeps for", "receives"):
+        table.add_column(heading, justify="right")
+    table.add_column("dead-letter queue")
+    table.add_column("in it", justify="right")
+    with_options = any(row[3] for row in listed)
+    if with_options:
+        table.add_column("options")
+    for row, one in zip(listed, census, strict=True):
+        redrive = one.redrive
+        cells = [
+            *row[:2],
+            *(number(count) for count in (one.visible, one.in_flight, one.delayed)),
+            span(one.visibility),
+            span(one.retention),
+            number(redrive.max_receives if redrive else None),
+            redrive.name if redrive else "-",
+            number(one.dead_letters),
+            *([row[3]] if with_options else []),
+        ]
+        style = "yellow" if one.warnings or one.problem else None
+        table.add_row(*cells, style=style)
+    screen.print(table)
+    for one in census:
+        for line in (one.problem, *one.warnings):
+            if line:
+                screen.print(f"{one.name}: {line}", style="yellow", soft_wrap=True)

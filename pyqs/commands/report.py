@@ -16,16 +16,17 @@ from typing import Any
 import click
 
 from pyqs import cli
-from pyqs.commands import options
+from pyqs.commands import celery_parsing, options
 from pyqs.errors import ConfigError
 
 #: Columns of what is said of a setting, where it goes on in a further line.
 _WIDTH = 110
 
 
-@click.command("report", short_help="Print versions, and what becomes of an app's settings.")
+@click.command("report", cls=celery_parsing.Command, short_help="Print versions, and what becomes of an app's settings.")
 @options.app_options
 @click.option("--json", "as_json", is_flag=True, help="JSON: {versions, app, settings, errors, remarks}.")
+@celery_parsing.unheeded("report")
 def command(app: str | None, include: tuple[str, ...], as_json: bool) -> int:
     """Print versions, and each setting of the app that is not Celery's default: its value, and what becomes of it here.
 

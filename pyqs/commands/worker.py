@@ -18,13 +18,15 @@ import click
 from pyqs import cli, events, logs
 from pyqs.commands import celery_parsing, daemon_files, options, worker_options
 from pyqs.commands.app import AppSettings, merge_connection, read_app_settings
+from pyqs.commands.cpus import available_cpus
 from pyqs.commands.node_name import expand, node_name
 from pyqs.commands.worker_options import WorkerOptions
-from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, RuntimeConfig, WorkerConfig
+from pyqs.config import DEFAULT_SHUTDOWN_TIMEOUT, ConnectionConfig, RuntimeConfig, WorkerConfig
 from pyqs.errors import ConfigError
 from pyqs.queues.patterns import compile_patterns
 
 if TYPE_CHECKING:
+    from pyqs.worker.companion import Companion
     from pyqs.worker.health import Health
     from pyqs.worker.signals import Signals
 
@@ -35,13 +37,6 @@ _BESIDE_CELERY = (
     "etas and countdowns: a Celery worker that consumes these queues, too, holds in its memory what is not due; from the end "
     "of the last one on, no eta runs twice (docs/mixed-fleet.md)"
 )
-
-
-def available_cpus() -> int:
-    """How many processors this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConfig:
@@ -57,37 +52,20 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         raise ConfigError(
             "no queue to consume: give -Q 'email.*' (a name, glob, URL or ARN), or -A with an app that names its queues"
         )
+    if chosen.beat and (chosen.burst or not chosen.app):
+        raise ConfigError("-B sends an app's periodic tasks for as long as the worker runs: it needs -A, and not --burst")
     directory = chosen.working_directory or os.getcwd()
     app, connection = AppSettings(), chosen.connection
     if chosen.app:
         app = read_app_settings(chosen.app, chosen.include, directory)
         connection = merge_connection(chosen.flags, app)
-        log.info(_BESIDE_CELERY)
     queues = patterns or app.queues
     if not queues:
         raise ConfigError(f"app {chosen.app!r} names no queue; give -Q")
     concurrency = chosen.concurrency or app.concurrency or available_cpus()
-    runtime = RuntimeConfig(
-        runtime=cli.COMPAT_RUNTIME,
-        app=chosen.app,
-        include=chosen.include,
-        accept=chosen.accept or None,
-        pickle_allow=chosen.pickle_allow,
-        max_payload=chosen.max_payload << 20,
-        hooks=events.dotted_paths(),
-        connection=connection,
-        create_queues=chosen.create_queues is not False,
-        working_directory=directory,
-        log_level=chosen.log_level,
-        max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
-        max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
-        hostname=chosen.hostname,
-        time_limit=chosen.time_limit,
-        soft_time_limit=chosen.soft_time_limit,
-    )
     return WorkerConfig(
         queues=queues,
-        runtime=runtime,
+        runtime=_runtime(chosen, app, connection, directory),
         connection=connection,
         exclude=excluded,
         concurrency=concurrency,
@@ -111,6 +89,33 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         on_refused=chosen.on_refused,
         max_tasks=chosen.max_tasks,
         notes=app.notes,
+        remarks=(*chosen.notes, *([_BESIDE_CELERY] if chosen.app else [])),
+    )
+
+
+def _runtime(chosen: WorkerOptions, app: AppSettings, connection: ConnectionConfig, directory: str) -> RuntimeConfig:
+    """What the processes that have the app are told."""
+    return RuntimeConfig(
+        runtime=cli.COMPAT_RUNTIME,
+        app=chosen.app,
+        include=chosen.include,
+        accept=chosen.accept or None,
+        pickle_allow=chosen.pickle_allow,
+        max_payload=chosen.max_payload << 20,
+        hooks=events.dotted_paths(),
+        connection=connection,
+        create_queues=chosen.create_queues is not False,
+        working_directory=directory,
+        log_level=chosen.log_level,
+        log_format=chosen.log_format,
+        max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
+        max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
+        hostname=chosen.hostname,
+        time_limit=chosen.time_limit,
+        soft_time_limit=chosen.soft_time_limit,
+        beat=chosen.beat,
+        beat_schedule=chosen.beat_schedule,
+        beat_scheduler=chosen.beat_scheduler,
     )
 
 
@@ -165,12 +170,11 @@ def _as_a_service(chosen: WorkerOptions, signals: Signals) -> int:
 
 def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
     secrets = (chosen.connection.secret_access_key, chosen.connection.session_token)
+    logs.choose(chosen.log_format)
     logs.configure(chosen.log_level, secrets=secrets)
-    for note in chosen.notes:
-        log.info("%s", note)
     health = _health(chosen)
     try:
-        config = build_config(chosen, progress=chosen.burst and sys.stderr.isatty())
+        config = build_config(chosen, progress=chosen.burst and chosen.log_format == "text" and sys.stderr.isatty())
         return cli.run_worker(config, health=health, signals=signals)
     finally:
         if health is not None:
@@ -179,13 +183,22 @@ def _start(chosen: WorkerOptions, signals: Signals | None) -> int:
 
 def _health(chosen: WorkerOptions) -> Health | None:
     """What answers probes, from before the app is imported, which may take long; None when nobody asked for it."""
-    if chosen.health is None and chosen.heartbeat_file is None:
+    if chosen.health is None and chosen.heartbeat_file is None and chosen.emf is None and not chosen.ecs_protect:
         return None
     if sys.platform == "win32":
         return None  # the worker itself says that it does not run here
     from pyqs.worker.health import Health
 
-    health = Health(chosen.health, chosen.heartbeat_file)
+    companions: list[Companion] = []
+    if chosen.emf is not None:
+        from pyqs.worker.emf import Emf
+
+        companions.append(Emf(chosen.emf))
+    if chosen.ecs_protect:
+        from pyqs.worker.ecs_protection import EcsProtection
+
+        companions.append(EcsProtection())
+    health = Health(chosen.health, chosen.heartbeat_file, companions)
     health.start()
     return health
 
@@ -193,14 +206,22 @@ def _health(chosen: WorkerOptions) -> Health | None:
 @click.command("worker", cls=celery_parsing.Command, short_help="Consume queues and run their tasks.")
 @options.queue_options
 @options.app_options
-@options.option("-c", "--concurrency", env="CONCURRENCY", type=options.Concurrency(), help="Executors [default: CPU count].")
+@options.option(
+    "-c",
+    "--concurrency",
+    env="CONCURRENCY",
+    type=options.Concurrency(),
+    help="Executors [default, and auto: CPUs that this process may use, its quota counted in].",
+)
 @worker_options.message_options
 @worker_options.life_options
 @options.policy_options
 @worker_options.executor_options
+@worker_options.beat_options
 @worker_options.probe_options
 @options.connection_options
 @options.log_level_option()
+@options.log_format_option
 @worker_options.celery_options
 def command(**values: Any) -> int:
     """Consume queues and run the tasks of their messages: Celery's (protocol 1 and 2) and pyqs's own.

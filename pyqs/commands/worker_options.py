@@ -45,6 +45,7 @@ class WorkerOptions:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     log_level: str = "INFO"
+    log_format: str = "text"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     flags: ConnectionConfig = field(default_factory=ConnectionConfig)
     batch_size: int = 10
@@ -65,6 +66,11 @@ class WorkerOptions:
     umask: int | None = None
     max_tasks: int | None = None
     notes: tuple[str, ...] = ()
+    emf: str | None = None
+    ecs_protect: bool = False
+    beat: bool = False
+    beat_schedule: str | None = None
+    beat_scheduler: str | None = None
 
 
 def options_from(values: dict[str, Any]) -> WorkerOptions:
@@ -214,18 +220,6 @@ def _node(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     return node_name(value) if value else None
 
 
-def _octal(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        mask = int(value, 8)
-    except ValueError:
-        mask = -1
-    if not 0 <= mask <= 0o777:
-        raise click.BadParameter(f"{value!r} is no octal mask such as 022", ctx, param)
-    return mask
-
-
 def _most(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """The larger number of MAX,MIN."""
     if value is None:
@@ -290,7 +284,7 @@ def celery_options(command: options.F) -> options.F:
             "-f", "--logfile", env="LOGFILE", metavar="PATH", help="Write to the end of this file; %n and %h are replaced."
         ),
         options.option("--pidfile", env="PIDFILE", metavar="PATH", help="A file with the worker's pid; likewise."),
-        options.option("--umask", env="UMASK", metavar="OCTAL", callback=_octal, help="Of all processes of the worker."),
+        options.option("--umask", env="UMASK", metavar="OCTAL", callback=options.octal, help="Of all processes of the worker."),
         celery_parsing.unheeded("worker"),
     )(command)
 
@@ -303,7 +297,7 @@ def probe_options(command: options.F) -> options.F:
             env="HEALTH",
             type=options.HostPort(),
             metavar="[HOST:]PORT",
-            help="Answer /healthz, /readyz and /metrics (Prometheus) over HTTP [default host: 127.0.0.1].",
+            help="Answer /healthz, /readyz, /metrics (Prometheus) and /stats (pyqs stats) over HTTP [default host: 127.0.0.1].",
         ),
         options.option(
             "--heartbeat-file",
@@ -311,4 +305,34 @@ def probe_options(command: options.F) -> options.F:
             metavar="PATH",
             help="A file renewed every 5 seconds while the worker is alive, for probes that are a command.",
         ),
+        options.option(
+            "--emf",
+            env="EMF",
+            metavar="NAMESPACE",
+            help="Write the worker's figures to standard output every minute, in CloudWatch's Embedded Metric Format, for this "
+            "namespace.",
+        ),
+        options.option(
+            "--ecs-protect",
+            env="ECS_PROTECT",
+            is_flag=True,
+            help="In a task of Amazon ECS: keep it protected from scale-in and deployments while the worker has work.",
+        ),
     )(command)
+
+
+def beat_options(command: options.F) -> options.F:
+    """For a worker that sends periodic tasks, too."""
+    return options.together(
+        options.option(
+            "-B", "--beat", env="BEAT", is_flag=True, help="Send the app's periodic tasks, too; in one worker only."
+        ),
+        options.option(
+            "-s", "--schedule-filename", "--schedule", "beat_schedule", env="BEAT_SCHEDULE", metavar="PATH",
+            help="With -B: the schedule file [default: the app's beat_schedule_filename].",
+        ),
+        options.option(
+            "--scheduler", "beat_scheduler", env="BEAT_SCHEDULER", metavar="CLASS",
+            help="With -B: the scheduler [default: the app's beat_scheduler].",
+        ),
+    )(command)  # fmt: skip

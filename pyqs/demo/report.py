@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pyqs.demo import scenario
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _TAIL = 40
 #: How many of its problems.
 _PROBLEMS = 10
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """Of the progress bar."""
+    return TextColumn("tasks run"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
 
 
 class Screen:
@@ -39,8 +44,7 @@ class Screen:
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:
         """A bar on a terminal, nothing elsewhere; call what it yields with the number done."""
-        columns = (TextColumn("tasks run"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
+        with Progress(*columns(), console=self.console, disable=not self.console.is_terminal) as bar:
             task = bar.add_task("tasks run", total=total)
             yield lambda done: bar.update(task, completed=done)
 

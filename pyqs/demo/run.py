@@ -76,9 +76,12 @@ class Outcome:
         return found
 
 
-def run() -> int:
-    """Run the demo; 0 only if every message ran exactly once and the poison one is still there, else 1."""
-    screen = report.Screen()
+def run(screen: report.Screen | None = None) -> int:
+    """Run the demo, on the terminal unless ``screen`` is another one.
+
+    0 only if every message ran exactly once and the poison one is still there, else 1.
+    """
+    screen = screen or report.Screen()
     with ExitStack() as stack:
         store = stack.enter_context(closing(Store()))
         server = stack.enter_context(LocalServer(store))

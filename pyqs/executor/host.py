@@ -15,10 +15,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
-from pyqs import backoff
+from pyqs import backoff, log_fields
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
+from pyqs.executor.endings import flush
 from pyqs.executor.process import Pipe
 from pyqs.message import CalledOff, Hide, Leave
 from pyqs.runtime import Outcome, TaskRuntime
@@ -70,7 +71,7 @@ class Host:
                 if isinstance(frame, Line):
                     lines += 1
                 else:
-                    process.flush()
+                    flush()
                     lifeline.keep_signals()
             if lines:
                 self._pipe.send(Written(lines))
@@ -95,10 +96,11 @@ class Host:
             case _:
                 raise ValueError(f"a {type(frame).__name__} frame is not for the host")
 
-    def _write(self, details: Mapping[str, str | int]) -> None:
+    def _write(self, details: Mapping[str, str | int | float]) -> None:
         """A line of the worker's own, to whatever handlers the app has set up here."""
         try:
-            record = logging.makeLogRecord({**details, "created": int(details["created_us"]) / 1e6})
+            given = dict(details)
+            record = logging.makeLogRecord({"created": int(given.pop("created_us")) / 1e6, **given})
             logger = logging.getLogger(record.name)
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
@@ -107,6 +109,7 @@ class Host:
 
     def _answer(self, frame: Killed) -> None:
         delivery, death = frame.delivery, frame.death
+        log_fields.begin(delivery.queue, delivery.message.message_id)
         try:
             outcome = self._runtime.killed(delivery, death)
             self._pipe.send(process.done(delivery.id, outcome, None))
@@ -116,6 +119,8 @@ class Host:
             verdict = Leave() if death.acked_early else Hide(seconds)
             failed = Outcome(verdict, "lost", reason=f"its failure path raised {type(exc).__name__}")
             self._pipe.send(process.done(delivery.id, failed, None))
+        finally:
+            log_fields.end()
 
 
 def _show_name() -> None:

@@ -14,20 +14,19 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
-from pyqs import backoff
+from pyqs import log_fields
 from pyqs.clock import boottime
-from pyqs.config import MAX_DELAY, RuntimeConfig
+from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
+from pyqs.executor.endings import after_early_ack, broken, end_of_fork, flush, over_limit
 from pyqs.executor.inbox import Inbox
 from pyqs.executor.limits import Limit, SoftLimit, serve_interruptions
 from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
 from pyqs.interruption import shutdown
-from pyqs.message import Delete, Delivery, Hide, Resend
+from pyqs.message import Delivery
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
 from pyqs.start_note import StartNote
 from pyqs.wire import (
@@ -124,7 +123,12 @@ class Executor:
         run = self._inbox.take()
         if run is None:
             return False
-        self._handle(run)
+        delivery = run.delivery
+        log_fields.begin(delivery.queue, delivery.message.message_id)
+        try:
+            self._handle(run)
+        finally:
+            log_fields.end()
         return True
 
     def _handle(self, run: Run) -> None:
@@ -132,12 +136,14 @@ class Executor:
         delivery = run.delivery
         prepared = self._prepare(delivery)
         wait = 0.0
+        if not isinstance(prepared, Outcome):
+            log_fields.name(prepared.task, prepared.call_id)
         if not isinstance(prepared, Outcome) and prepared.rate_key is not None:
             answer = self._ask(delivery, prepared, prepared.rate_key)
             if answer is None:
                 return
             if isinstance(answer, Postponed):
-                prepared = _over_limit(prepared, answer)
+                prepared = over_limit(prepared, answer)
             else:
                 wait = answer.wait
         seconds: float | None = None
@@ -156,11 +162,11 @@ class Executor:
             self._pipe.send(process.done(delivery.id, outcome, seconds))
         except (TypeError, ValueError) as exc:
             log.exception("%s: its outcome cannot be sent", delivery)
-            self._pipe.send(process.done(delivery.id, _broken(delivery, "failed", exc), seconds))
+            self._pipe.send(process.done(delivery.id, broken(delivery, "failed", exc), seconds))
 
     def _clean_up(self) -> None:
         """What is this process's, as it was before a task."""
-        process.flush()
+        flush()
         lifeline.keep_signals()
 
     def _ask(self, delivery: Delivery, prepared: Prepared, rate_key: str) -> Admitted | Postponed | None:
@@ -173,7 +179,7 @@ class Executor:
             return self._runtime.prepare(delivery)
         except BaseException as exc:
             log.exception("%s: cannot be prepared", delivery)
-            return _broken(delivery, "failed", exc)  # a fault of ours is no fact about the message
+            return broken(delivery, "failed", exc)  # a fault of ours is no fact about the message
 
     def _call(self, delivery: Delivery, prepared: Prepared, began: float) -> Outcome:
         outcome: Outcome | None = None
@@ -189,15 +195,13 @@ class Executor:
                 self._shutdown.task_ended()
         except BaseException as exc:
             if os.getpid() != self._pid:
-                _end_of_fork(exc)
+                end_of_fork(exc)
             if outcome is None:  # else the limit or the stop came between the task's end and disarm()
                 log.exception("%s: %s ended outside its runtime's guard", delivery, prepared.task)
-                outcome = _broken(delivery, "failed", exc, prepared)
+                outcome = broken(delivery, "failed", exc, prepared)
         if os.getpid() != self._pid:
-            _end_of_fork(None)
-        if prepared.ack_early and not delivery.is_fifo and not isinstance(outcome.verdict, Delete):
-            outcome = replace(outcome, verdict=Delete())  # its start was its end, also if the worker has not heard of it yet
-        return outcome
+            end_of_fork(None)
+        return after_early_ack(delivery, prepared, outcome)  # also if the worker has not heard of its start yet
 
     # -- reader thread ------------------------------------------------------------------------------------------------
 
@@ -274,34 +278,11 @@ def _started(delivery_id: int, prepared: Prepared, began: float) -> Started:
     )
 
 
-def _over_limit(prepared: Prepared, answer: Postponed) -> Outcome:
-    """It is sent again, or hidden on a FIFO queue, and asks anew when it comes."""
-    reason = f"over its rate limit, back in {answer.delay} s"
-    verdict = Resend(min(MAX_DELAY, answer.delay), answer.delay)
-    return Outcome(verdict, "postponed", (), prepared.task, prepared.call_id, reason)
-
-
-def _broken(delivery: Delivery, status: str, exc: BaseException, prepared: Prepared | None = None) -> Outcome:
-    """What becomes of a delivery on which the runtime itself failed: it comes back, later each time."""
-    verdict = Hide(backoff.retry_seconds(delivery.receive_count, held=boottime() - delivery.received_at))
-    task, call_id = (prepared.task, prepared.call_id) if prepared else ("", "")
-    return Outcome(verdict, status, (), task, call_id, f"the runtime raised {type(exc).__name__}")
-
-
 def _guarded(loop: Callable[[], None]) -> None:
     """The reader thread: an executor that no longer listens must not seem alive."""
     try:
         loop()
     except BaseException:
         log.critical("the reader of executor %d failed", os.getpid(), exc_info=True)
-        process.flush()
+        flush()
         os._exit(EXIT_FAULT)
-
-
-def _end_of_fork(exc: BaseException | None) -> NoReturn:
-    """A process that a task forked has come back from the task: it is no executor, and ends as its code asked for."""
-    process.flush()
-    code = 0 if exc is None else 1
-    if isinstance(exc, SystemExit):
-        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-    os._exit(code & 0xFF)

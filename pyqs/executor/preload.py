@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from pyqs import logs
 from pyqs.config import ConnectionConfig, RuntimeConfig
 from pyqs.errors import ConfigError, PyQSError, app_traceback
 from pyqs.executor import lifeline
@@ -82,6 +83,7 @@ _pipe: tuple[int, int, int] | None = None
 
 def boot(config: RuntimeConfig) -> Booted:
     """Import the app and the tasks; whatever goes wrong comes back as text."""
+    logs.choose(config.log_format)
     try:
         working_directory_first(config.working_directory)
         runtime = _load(config)

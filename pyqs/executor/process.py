@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -20,6 +19,7 @@ from pyqs import logs
 from pyqs.config import RuntimeConfig
 from pyqs.errors import app_traceback
 from pyqs.executor import lifeline, preload
+from pyqs.executor.endings import flush
 from pyqs.runtime import Outcome, TaskRuntime
 from pyqs.wire import Done, Frame, NotReady, Ready, encode
 
@@ -93,6 +93,7 @@ def _boot(config: RuntimeConfig, begin_work: Callable[[TaskRuntime], T]) -> tupl
     try:
         secrets = (config.connection.secret_access_key, config.connection.session_token)
         logs.know(secrets)
+        logs.choose(config.log_format)
         if runtime.set_up_logging(config.log_level):
             logs.calm(config.log_level)
         else:
@@ -120,15 +121,6 @@ def leave(pipe: Pipe, last: Frame | None, code: int) -> NoReturn:
     except Exception:
         pass  # a handler that a task or the app has made: there is nobody left to tell
     os._exit(code)
-
-
-def flush() -> None:
-    """Let out what was printed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass  # the task has closed it, or put anything at all in its place
 
 
 def _forget(*fds: int) -> None:

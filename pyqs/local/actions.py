@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyqs.local import validation
+from pyqs.local import moves, validation
 from pyqs.local.attributes import ACCOUNT, unknown_attribute
 from pyqs.local.fields import Fields, bad_field
 from pyqs.local.service_error import ServiceError, bad_parameter, missing_parameter
@@ -37,9 +37,7 @@ _SYSTEM_ATTRIBUTES = frozenset(
     }
 )
 #: Actions of SQS that are not there, so that the answer can say so.
-UNSUPPORTED = frozenset(
-    {"AddPermission", "RemovePermission", "StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks"}
-)
+UNSUPPORTED = frozenset({"AddPermission", "RemovePermission"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,7 @@ class Actions:
         self.store = store
         self.seen: Counter[str] = Counter()
         self._handlers: Mapping[str, Callable[[Fields, Caller], dict[str, Any]]] = {
+            "CancelMessageMoveTask": self._cancel_move,
             "ChangeMessageVisibility": self._change_visibility,
             "ChangeMessageVisibilityBatch": self._change_visibility_batch,
             "CreateQueue": self._create_queue,
@@ -73,6 +72,7 @@ class Actions:
             "GetQueueAttributes": self._get_attributes,
             "GetQueueUrl": self._get_url,
             "ListDeadLetterSourceQueues": self._list_sources,
+            "ListMessageMoveTasks": self._list_moves,
             "ListQueueTags": self._list_tags,
             "ListQueues": self._list_queues,
             "PurgeQueue": self._purge_queue,
@@ -80,6 +80,7 @@ class Actions:
             "SendMessage": self._send,
             "SendMessageBatch": self._send_batch,
             "SetQueueAttributes": self._set_attributes,
+            "StartMessageMoveTask": self._start_move,
             "TagQueue": self._tag,
             "UntagQueue": self._untag,
         }
@@ -154,6 +155,18 @@ class Actions:
     def _untag(self, fields: Fields, _: Caller) -> dict[str, Any]:
         self.store.untag_queue(fields.queue(), fields.texts("TagKeys"))
         return {}
+
+    def _start_move(self, fields: Fields, _: Caller) -> dict[str, Any]:
+        source, target = fields.required("SourceArn"), fields.text("DestinationArn") or None
+        return {"TaskHandle": self.store.start_move(source, target, fields.integer("MaxNumberOfMessagesPerSecond"))}
+
+    def _list_moves(self, fields: Fields, _: Caller) -> dict[str, Any]:
+        limit = fields.integer("MaxResults")
+        found = self.store.list_moves(fields.required("SourceArn"), 1 if limit is None else limit)
+        return {"Results": [moves.fields(task) for task in found]}
+
+    def _cancel_move(self, fields: Fields, _: Caller) -> dict[str, Any]:
+        return {"ApproximateNumberOfMessagesMoved": self.store.cancel_move(fields.required("TaskHandle"))}
 
     # -- messages -----------------------------------------------------------------------------------------------------
 

@@ -155,6 +155,7 @@ class Catalog:
         """DeleteQueue, with everything in it."""
         table.clear(self._db, queue)
         self._db.execute("DELETE FROM dedup WHERE queue = ?", (queue.id,))
+        self._db.execute("DELETE FROM move_task WHERE queue = ?", (queue.id,))
         self._db.execute("DELETE FROM queue WHERE id = ?", (queue.id,))
         self._db.execute("INSERT OR REPLACE INTO deleted_queue VALUES (?,?)", (queue.name, now))
         del self._queues[queue.name]

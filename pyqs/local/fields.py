@@ -91,8 +91,8 @@ class Fields:
 
     def queue_name_if_any(self) -> str:
         """The queue this request is about, or "" (for faults)."""
-        value = self._payload.get("QueueUrl") or self._payload.get("QueueName")
-        return value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else ""
+        value = self._payload.get("QueueUrl") or self._payload.get("QueueName") or self._payload.get("SourceArn")
+        return value.rstrip("/").replace(":", "/").rpartition("/")[2] if isinstance(value, str) else ""
 
     def limit(self, name: str) -> int | None:
         """MaxResults, 1 to 1000."""

@@ -15,7 +15,7 @@ from pyqs.local.attributes import ACCOUNT
 from pyqs.local.faults import Dropped
 from pyqs.local.service_error import ServiceError
 from pyqs.local.store import DEFAULT_REGION, Store
-from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import MoveTask, OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.sqs import error_from_code
 
 _T = TypeVar("_T")
@@ -145,6 +145,24 @@ class InProcessSqs:
         """ListDeadLetterSourceQueues."""
         names = self._call("ListDeadLetterSourceQueues", queue_url, self.store.dead_letter_sources)
         return [self._base + name for name in names]
+
+    def start_move(self, source_arn: str, destination_arn: str | None = None, rate: int | None = None) -> str:
+        """StartMessageMoveTask."""
+        return self._move(
+            "StartMessageMoveTask", source_arn, lambda _: self.store.start_move(source_arn, destination_arn, rate)
+        )
+
+    def list_moves(self, source_arn: str, limit: int = 10) -> list[MoveTask]:
+        """ListMessageMoveTasks."""
+        return self._move("ListMessageMoveTasks", source_arn, lambda _: self.store.list_moves(source_arn, limit))
+
+    def cancel_move(self, handle: str) -> int:
+        """CancelMessageMoveTask."""
+        return self._move("CancelMessageMoveTask", "", lambda _: self.store.cancel_move(handle))
+
+    def _move(self, action: str, arn: str, call: Callable[[str], _T]) -> _T:
+        name = arn.rpartition(":")[2]
+        return self._named(action, name, name, call)
 
     def delete_queue(self, queue_url: str) -> None:
         """DeleteQueue."""

@@ -80,6 +80,19 @@ class Messages:
         fifo.remember(self._db, queue, now, message, dedup_id, message_id, seq)
         return SentMessage(message_id, _sequence_number(seq))
 
+    def put_again(self, queue: Queue, row: sqlite3.Row, now: int) -> None:
+        """A new message with the content of an old one: another id, sent now, never received. Nothing is deduplicated."""
+        message = OutgoingMessage(
+            row["body"],
+            message_attributes=table.unpacked(row["attributes"]),
+            group_id=row["group_id"],
+            dedup_id=row["dedup_id"],
+            trace_header=row["trace_header"],
+        )
+        table.put(self._db, queue, now, [(self._next_seq, str(uuid.uuid4()), message, row["dedup_id"])])
+        self._next_seq += 1
+        queue.wake()
+
     # -- receive ------------------------------------------------------------------------------------------------------
 
     def take(

@@ -42,6 +42,10 @@ CREATE TABLE IF NOT EXISTS dedup (
     queue INTEGER NOT NULL, scope TEXT NOT NULL, dedup_id TEXT NOT NULL, message_id TEXT NOT NULL, seq INTEGER NOT NULL,
     at INTEGER NOT NULL, PRIMARY KEY (queue, scope, dedup_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS dedup_age ON dedup (at);
+CREATE TABLE IF NOT EXISTS move_task (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, queue INTEGER NOT NULL, destination TEXT, rate INTEGER,
+    started INTEGER NOT NULL, status TEXT NOT NULL, moved INTEGER NOT NULL, to_move INTEGER NOT NULL, reason TEXT);
+CREATE INDEX IF NOT EXISTS move_task_queue ON move_task (queue, seq);
 """
 
 

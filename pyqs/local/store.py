@@ -20,9 +20,10 @@ from pyqs.local import schema, table, validation
 from pyqs.local.catalog import Catalog
 from pyqs.local.faults import Faults
 from pyqs.local.messages import Messages
+from pyqs.local.moves import Moves
 from pyqs.local.queue import SECOND, Queue
 from pyqs.local.service_error import ServiceError, bad_parameter, no_such_queue
-from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import MoveTask, OutgoingMessage, ReceivedMessage, SentMessage
 
 DEFAULT_REGION = "us-east-1"
 _SHORTEST_WAIT = 0.001
@@ -59,6 +60,8 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._catalog = Catalog(self._db, self._lock, pause)
         self._messages = Messages(self._db, self._catalog, self.faults, inflight_limit)
+        self._moves = Moves(self._db, self._catalog, self._messages, self._writing)
+        self._moves.resume()
 
     # -- queues -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +131,22 @@ class Store:
         """Names of the queues that redrive to this one."""
         with self._lock:
             return self._catalog.sources_of(self._catalog.get(name))
+
+    def start_move(self, source_arn: str, destination_arn: str | None = None, rate: int | None = None) -> str:
+        """StartMessageMoveTask; the task's handle."""
+        with self._writing() as now:
+            return self._moves.start(source_arn, destination_arn, rate, now)
+
+    def list_moves(self, source_arn: str, limit: int = 1) -> list[MoveTask]:
+        """ListMessageMoveTasks, the latest first."""
+        with self._lock:
+            self._check_open()
+            return self._moves.latest(source_arn, limit)
+
+    def cancel_move(self, handle: str) -> int:
+        """CancelMessageMoveTask: how many messages it has moved by now."""
+        with self._writing():
+            return self._moves.cancel(handle)
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -225,6 +244,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+            self._moves.close()
             for queue in self._catalog.all():
                 queue.changed.notify_all()
             self._db.close()

@@ -1,6 +1,6 @@
-"""What a worker or a producer must be allowed to do, as an IAM policy: which action, on which queues, what for.
+"""What a worker, a producer or an operator must be allowed to do, as an IAM policy: which action, on which queues, what for.
 
-Owns: the list of SQS actions that pyqs calls, and the ARNs that patterns stand for. Pure; runs in ``pyqs iam-policy``. Never
+Owns: the list of actions that pyqs calls, and the ARNs that patterns stand for. Pure; runs in ``pyqs iam-policy``. Never
 asks AWS anything.
 """
 
@@ -169,6 +169,66 @@ def producer_grants(queues: Sequence[Place]) -> tuple[Grant, ...]:
     # A producer names its queues: what a glob means here is a family of names.
     named = [Place(one.arn, "name") if one.found_by == "glob" else one for one in queues]
     return (send, *_look_ups("PyqsProducer", named))
+
+
+def operator_grants(queues: Sequence[Place], *, dead_letters: Sequence[Place] = ()) -> tuple[Grant, ...]:
+    """What whoever looks after these queues needs, for each of the commands.
+
+    Parameters:
+        dead_letters: their dead-letter queues, which ``pyqs dlq`` is about.
+    """
+    every, dead = _arns(queues), _arns(dead_letters)
+    both = tuple(dict.fromkeys((*every, *dead)))
+    known = {
+        "sqs:GetQueueAttributes": "queues: what a queue holds, how it is set up; peek, dlq: what a receive costs",
+        "sqs:ListDeadLetterSourceQueues": "queues, purge: which queues are dead-letter queues; dlq: where messages came from",
+    }
+    looked_into = {
+        "sqs:ReceiveMessage": "peek, dlq: look at messages",
+        "sqs:ChangeMessageVisibility": "peek, dlq: make them visible again at once",
+    }
+    grants = [
+        Grant("PyqsOperatorKnow", known, both),
+        *_look_ups("PyqsOperator", (*queues, *dead_letters)),
+        Grant("PyqsOperatorLook", looked_into, both, "peek and dlq do not work"),
+        Grant("PyqsOperatorSend", {"sqs:SendMessage": "send; dlq: messages go back"}, every, "they do not work"),
+        Grant("PyqsOperatorPurge", {"sqs:PurgeQueue": "purge: delete all messages"}, every, "purge does not work"),
+    ]
+    if dead:
+        moved = {
+            "sqs:DeleteMessage": "dlq retry and redrive: delete what was sent back",
+            "sqs:StartMessageMoveTask": "dlq redrive: have SQS move messages",
+            "sqs:ListMessageMoveTasks": "dlq redrive: see how far it is",
+            "sqs:CancelMessageMoveTask": "dlq redrive --cancel",
+        }
+        grants.append(Grant("PyqsOperatorDeadLetters", moved, dead, "dlq retry and redrive do not work"))
+    return tuple(grants)
+
+
+def bucket_grants(queues: Sequence[Place], buckets: Sequence[str], *, sends: bool) -> tuple[list[Grant], list[Grant]]:
+    """What a worker and a producer of these queues need beside that, where large bodies lie in S3.
+
+    Parameters:
+        buckets: the first is written to, all are read.
+        sends: the worker's tasks retry or lead to others, whose bodies may be large, too.
+    """
+    if not buckets:
+        return [], []
+    partition = (_only(one.arn.split(":")[1] for one in queues)) or "aws"
+    objects = tuple(f"arn:{partition}:s3:::{bucket}/*" for bucket in buckets)
+    put = {"s3:PutObject": "put bodies away that are too large for SQS"}
+    worker = [
+        Grant("PyqsWorkerBodies", {"s3:GetObject": "get bodies that lie in S3"}, objects),
+        Grant(
+            "PyqsWorkerOptionalBodies",
+            {"s3:DeleteObject": "delete them after their messages"},
+            objects,
+            "they stay until the bucket's lifecycle rule removes them",
+        ),
+    ]
+    if sends:
+        worker.append(Grant("PyqsWorkerPutBodies", put, objects[:1]))
+    return worker, [Grant("PyqsProducerPutBodies", put, objects[:1])]
 
 
 def document(grants: Iterable[Grant]) -> dict[str, Any]:

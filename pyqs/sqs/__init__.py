@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pyqs.config import ConnectionConfig
 from pyqs.errors import SqsError
-from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import MoveTask, OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.sqs.failures import error_from_code
 
 __all__ = ["Sqs", "connect", "error_from_code"]
@@ -86,6 +86,19 @@ class Sqs(Protocol):
 
     def dead_letter_sources(self, queue_url: str) -> list[str]:
         """ListDeadLetterSourceQueues: URLs of queues whose failures end up in this one; the first page is enough."""
+        ...
+
+    def start_move(self, source_arn: str, destination_arn: str | None = None, rate: int | None = None) -> str:
+        """StartMessageMoveTask from a dead-letter queue; the task's handle. Without a destination each message goes to the
+        queue it came from; ``rate`` is messages per second, 1-500."""
+        ...
+
+    def list_moves(self, source_arn: str, limit: int = 10) -> list[MoveTask]:
+        """ListMessageMoveTasks: the latest of this dead-letter queue, the newest first, at most 10."""
+        ...
+
+    def cancel_move(self, handle: str) -> int:
+        """CancelMessageMoveTask; how many messages were moved by then."""
         ...
 
     def delete_queue(self, queue_url: str) -> None:

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 from pyqs.config import ConnectionConfig
 from pyqs.errors import ConfigError, CredentialsError, SqsError, Unreachable
-from pyqs.message import OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import MoveTask, OutgoingMessage, ReceivedMessage, SentMessage
 from pyqs.queues.names import is_arn, is_aws_host, parse_arn, parse_url, rebase_url, region_of_host
 from pyqs.sqs.answers import by_entry, checked, reading
 from pyqs.sqs.failures import error_from_answer, error_from_exception, not_sqs
 from pyqs.sqs.session import build_session, find_region
-from pyqs.sqs.shapes import REQUIRED, outgoing, received, sent
+from pyqs.sqs.shapes import REQUIRED, move_handle, move_task, outgoing, received, sent
 from pyqs.sqs.sockets import LiveSockets
 
 log = logging.getLogger(__name__)
@@ -224,6 +224,24 @@ class BotoSqs:
         with reading("ListDeadLetterSourceQueues", queue_url):
             return [self._own_url(url) for url in answer.get("queueUrls") or ()]
 
+    def start_move(self, source_arn: str, destination_arn: str | None = None, rate: int | None = None) -> str:
+        wanted = {"SourceArn": source_arn, "DestinationArn": destination_arn, "MaxNumberOfMessagesPerSecond": rate}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        answer = self._call(self._client(poll=False), "StartMessageMoveTask", "", params, about=_name(source_arn))
+        with reading("StartMessageMoveTask", source_arn):
+            return move_handle(answer)
+
+    def list_moves(self, source_arn: str, limit: int = 10) -> list[MoveTask]:
+        params = {"SourceArn": source_arn, "MaxResults": limit}
+        answer = self._call(self._client(poll=False), "ListMessageMoveTasks", "", params, about=_name(source_arn))
+        with reading("ListMessageMoveTasks", source_arn):
+            return [move_task(one) for one in answer.get("Results") or ()]
+
+    def cancel_move(self, handle: str) -> int:
+        answer = self._call(self._client(poll=False), "CancelMessageMoveTask", "", {"TaskHandle": handle})
+        with reading("CancelMessageMoveTask", ""):
+            return int(answer.get("ApproximateNumberOfMessagesMoved", 0))
+
     def delete_queue(self, queue_url: str) -> None:
         self._call(self._client(poll=False), "DeleteQueue", queue_url, {})
 
@@ -396,9 +414,16 @@ _METHODS = {
     "GetQueueAttributes": "get_queue_attributes",
     "SetQueueAttributes": "set_queue_attributes",
     "ListDeadLetterSourceQueues": "list_dead_letter_source_queues",
+    "StartMessageMoveTask": "start_message_move_task",
+    "ListMessageMoveTasks": "list_message_move_tasks",
+    "CancelMessageMoveTask": "cancel_message_move_task",
     "DeleteQueue": "delete_queue",
     "PurgeQueue": "purge_queue",
 }
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
 
 
 def _host(url: str) -> str:

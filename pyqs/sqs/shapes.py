@@ -14,13 +14,14 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from pyqs.message import EMPTY, MessageAttribute, OutgoingMessage, ReceivedMessage, SentMessage
+from pyqs.message import EMPTY, MessageAttribute, MoveTask, OutgoingMessage, ReceivedMessage, SentMessage
 
 #: What an answer must have to be one.
 REQUIRED: Mapping[str, frozenset[str]] = {
     "SendMessage": frozenset({"MessageId"}),
     "GetQueueUrl": frozenset({"QueueUrl"}),
     "CreateQueue": frozenset({"QueueUrl"}),
+    "StartMessageMoveTask": frozenset({"TaskHandle"}),
 }
 
 
@@ -67,6 +68,38 @@ def sent(answer: Mapping[str, Any]) -> SentMessage:
     if not isinstance(message_id, str):
         raise TypeError("a message id that is no text")
     return SentMessage(message_id, answer.get("SequenceNumber"))
+
+
+def move_handle(answer: Mapping[str, Any]) -> str:
+    """StartMessageMoveTask's answer.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    handle = answer["TaskHandle"]
+    if not isinstance(handle, str):
+        raise TypeError("a task handle that is no text")
+    return handle
+
+
+def move_task(entry: Mapping[str, Any]) -> MoveTask:
+    """One entry of ListMessageMoveTasks's ``Results``.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    get = entry.get
+    return MoveTask(
+        status=str(entry["Status"]),
+        source_arn=str(entry["SourceArn"]),
+        destination_arn=get("DestinationArn"),
+        moved=int(get("ApproximateNumberOfMessagesMoved") or 0),
+        to_move=get("ApproximateNumberOfMessagesToMove"),
+        rate=get("MaxNumberOfMessagesPerSecond"),
+        started_ms=int(get("StartedTimestamp") or 0),
+        reason=get("FailureReason"),
+        handle=get("TaskHandle"),
+    )
 
 
 def as_json(value: object) -> str:

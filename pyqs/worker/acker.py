@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from pyqs.backoff import clamp_visibility, retry_seconds
 from pyqs.clock import boottime
+from pyqs.config import ConnectionConfig
 from pyqs.errors import AccessDenied, LeaseLost, PyQSError, QueueNotFound, SqsError
 from pyqs.message import (
     DeadLetter,
@@ -36,6 +37,7 @@ from pyqs.worker.copies import Copies, dead_letter
 from pyqs.worker.facts import Facts, QueueFacts
 from pyqs.worker.leases import Leases
 from pyqs.worker.outbox import Outbox
+from pyqs.worker.payloads import LargePayloads
 from pyqs.worker.report import Remembered, Totals
 from pyqs.worker.service import OnCrash
 from pyqs.worker.settlement import Entry, Lane, Senders, Settled, Settlement
@@ -57,6 +59,7 @@ class Acker:
 
     Parameters:
         on_change: called, from any thread, when one more is settled.
+        payloads: deletes bodies in S3; None where there are none.
         on_refused: told when a delete is refused for a reason that does not pass by itself.
     """
 
@@ -69,6 +72,7 @@ class Acker:
         on_crash: OnCrash,
         *,
         senders: int = SENDERS,
+        payloads: LargePayloads | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_refused: Callable[[SqsError], None] = lambda _: None,
     ) -> None:
@@ -76,6 +80,7 @@ class Acker:
         self._leases = leases
         self._totals = totals
         self._facts = facts
+        self._payloads = payloads or LargePayloads(ConnectionConfig(), on_crash)
         self._on_change = on_change
         self._on_refused = on_refused
         self._lock = threading.Lock()
@@ -102,6 +107,7 @@ class Acker:
             self._early.discard(delivery.id)
             done = early and not follow_ups and settled is None
             self._pending[delivery.queue] += not done
+        self._payloads.ends(delivery, follow_ups)
         if done:
             self._on_change()
             return
@@ -140,6 +146,7 @@ class Acker:
         with self._lock:
             self._pending[delivery.queue] += 1
             self._early.add(delivery.id)
+        self._payloads.begins_early(delivery)
         self.copies.settled(delivery)
         self._batches.put(Lane("delete", delivery.queue_url), (Settlement(delivery, Delete()), None))
 
@@ -275,6 +282,7 @@ class Acker:
             one = entry[0]
             if answer is None:
                 gone.append(one)
+                self._payloads.deleted(one.delivery, held=self._leases.holds(one.delivery))
             elif isinstance(answer, (LeaseLost, QueueNotFound)):
                 if isinstance(answer, LeaseLost):
                     self._totals.add("lost_leases")
@@ -403,6 +411,7 @@ class Acker:
             if not isinstance(answer, SentMessage):
                 self._unsendable(one, lane, answer)
             elif one.instead is not None:
+                self._payloads.copied(one.delivery)
                 self.copies.settled(one.delivery)
                 self._totals.add("hops" if lane.queue == one.delivery.queue_url else "dead_letters")
             else:

@@ -11,15 +11,13 @@ message, and it lasts as long as one delete.
 from __future__ import annotations
 
 from pyqs.clock import boottime
-from pyqs.message import Delivery, MessageAttribute, OutgoingMessage
+from pyqs.message import ORIGIN, REASON, Delivery, MessageAttribute, OutgoingMessage
+from pyqs.payloads import MOST_ATTRIBUTES
 from pyqs.worker.report import Remembered
 
 #: Seconds for which a queue that refuses sends or deletes is not tried for copies again.
 NO_COPIES = 600.0
-#: Attributes of a copy in a dead-letter queue: why it is there, and the queue it was on.
-REASON, ORIGIN = "pyqs.reason", "pyqs.queue"
-#: Most attributes of one message (SQS developer guide, "message metadata"), and characters of a reason.
-MOST_ATTRIBUTES = 10
+#: Characters of a reason.
 _LONGEST_REASON = 500
 
 

@@ -1,19 +1,22 @@
 """What probes are told: whether the worker is alive, whether it is ready, and its figures.
 
-Owns: the answers to ``/healthz``, ``/readyz`` and ``/metrics``, and the heartbeat file. Runs in a thread of its own from before
-the app is imported until the process ends; everything it looks at belongs to others, and it changes nothing. Never shows
-arguments, bodies, keys, receipt handles or URLs.
+Owns: the answers to ``/healthz``, ``/readyz``, ``/metrics`` and ``/stats``, and the heartbeat file. Runs in a thread of its
+own from before the app is imported until the process ends; everything it looks at belongs to others, and it changes nothing.
+Never shows arguments, bodies, keys, receipt handles or URLs.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyqs.clock import boottime
+from pyqs.worker import stats
+from pyqs.worker.companion import Companion
 from pyqs.worker.heartbeat_file import HeartbeatFile
 from pyqs.worker.liveness import Liveness
+from pyqs.worker.pace import Pace
 from pyqs.worker.probe_server import Page, ProbeServer
 from pyqs.worker.service import Service
 from pyqs.worker.watched import Watched
@@ -33,15 +36,24 @@ class Health(Service):
     Parameters:
         address: host and port to listen on, None to listen nowhere.
         heartbeat_file: path of the file to renew, None for none.
+        companions: what else looks at the worker; they begin and end with this.
 
     Raises:
         ConfigError: nobody can listen there, or the path cannot be written.
     """
 
-    def __init__(self, address: tuple[str, int] | None = None, heartbeat_file: str | None = None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int] | None = None,
+        heartbeat_file: str | None = None,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         super().__init__("health", self._crash)
+        self._companions = tuple(companions)
         self.liveness = Liveness()
         self._watched: Watched | None = None
+        self._pace: Pace | None = None
+        self._began = boottime()
         self._lock = threading.Lock()
         self._broken = False
         self._renew_at = 0.0
@@ -52,7 +64,7 @@ class Health(Service):
 
             self._metrics = Metrics(lambda: self._watched)
             self._content_type = CONTENT_TYPE
-            pages = {"/healthz": self.healthz, "/readyz": self.readyz, "/metrics": self.metrics}
+            pages = {"/healthz": self.healthz, "/readyz": self.readyz, "/metrics": self.metrics, "/stats": self.stats}
             self.server = ProbeServer(*address, {path: self._guarded(make) for path, make in pages.items()})
         if heartbeat_file is not None:
             try:
@@ -68,16 +80,21 @@ class Health(Service):
         """Answer from now on, as a worker that is starting."""
         if self.server is not None:
             host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
-            log.info("health: http://%s:%d/healthz, /readyz and /metrics", host, self.server.port)
+            log.info("health: http://%s:%d/healthz, /readyz, /metrics and /stats", host, self.server.port)
         super().start()
 
     def attach(self, watched: Watched) -> None:
         """The worker is composed: look at it."""
         self.liveness.watch(*watched.pool.pulses, *watched.pulses)
+        self._pace = Pace(watched.totals)
         self._watched = watched
+        for companion in self._companions:
+            companion.attach(watched)
 
     def end(self) -> None:
         """The process is about to end; the heartbeat file goes, unless something crashed."""
+        for companion in self._companions:
+            companion.end()
         alive = self.liveness.failure() is None
         self.stop()
         with self._lock:
@@ -109,6 +126,12 @@ class Health(Service):
         """The figures, in Prometheus's text format."""
         return Page(self._metrics.text(), content_type=self._content_type)
 
+    def stats(self) -> Page:
+        """The worker at this moment, as JSON."""
+        watched, pace = self._watched, self._pace
+        text = stats.starting() if watched is None or pace is None else stats.document(watched, pace, self._began)
+        return Page(text, content_type=stats.CONTENT_TYPE)
+
     def not_ready(self) -> str | None:
         """What is missing, in one line; None when nothing is."""
         watched = self._watched
@@ -137,6 +160,8 @@ class Health(Service):
         try:
             while not self.stopping.is_set():
                 self._renew()
+                if self._pace is not None and self.server is not None:
+                    self._pace.sample()
                 if self.server is not None:
                     self.server.serve(TICK)
                 else:

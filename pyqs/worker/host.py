@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from pyqs.clock import boottime
 from pyqs.message import CalledOff, Death, Delivery
-from pyqs.runtime import ALIVE
+from pyqs.runtime import ALIVE, BEAT, BEAT_ENDS
 from pyqs.wire import CallOff, Done, Event, Frame, Killed, Line, NotReady, Ready, Stop, Written
 from pyqs.worker.lines import GiveBack, Lines
 from pyqs.worker.service import Bell, OnCrash, Service
@@ -33,7 +33,7 @@ ANSWER_LIMIT = 30.0
 BOOT_LIMIT = 120.0
 #: The same for an answer when the worker must end.
 HURRY_LIMIT = 2.0
-#: Seconds after which another one comes where it watches for calls that are called off.
+#: Seconds after which another one comes where it watches for calls that are called off, or sends periodic tasks.
 WATCH_AGAIN = 5.0
 #: Hosts that end before they are ready, in a row, before what waits for one is given up.
 MOST_FAILURES = 3
@@ -58,6 +58,7 @@ class Host(Service):
     Parameters:
         at_start: an app is named: it is started with the worker and hears of all that happens to it. Otherwise it is
             started when somebody asks, and hears of killed tasks only.
+        beats: it sends periodic tasks. One that dies is replaced at once, and not told to once ``end_beat`` was called.
         on_called_off: told, in the host's thread, which calls were called off.
     """
 
@@ -67,6 +68,7 @@ class Host(Service):
         on_crash: OnCrash,
         *,
         at_start: bool,
+        beats: bool = False,
         on_called_off: Callable[[Sequence[CalledOff]], None] = lambda _: None,
     ) -> None:
         super().__init__("host", on_crash)
@@ -75,6 +77,7 @@ class Host(Service):
         self._wanted_at: float | None = None
         self._spawner = spawner
         self._at_start = at_start
+        self._beats = beats
         self._bell = Bell()
         self._selector = selectors.DefaultSelector()
         self._notes: deque[Callable[[], None]] = deque()
@@ -108,7 +111,13 @@ class Host(Service):
     def tell(self, name: str, **details: str | int) -> None:
         """Something has happened to the worker (``runtime.EVENTS``)."""
         if self._at_start:
+            if name == "stopping":
+                self.end_beat()
             self._note(lambda: self._happened(Event(name, details)))
+
+    def end_beat(self) -> None:
+        """The worker stops: no more periodic tasks are sent."""
+        self._note(self._end_beat)
 
     def beat(self) -> None:
         """The worker is alive. It hears of it if it can now; what is late is not worth hearing."""
@@ -157,6 +166,12 @@ class Host(Service):
             log.warning("there is no host just now that could hear that the worker is %s", event.name)
         else:
             self._events.append(event)
+
+    def _end_beat(self) -> None:
+        if self._beats:
+            self._beats = False
+            if self._slot is not None and self._slot.ready:
+                self._events.append(Event(BEAT_ENDS))
 
     def _pass_beat(self) -> None:
         slot = self._slot
@@ -275,6 +290,9 @@ class Host(Service):
                 self._lines.ready()
                 self._due = None
                 self._failures = 0
+                if self._beats:
+                    self._events.append(Event(BEAT))
+                    self._wanted_at = self._wanted_at or boottime()
                 log.debug("%s is ready", slot)
             case NotReady():
                 slot.killed = f"it could not load the app: {frame.reason}"

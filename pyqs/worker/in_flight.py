@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyqs.clock import boottime
+from pyqs.config import MAX_IN_FLIGHT
 from pyqs.errors import SqsError
 from pyqs.worker.facts import Facts
 
 log = logging.getLogger(__name__)
 
-#: Messages in flight that SQS allows on one queue, standard or FIFO (developer guide, "SQS message quotas").
-LIMIT = 120_000
+LIMIT = MAX_IN_FLIGHT
 #: SQS's counts are approximate: a queue is at its limit from this part of it on, and below it again under the second one.
 FULL_PART = 0.99
 BELOW_PART = 0.95

@@ -99,17 +99,14 @@ def _counts(watched: Watched) -> Iterator[Metric]:
 
 
 def _executors(watched: Watched) -> Iterator[Metric]:
-    slots = watched.pool.slots
-    states = {"starting": 0, "idle": 0, "busy": 0, "leaving": 0}
-    for slot in slots:
-        states["leaving" if slot.stopping else "starting" if not slot.ready else "busy" if slot.held else "idle"] += 1
     executors = GaugeMetricFamily("pyqs_executors", "Executor processes by what they do now.", labels=("state",))
-    for state, count in states.items():
+    for state, count in watched.executors().items():
         executors.add_metric((state,), count)
     yield executors
     yield _gauge("pyqs_executors_wanted", "Executors that there should be.", watched.config.concurrency)
-    oldest = max((slot.since_started() for slot in slots), default=0.0)
-    yield _gauge("pyqs_oldest_running_task_seconds", "For how long the oldest running task has run; 0 without one.", oldest)
+    yield _gauge(
+        "pyqs_oldest_running_task_seconds", "For how long the oldest running task has run; 0 without one.", watched.oldest()
+    )
 
 
 def _now(watched: Watched) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from pyqs import logs
+from pyqs import log_fields, logs
 from pyqs.wire import Line
 from pyqs.worker.lines import GiveBack
 
@@ -54,7 +54,7 @@ class Relay(logging.Handler):
 
 def _line(record: logging.LogRecord) -> Line:
     """What a record says, as a frame."""
-    details: dict[str, str | int] = {
+    details: dict[str, str | int | float] = {
         "name": record.name,
         "levelno": record.levelno,
         "levelname": record.levelname,
@@ -70,6 +70,9 @@ def _line(record: logging.LogRecord) -> Line:
         "process": record.process or 0,
         "processName": record.processName or "",
     }
+    for name, value in log_fields.fields_of(record).items():
+        if isinstance(value, str | int | float):
+            details.setdefault(name, value)
     if record.exc_info:
         details["exc_text"] = record.exc_text or _EXCEPTIONS.formatException(record.exc_info)
     return Line(details)

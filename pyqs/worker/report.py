@@ -158,11 +158,19 @@ class Journal:
                 what = "deleted" if isinstance(frame.verdict, Delete) else "left there"
                 log.error(
                     "message %s on queue %s is %s (%s): %s", delivery.message.message_id, delivery.queue, what, frame.status,
-                    frame.reason,
+                    frame.reason, extra=_fields(delivery, frame),
                 )  # fmt: skip
             return
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "delivery %d from %s: %s[%s] %s in %.3f s%s", delivery.id, delivery.queue, frame.task, frame.call_id,
                 frame.status, frame.seconds or 0.0, f": {frame.reason}" if frame.reason else "",
+                extra=_fields(delivery, frame),
             )  # fmt: skip
+
+
+def _fields(delivery: Delivery, frame: Done) -> dict[str, str | float | None]:
+    """What a program that reads log lines wants to know of an end."""
+    fields = {"queue": delivery.queue, "message_id": delivery.message.message_id, "status": frame.status}
+    named = {"task": frame.task, "task_id": frame.call_id} if frame.task else {}
+    return fields | named | ({} if frame.seconds is None else {"seconds": round(frame.seconds, 6)})

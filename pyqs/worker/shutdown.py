@@ -3,7 +3,7 @@
 Owns: the deadlines and which step comes next. Driven by the main thread, step by step, so that a second signal is heard in
 between. Never waits by itself until the last step.
 
-1. stop receiving; what the open polls still bring is released;
+1. stop the beat that the host may have; stop receiving; what the open polls still bring is released;
 2. release the buffer, recall what executors have not started; what is on its last life is run instead (design decision 5);
 3. let tasks run on until the deadline; then kill and release the rest, what was acked early excepted;
 4. flush outboxes and deletes; the host, which may have been needed until here, says goodbye;
@@ -47,10 +47,17 @@ class Parts:
 
 
 class Shutdown:
-    """One worker's way out. ``begin`` once, ``interrupt`` and ``hurry`` at any time, ``step`` until it answers True."""
+    """One worker's way out. ``begin`` once, ``interrupt`` and ``hurry`` at any time, ``step`` until it answers True.
 
-    def __init__(self, parts: Parts, *, clock: Callable[[], float] = boottime) -> None:
+    Parameters:
+        on_begin: called first of all.
+    """
+
+    def __init__(
+        self, parts: Parts, *, on_begin: Callable[[], object] = lambda: None, clock: Callable[[], float] = boottime
+    ) -> None:
         self._parts = parts
+        self._on_begin = on_begin
         self._clock = clock
         self.begun = False
         self.hurried = False
@@ -74,6 +81,7 @@ class Shutdown:
         self._polls_end = now + longest_wait(parts.config) + POLL_GRACE
         limit = "no deadline" if timeout is None else f"deadline in {timeout:g} s"
         log.info("stopping (%s): no more receives; running tasks go on (%s), the rest is released", why, limit)
+        self._on_begin()
         parts.discovery.stop()
         parts.fetchers.stop()
         parts.pool.drain()

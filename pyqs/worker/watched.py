@@ -1,6 +1,6 @@
-"""The worker as its health and its figures look at it.
+"""The worker as its health, its figures and its companions look at it.
 
-Owns: nothing but that view; everything in it belongs to others. Read by the health thread.
+Owns: nothing but that view; everything in it belongs to others. Read by their threads.
 """
 
 from __future__ import annotations
@@ -37,3 +37,14 @@ class Watched:
     found: Callable[[], bool]
     stopping: Callable[[], bool]
     on_crash: OnCrash
+
+    def executors(self) -> dict[str, int]:
+        """How many executors do what now."""
+        states = {"starting": 0, "idle": 0, "busy": 0, "leaving": 0}
+        for slot in self.pool.slots:
+            states["leaving" if slot.stopping else "starting" if not slot.ready else "busy" if slot.held else "idle"] += 1
+        return states
+
+    def oldest(self) -> float:
+        """For how many seconds the oldest running task has run; 0 without one."""
+        return max((slot.since_started() for slot in self.pool.slots), default=0.0)

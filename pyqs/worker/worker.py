@@ -15,7 +15,6 @@ from collections import deque
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.errors import BootFailed, PyQSError, SqsError
-from pyqs.message import Delivery
 from pyqs.queues.discovery import Found
 from pyqs.sqs import Sqs, connect
 from pyqs.wire import Ready
@@ -32,6 +31,7 @@ from pyqs.worker.heartbeat import Heartbeat
 from pyqs.worker.host import Host
 from pyqs.worker.in_flight import InFlight
 from pyqs.worker.leases import Leases
+from pyqs.worker.payloads import LargePayloads
 from pyqs.worker.pool import Pool
 from pyqs.worker.progress import ProgressLine
 from pyqs.worker.quota import Quota
@@ -191,36 +191,36 @@ class Worker:
         spawner = self._given_spawner or self._own_spawner
         assert spawner is not None
         self._sqs = self._given_sqs or connect(config.connection)
-        self._leases = Leases(config.lease, self.totals, on_lost=self._on_lost, on_ceiling=self._on_ceiling)
+        self._leases = Leases(
+            config.lease,
+            self.totals,
+            on_lost=lambda one: self._pool.forget(one),
+            on_ceiling=lambda *at: self._pool.held_long(*at),
+        )
         self._facts = Facts(self._sqs, self._on_crash)
         self._in_flight = InFlight(self._facts)
+        self._payloads = LargePayloads(config.connection, self._on_crash)
         self._acker = Acker(
             self._sqs,
             self._leases,
             self.totals,
             self._facts,
             self._on_crash,
+            payloads=self._payloads,
             on_change=self._on_settled,
             on_refused=self._on_refused,
         )
         self._quota = Quota(config.max_tasks, self.totals)
         self._credit = Credit(bound=config.prefetch_bound, quota=self._quota, backlog=self._acker.pending_on)
-        at_start = config.runtime.app is not None
-        self._host = Host(spawner, self._on_crash, at_start=at_start, on_called_off=lambda calls: self._pool.call_off(calls))
+        self._host = Host(
+            spawner, self._on_crash, at_start=config.runtime.app is not None, beats=config.runtime.beat,
+            on_called_off=lambda calls: self._pool.call_off(calls),
+        )  # fmt: skip
         self._relay = Relay(self._host.log)
         self._pool = Pool(
-            config,
-            spawner=spawner,
-            leases=self._leases,
-            acker=self._acker,
-            credit=self._credit,
-            facts=self._facts,
-            totals=self.totals,
-            host=self._host,
-            on_ready=self._on_ready,
-            on_failed=self._on_failed,
-            on_crash=self._on_crash,
-        )
+            config, spawner=spawner, leases=self._leases, acker=self._acker, credit=self._credit, facts=self._facts,
+            totals=self.totals, host=self._host, on_ready=self._on_ready, on_failed=self._on_failed, on_crash=self._on_crash,
+        )  # fmt: skip
         self._compose_line()
 
     def _compose_line(self) -> None:
@@ -249,7 +249,7 @@ class Worker:
             Heartbeat(number, self._sqs, self._leases, self._facts, self._on_crash) for number in range(HEARTBEATS)
         ]
         parts = Parts(config, self._sqs, self._discovery, self._fetchers, self._pool, self._leases)
-        self._shutdown = Shutdown(parts)
+        self._shutdown = Shutdown(parts, on_begin=self._host.end_beat)
         watched = self._watched()
         self._beats = Beats(self._host.beat, *self._pool.pulses, *watched.pulses)
         if self._health is not None:
@@ -277,6 +277,7 @@ class Worker:
             self._own_spawner.start()
         self._acker.start()
         self._facts.start()
+        self._payloads.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
         self._host.start()
@@ -356,11 +357,8 @@ class Worker:
         first = self._executors[0]
         log.info(
             "ready: %d queues, %d executors, %d registered tasks, %d of them at-most-once by their settings",
-            len(queues),
-            self.config.concurrency,
-            len(first.tasks),
-            first.at_most_once,
-        )
+            len(queues), self.config.concurrency, len(first.tasks), first.at_most_once,
+        )  # fmt: skip
         self._host.tell("ready")
         self._ready.set()
 
@@ -387,6 +385,7 @@ class Worker:
         """Steps 4 and 5: flush, the host's goodbye, then the heartbeat; then the rest."""
         self._flush()
         self._pulse.rest()
+        self._payloads.end()
         self._facts.stop()
         for heartbeat in self._heartbeats:
             heartbeat.stop()
@@ -415,10 +414,11 @@ class Worker:
         self._order("fail")
 
     def _on_ready(self, frame: Ready) -> None:
-        for note in (*self.config.notes, *frame.notes):
-            if note not in self._said:
-                self._said.add(note)
-                log.warning("%s", note)
+        for level, notes in ((logging.INFO, self.config.remarks), (logging.WARNING, (*self.config.notes, *frame.notes))):
+            for note in notes:
+                if note not in self._said:
+                    self._said.add(note)
+                    log.log(level, "%s", note)
         if not self._announced:
             self._executors.append(frame)
         self._bell.ring()
@@ -426,12 +426,6 @@ class Worker:
     def _on_found(self, found: Found) -> None:
         self._found = found
         self._bell.ring()
-
-    def _on_lost(self, delivery: Delivery) -> None:
-        self._pool.forget(delivery)
-
-    def _on_ceiling(self, delivery: Delivery, reached: bool) -> None:
-        self._pool.held_long(delivery, reached)
 
     def _on_settled(self) -> None:
         if self.config.burst:

@@ -257,6 +257,16 @@ class Celery(Configuring, Declaring, Connecting, Sending, Classes):
             raise SystemExit(code)
         return code
 
+    @cached_property
+    def lambda_handler(self) -> Any:
+        """``handler(event, context)`` of an AWS Lambda function that runs this app's tasks (docs/lambda.md).
+
+        Reading it loads the task modules and makes this process one that runs tasks; what is wrong is raised then.
+        """
+        from pyqs_celery_compat.aws_lambda import handler_of
+
+        return handler_of(self)
+
     # -- workers from afar --------------------------------------------------------------------------------------------
     @cached_property
     def control(self) -> Any:

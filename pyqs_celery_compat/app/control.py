@@ -23,7 +23,7 @@ __all__ = ["Control", "Inspect"]
 log = logging.getLogger("pyqs_celery_compat.control")
 
 #: What does in fact what a command is sent for.
-_INSTEAD = {
+INSTEAD = {
     "revoke": "have a redis:// result backend or broker_transport_options['revoke_store'], or give the call `expires`",
     "terminate": "have a redis:// result backend or broker_transport_options['revoke_store'], or give the task a `time_limit`",
     "revoke_by_stamped_headers": "revoke the tasks by their ids, or give the calls `expires`",
@@ -47,7 +47,7 @@ def _tell(command: str) -> None:
     global _told
     if not _told:
         _told = True
-        hint = _INSTEAD.get(command, _INSTEAD_OF_ASKING)
+        hint = INSTEAD.get(command, _INSTEAD_OF_ASKING)
         log.warning("remote control: SQS cannot reach workers, so nobody hears %r (nor any other command): %s", command, hint)
 
 

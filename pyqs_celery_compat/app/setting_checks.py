@@ -48,8 +48,13 @@ def objections(conf: Settings) -> Iterator[str]:
         if fact.fate is Fate.REFUSED:
             if value not in ("", b""):
                 yield f"{name} is set: {fact.note}" if "key" in name else f"{name} = {shown(name, value)}: {fact.note}"
-        elif wrong := _KINDS[fact.kind](value):
-            yield f"{name} = {shown(name, value)}: {wrong}"
+        elif said := wrong(name, value):
+            yield f"{name} = {shown(name, value)}: {said}"
+
+
+def wrong(name: str, value: Any) -> str:
+    """What is wrong with a value of a setting, and what would be right; "" where nothing is."""
+    return "" if value is None or value == DEFAULTS[name] else _KINDS[FACTS[name].kind](value)
 
 
 def remarks(conf: Settings) -> Iterator[str]:
@@ -205,7 +210,7 @@ def _known(value: Any, ours: Iterable[str]) -> str:
     from kombu.serialization import registry
 
     known = {*ours, *registry.name_to_type} - {"auth"}
-    if value in known:
+    if isinstance(value, str) and value in known:
         return ""
     if value == "auth":
         return "the auth serializer (signed messages) is not supported"
@@ -218,7 +223,7 @@ def _known(value: Any, ours: Iterable[str]) -> str:
 
 def _compression(value: Any) -> str:
     known = {*ALIASES, *ALIASES.values()}
-    return "" if value in known else f"is not known here; {', '.join(sorted(ALIASES))} are"
+    return "" if isinstance(value, str) and value in known else f"is not known here; {', '.join(sorted(ALIASES))} are"
 
 
 def _anything(value: Any) -> str:

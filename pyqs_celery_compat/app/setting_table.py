@@ -45,16 +45,19 @@ _HONOURED = {
     "database_create_tables_at_setup redis_retry_on_timeout redis_socket_keepalive result_backend_always_retry "
     "result_extended task_allow_error_cb_on_chord_header task_store_eager_result "
     "task_store_errors_even_if_ignored task_track_started",
-    "count": "broker_port task_default_priority task_repr_maxlevels worker_max_memory_per_child worker_max_tasks_per_child "
-    "worker_prefetch_multiplier redis_max_connections redis_port result_backend_base_sleep_between_retries_ms "
+    "count": "beat_sync_every broker_port task_default_priority task_repr_maxlevels worker_max_memory_per_child "
+    "worker_max_tasks_per_child worker_prefetch_multiplier redis_max_connections redis_port "
+    "result_backend_base_sleep_between_retries_ms "
     "result_backend_max_sleep_between_retries_ms",
     "count or auto": "worker_concurrency",
     "bound": "broker_pool_limit",
-    "seconds": "result_chord_join_timeout result_chord_retry_interval redis_socket_connect_timeout redis_socket_timeout "
+    "seconds": "beat_cron_starting_deadline beat_max_loop_interval "
+    "result_chord_join_timeout result_chord_retry_interval redis_socket_connect_timeout redis_socket_timeout "
     "broker_pool_acquire_timeout task_soft_time_limit task_time_limit worker_soft_shutdown_timeout",
     "protocol": "task_protocol",
     "pool": "worker_pool",
-    "text": "redis_host redis_password redis_username database_url s3_access_key_id s3_base_path s3_bucket s3_endpoint_url "
+    "text": "beat_schedule_filename "
+    "redis_host redis_password redis_username database_url s3_access_key_id s3_base_path s3_bucket s3_endpoint_url "
     "s3_region s3_secret_access_key "
     "broker_host broker_password broker_transport broker_user task_create_missing_queue_exchange_type "
     "task_create_missing_queue_type task_default_exchange task_default_exchange_type task_default_queue "
@@ -64,19 +67,25 @@ _HONOURED = {
     "rate": "task_default_rate_limit",
     "level": "worker_redirect_stdouts_level",
     "names": "imports include",
-    "mapping": "broker_transport_options database_engine_options database_table_names database_table_schemas "
+    "mapping": "beat_schedule broker_transport_options database_engine_options database_table_names database_table_schemas "
     "result_backend_transport_options task_publish_retry_policy",
     "timezone": "timezone",
     "accept": "accept_content result_accept_content",
     "serializer": "result_serializer task_serializer",
     "compression": "task_compression",
-    "anything": "result_chord_expires result_cache_max result_compression database_engine_callback "
+    "anything": "beat_scheduler result_chord_expires result_cache_max result_compression database_engine_callback "
     "redis_backend_use_ssl redis_db result_backend result_backend_max_retries "
     "result_expires task_annotations task_default_delivery_mode task_queues task_routes",
 }
 
 #: What is to say of some of those that are honoured.
 _NOTES = {
+    "beat_cron_starting_deadline": "seconds; a run that was due earlier and not sent is left out",
+    "beat_max_loop_interval": "0 is the scheduler's own, 300; `--max-interval` wins",
+    "beat_schedule": "entries by name, beside those of `add_periodic_task`",
+    "beat_schedule_filename": "`--schedule` wins",
+    "beat_scheduler": "`--scheduler` wins",
+    "beat_sync_every": "tasks after which the schedule file is written; 0 is as soon as nothing is due",
     "broker_host": "the broker where `broker_url` is not set, with `broker_transport`",
     "broker_password": "the secret access key, where the URL has none",
     "broker_pool_limit": "of connections that code borrows; calls need none",
@@ -84,7 +93,7 @@ _NOTES = {
     "broker_read_url": "what a worker receives from; the environment's `CELERY_BROKER_READ_URL` wins",
     "broker_transport": "`sqs`, where the URL has no scheme",
     "broker_transport_options": "kombu's options for SQS; `predefined_exchanges`, `supports_fanout` and a `body_encoding` that "
-    "is not base64 are refused; `revoke_store` is ours, see results.md",
+    "is not base64 are refused; `revoke_store` is ours, see results.md, and `large_payload_bucket`, see big-messages.md",
     "broker_url": "`sqs://`, or `memory://` within one process; the environment's `CELERY_BROKER_URL` wins",
     "broker_user": "the access key id, where the URL has none",
     "broker_write_url": "what calls go to; the environment's `CELERY_BROKER_WRITE_URL` wins",
@@ -164,11 +173,8 @@ _NAMED = {
 
 #: Not yet, and what comes with what.
 _RESULTS = "comes with the result backends that are not there yet"
-_BEAT = "comes with beat; until then Celery's own beat sends periodic tasks"
 _LATER = {
     _RESULTS: "cache_backend cache_backend_options",
-    _BEAT: "beat_cron_starting_deadline beat_max_loop_interval beat_schedule beat_schedule_filename beat_scheduler "
-    "beat_sync_every",
     "a queue of each worker's own comes later: name it with `-Q`": "worker_direct",
     "comes later: a worker with nothing to do stops at once": "worker_enable_soft_shutdown_on_idle",
 }

@@ -65,13 +65,23 @@ Tracer = Callable[..., TraceOutcome]
 
 
 def task_has_custom(task: Task, attr: str) -> bool:
-    """True if the task's class, or one between it and ``Task``, defines the method."""
+    """True if the task's class, or one between it and ``Task``, has the method, or somebody has put another into ``Task``."""
     from pyqs_celery_compat.app.task import Task as Base
 
     for cls in type(task).__mro__:
         if attr in vars(cls):
-            return cls is not Base and cls is not object
+            if cls is Base:  # what agents put there says that it comes from elsewhere
+                return getattr(vars(cls)[attr], "__module__", None) not in (None, Base.run.__module__)
+            return cls is not object
     return False
+
+
+def setup_worker_optimizations(app: Celery, hostname: str | None = None) -> None:
+    """Nothing is left to do when a process of a worker begins and calls this; libraries put themselves around it."""
+
+
+def reset_worker_optimizations(app: Celery | None = None) -> None:
+    """The reverse of that."""
 
 
 def build_tracer(

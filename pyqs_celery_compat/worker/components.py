@@ -47,7 +47,7 @@ class StateDB(Step):
 
 
 class Beat(Step):
-    """A scheduler inside the worker; there is none."""
+    """The beat of ``pyqs worker -B``, a thread of the host, which needs no start by a step."""
 
 
 class Consumer(Step):

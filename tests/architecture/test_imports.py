@@ -17,21 +17,27 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 LAYERS = [
     {"pyqs.errors", "pyqs.clock", "pyqs.value"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
-    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.logs"},
-    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off"},
-    {"pyqs.runtime", "pyqs.native"},
+    {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.log_fields"},
+    {"pyqs.log_json"},
+    {"pyqs.logs"},
+    {"pyqs.interruption", "pyqs.task_options", "pyqs.start_note", "pyqs.called_off", "pyqs.pointers"},
+    {"pyqs.runtime"},
     {"pyqs.sqs", "pyqs.queues"},
-    {"pyqs.bulk", "pyqs.producer"},
+    {"pyqs.bulk"},
+    {"pyqs.payloads"},
+    {"pyqs.native", "pyqs.producer"},
     {"pyqs.tasks"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
-    {"pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
+    {"pyqs.aws_lambda", "pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
     {"pyqs.testing"},
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
 #: ``in_process`` is for tests, and no other imports it but what Celery has for tests.
-DOORS = {f"pyqs_celery_compat.{name}" for name in ("conf", "in_process", "publisher", "runtime", "prepared", "program")}
-VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value"}
+DOORS = {
+    f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "in_process", "publisher", "runtime", "prepared", "program")
+}
+VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
 #: kombu serves its serializers only; Celery itself is never imported.
@@ -118,7 +124,7 @@ def test_nothing_but_tests_loads_what_is_for_tests() -> None:
 def test_only_sqs_and_stores_of_aws_import_boto() -> None:
     for module, path in ALL.items():
         heavy = {name.split(".")[0] for name in imported(path)} & {"boto3", "botocore"}
-        stores = ("pyqs_celery_compat.backends.dynamodb", "pyqs_celery_compat.backends.s3")
+        stores = ("pyqs.payloads", "pyqs_celery_compat.backends.dynamodb", "pyqs_celery_compat.backends.s3")
         assert not heavy or module == "pyqs.sqs" or module.startswith("pyqs.sqs.") or module in stores, (
             f"{module} imports {heavy}"
         )

@@ -64,6 +64,7 @@ DEMANDS = (
     Demand("contrib/test_worker", floor=3),
     Demand("contrib/test_manager", floor=3),
     Demand("contrib/test_pytest", floor=1),
+    Demand("app/test_beat", floor=40),
 )
 
 

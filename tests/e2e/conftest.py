@@ -111,12 +111,13 @@ class Project:
     def command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "pyqs", *args]
 
-    def run(self, *args: str, timeout: float = PATIENCE, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run ``pyqs *args`` to its end."""
+    def run(self, *args: str, timeout: float = PATIENCE, given: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``pyqs *args`` to its end; ``given`` stands on its standard input."""
         return subprocess.run(
             self.command(*args),
             cwd=self.folder,
             env=self.env | env,
+            input=given,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -111,7 +111,7 @@ def test_variables_stand_for_options_before_the_command(proj: Any) -> None:
     worker.wait_for("ready:")
     assert run(proj, "call", "proj.note", "-a", '["b"]', APP="proj").returncode == 0
     proj.wait_until(lambda: len(proj.ran()) == 1)
-    worker.signal()
+    worker.signal(signal.SIGINT)
     assert worker.wait() == 0
 
 

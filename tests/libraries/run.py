@@ -61,9 +61,19 @@ LIBRARIES = (
         "django-celery-results", "2.6.0", "t/unit", "9abcd836ae6b61063779244d8887a88fe80bbfaba143df36d3cb07034671277c",
         env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"}, examples="test_django_celery_results.py",
     ),
+    Library(
+        "django-celery-beat", "2.9.0", "t/unit", "92404650f52fcb44cf08e2b09635cb1558327c54b1a5d570f0e2d3a22130934c",
+        env={"DJANGO_SETTINGS_MODULE": "t.proj.settings"}, examples="test_django_celery_beat.py",
+    ),
+    Library(
+        "celery-redbeat", "2.4.2", "tests", "a590fef7ef39d7e4511174ce8bafe310e07ef6cdf84a240cd311946815bd90bb",
+        examples="test_celery_redbeat.py",
+    ),
     Library("celery-singleton", "0.3.1", examples="test_celery_singleton.py"),
     Library("celery-once", "3.0.1", examples="test_celery_once.py"),
     Library("django-structlog", "11.0.0", examples="test_django_structlog.py"),
+    Library("ddtrace", "4.16.0", examples="test_ddtrace.py"),
+    Library("newrelic", "9.13.0", examples="test_newrelic.py"),
 )  # fmt: skip
 
 
@@ -112,7 +122,8 @@ def _run(folder: Path, tests: list[str], stem: Path, side: str, env: dict[str, s
 
 def _environment(side: str) -> dict[str, str]:
     """Ours, without what steers Celery, pyqs or an SDK; nothing can leave the machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CELERY", "PYQS_", "OTEL_"))}
+    steering = ("AWS_", "CELERY", "PYQS_", "OTEL_", "DD_", "NEW_RELIC_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     return kept | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -193,3 +193,33 @@ def test_a_wildcard_without_the_list_of_dead_letter_sources(sqs: Any, start_work
     worker.terminate(signal.SIGINT)
     assert worker.ran("noop 0") == []
     assert worker.lines("not authorized") == []
+
+
+def test_an_operator_needs_what_the_policy_says_and_no_more(sqs: Any, project: Any) -> None:
+    sqs.create("email-dlq")
+    arn = sqs.store.queue_attributes("email-dlq")["QueueArn"]
+    sqs.create("email", RedrivePolicy=json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5}))
+    sqs.many("email-dlq", range(40))
+
+    def run(*args: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "pyqs", *args], cwd=project.folder, env=project.env, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (args, done.stderr)
+        return done.stdout
+
+    printed = json.loads(run("iam-policy", "-Q", "email", "--dead-letter", "email-dlq", "--operator", "--json"))
+    allowed = {action.removeprefix("sqs:") for one in printed["Statement"] for action in one["Action"]}
+    forbid_all_but(sqs, allowed)
+    run("queues", "-Q", "email", "--json")
+    run("send", "tasks.noop", "-Q", "email", "--args", "[1]")
+    assert "tasks.noop" in run("peek", "email")
+    (group,) = json.loads(run("dlq", "list", "email-dlq", "--json"))["groups"]
+    run("dlq", "show", "email-dlq", group["message_ids"][0])
+    run("dlq", "retry", "email-dlq", group["message_ids"][0])
+    run("dlq", "redrive", "email-dlq", "--to", "email", "--rate", "1", "--no-wait", "-f")
+    run("dlq", "redrive", "email-dlq", "--status")
+    run("dlq", "redrive", "email-dlq", "--cancel")
+    run("purge", "-Q", "email", "-f")
+    assert called(sqs) == allowed

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from pyqs import cli, logs
-from pyqs.commands import app, group, legacy, options, worker, worker_options
+from pyqs.commands import app, cpus, group, legacy, options, worker, worker_options
 from pyqs.config import ConnectionConfig, WorkerConfig
 from pyqs.errors import BootFailed, ConfigError, PyQSError
 
@@ -133,7 +133,7 @@ def test_options_of_queues_reach_the_worker(started: Started, monkeypatch: pytes
 def test_defaults_without_an_app(started: Started) -> None:
     assert cli.main(["worker", "-Q", "email"]) == 0
     (config,) = started
-    assert config.concurrency == worker.available_cpus()
+    assert config.concurrency == cpus.available_cpus()
     assert config.shutdown_timeout == 25.0
     assert (config.create_queues, config.runtime.create_queues) == (False, True)
     assert config.runtime.accept is None
@@ -299,6 +299,13 @@ def test_a_mistyped_subcommand_is_not_a_queue(
     assert not started
 
 
+def test_a_word_that_only_begins_with_a_subcommand_is_a_queue() -> None:
+    assert group.is_queue_form(["checkout"])
+    assert group.is_queue_form(["queues-of-mine"])
+    with pytest.raises(click.UsageError):
+        group.is_queue_form(["chekc"])
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -324,7 +331,7 @@ def test_a_mistyped_subcommand_is_not_a_queue(
         (["--simple-worker"], "Missing argument"),
         (["local", "--memory", "--db", "x.db"], "exclude each other"),
         (["local", "--port", "70000"], "not in the range"),
-        (["queues"], "no queue to look for"),
+        (["queues"], "which queues"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(

@@ -11,7 +11,7 @@ import pytest
 
 from pyqs import cli
 from pyqs.queues.patterns import compile_patterns
-from pyqs.queues.permissions import document, places, producer_grants, worker_grants
+from pyqs.queues.permissions import document, operator_grants, places, producer_grants, worker_grants
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/email"
 
@@ -102,10 +102,38 @@ def test_a_producer_sends_and_lists_nothing() -> None:
     assert actions(producer_grants(places(compile_patterns([URL])))) == {"sqs:SendMessage"}
 
 
+def test_an_operator_may_do_what_the_commands_do_and_moves_only_what_lies_in_dead_letter_queues() -> None:
+    queue, dlq = places(compile_patterns(["email"])), places(compile_patterns(["email-dlq"]))
+    assert not {"sqs:DeleteMessage", "sqs:StartMessageMoveTask"} & actions(operator_grants(queue))
+    statements = document(operator_grants(queue, dead_letters=dlq))["Statement"]
+    by_action = {action: one["Resource"] for one in statements for action in one["Action"]}
+    assert by_action["sqs:DeleteMessage"] == ["arn:aws:sqs:REGION:ACCOUNT:email-dlq"]
+    assert by_action["sqs:PurgeQueue"] == by_action["sqs:SendMessage"] == ["arn:aws:sqs:REGION:ACCOUNT:email"]
+    assert set(by_action) == {
+        f"sqs:{name}"
+        for name in (
+            "CancelMessageMoveTask", "ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl",
+            "ListDeadLetterSourceQueues", "ListMessageMoveTasks", "PurgeQueue", "ReceiveMessage", "SendMessage",
+            "StartMessageMoveTask",
+        )
+    }  # fmt: skip
+
+
+def test_the_operators_policy_is_printed_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["iam-policy", "-Q", URL, "--operator", "--dead-letter", "email-dlq", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "sqs:StartMessageMoveTask" in text
+    assert "sqs:PurgeQueue" in text
+
+
 @pytest.mark.parametrize("texts", [(URL,), ("email", "em*", URL)])
 def test_the_documents_have_the_shape_of_iams_policy_grammar(texts: tuple[str, ...]) -> None:
     found = places(compile_patterns(texts))
-    for policy in (document(worker_grants(found, sends=True, dead_letters=found)), document(producer_grants(found))):
+    for policy in (
+        document(worker_grants(found, sends=True, dead_letters=found)),
+        document(producer_grants(found)),
+        document(operator_grants(found, dead_letters=found)),
+    ):
         assert set(policy) == {"Version", "Statement"}
         assert policy["Version"] == "2012-10-17"
         sids = [statement["Sid"] for statement in policy["Statement"]]
@@ -143,3 +171,19 @@ def test_for_people_it_says_what_each_action_is_for(capsys: pytest.CaptureFixtur
 def test_without_a_queue_it_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["iam-policy"]) == 2
     assert "no queue" in capsys.readouterr().err
+
+
+def test_buckets_for_large_bodies(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["iam-policy", "-Q", URL.replace(".com/", ".com.cn/").replace("eu-west-1", "cn-north-1"), "--json"]
+    assert cli.main([*arguments, "--sends", "--large-payload-bucket", "new,old"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = {one["Sid"]: one for who in told.values() for one in who["Statement"] if "Bodies" in one["Sid"]}
+    both = ["arn:aws-cn:s3:::new/*", "arn:aws-cn:s3:::old/*"]
+    assert {sid: (one["Action"], one["Resource"]) for sid, one in found.items()} == {
+        "PyqsWorkerBodies": (["s3:GetObject"], both),
+        "PyqsWorkerOptionalBodies": (["s3:DeleteObject"], both),
+        "PyqsWorkerPutBodies": (["s3:PutObject"], both[:1]),
+        "PyqsProducerPutBodies": (["s3:PutObject"], both[:1]),
+    }
+    assert cli.main(arguments) == 0
+    assert "s3:" not in capsys.readouterr().out

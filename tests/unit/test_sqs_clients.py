@@ -414,6 +414,9 @@ def test_a_refusal_without_an_error_code_is_a_proxys(make, body: bytes, status: 
             "list_queues": ({"QueueUrls": 5}, {"QueueUrls": [5]}),
             "queue_attributes": ({"Attributes": 5}, {"Attributes": ["a"]}),
             "dead_letter_sources": ({"queueUrls": [5]},),
+            "start_move": ({"TaskHandle": None}, {}),
+            "list_moves": ({"Results": 5}, {"Results": [5]}, {"Results": [{"Status": "RUNNING"}]}),
+            "cancel_move": ({"ApproximateNumberOfMessagesMoved": "many"},),
         }.items()
         for answer in answers
     ],
@@ -431,6 +434,9 @@ def test_json_of_another_shape_is_no_answer(make, call: str, answer: Any) -> Non
             "list_queues": lambda: list(sqs.list_queues()),
             "queue_attributes": lambda: sqs.queue_attributes(queue),
             "dead_letter_sources": lambda: sqs.dead_letter_sources(queue),
+            "start_move": lambda: sqs.start_move("arn:aws:sqs:us-east-1:1:jobs"),
+            "list_moves": lambda: sqs.list_moves("arn:aws:sqs:us-east-1:1:jobs"),
+            "cancel_move": lambda: sqs.cancel_move("handle"),
         }
         with pytest.raises(Unreachable, match="not SQS's"):
             calls[call]()

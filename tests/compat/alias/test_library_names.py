@@ -24,7 +24,6 @@ def test_the_record_is_what_celery_answers(with_billiard: Any) -> None:
 def test_what_cannot_be_made_says_what_there_is_instead(alone: Any) -> None:
     for module, name, says in (
         ("celery.concurrency.prefork", "TaskPool", "tasks run in executors"),
-        ("celery.apps.beat", "Beat", "celery beat"),
         ("celery.platforms", "DaemonContext", "does not detach itself"),
     ):
         said = alone(INSTALL + f"from {module} import {name}\nclass Mine({name}): pass\nMine()", fails=True)

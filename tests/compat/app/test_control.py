@@ -14,8 +14,8 @@ from kombu.exceptions import OperationalError
 from pyqs.local.inprocess import InProcessSqs
 from pyqs_celery_compat import Celery
 from pyqs_celery_compat.app import control
-from pyqs_celery_compat.conf import without_effect
 from pyqs_celery_compat.exceptions import InvalidTaskError
+from pyqs_celery_compat.uncalled import without_effect
 
 COMMANDS: dict[str, Callable[[control.Control], Any]] = {
     "revoke": lambda it: it.revoke("id"),

@@ -39,6 +39,8 @@ def refusal(app: Celery) -> str:
         ("accept_content", ["json", "pickel"], "'pickel' is no serializer that is known here; did you mean 'pickle'?"),
         ("accept_content", "json", "must be a list of serializers"),
         ("task_compression", "gz", "is not known here; brotli"),
+        ("task_compression", ["gzip"], "is not known here; brotli"),
+        ("task_serializer", ["json"], "['json'] is no serializer that is known here"),
         ("task_default_rate_limit", "10/d", "'10/d' is no rate"),
         ("worker_redirect_stdouts_level", "LOUD", "must be a level of Python's logging"),
         ("worker_agent", "x:Agent", "worker_agent = 'x:Agent': cannot be replaced"),

@@ -18,7 +18,7 @@ CODE = "\n".join(
     path.read_text()
     for package in ("pyqs", "pyqs_celery_compat")
     for path in sorted((ROOT / package).rglob("*.py"))
-    if path.name not in TABLES
+    if path.name not in TABLES and path.parent.name != "checking"  # which reads what others have written of them
 )
 READ = set(re.findall(r"\w+", CODE))
 

@@ -214,7 +214,7 @@ def test_with_an_app_the_host_hears_of_the_worker(start: Any, stage: Any, sqs: A
     while told[-1].name != "stopped":
         told.append(host.expect(Event))
     assert [one for one in told if one.name != ALIVE] == [  # which is told every two seconds
-        Event("stopping", {"sig": "SIGTERM", "how": "Warm"}), Event("stopped")
+        Event("stopping", {"sig": "SIGTERM", "how": "Warm", "exitcode": 0}), Event("stopped")
     ]  # fmt: skip
     host.expect(Stop)
     assert running.thread.is_alive(), "it waits for the host's goodbye"
@@ -255,7 +255,7 @@ def test_a_second_signal_tells_of_early_acked_tasks_and_waits_for_no_word(
     running.worker.drain()
     running.worker.stop()
     assert stage.next_host().expect(Killed).death.acked_early
-    assert running.exit_code(15) == 0
+    assert running.exit_code(15) == 1
 
 
 def test_a_task_stopped_at_the_deadline_has_not_failed(

@@ -39,7 +39,7 @@ def test_the_first_signal_after_a_crash_kills_nothing(stopping: Any, until: Any,
     running, actor, host, run = stopping
     getattr(running.worker, order)()
     until(lambda: f"told to stop ({sig}): it stops already" in caplog.text)
-    assert heard(host).details == {"sig": sig, "how": "Warm"}
+    assert heard(host).details == {"sig": sig, "how": "Warm", "exitcode": 0}
     if order == "interrupt":
         until(lambda: running.worker._shutdown._polls_dropped)
     assert not running.worker._shutdown.hurried

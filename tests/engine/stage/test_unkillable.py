@@ -26,7 +26,7 @@ def test_the_worker_ends_without_it_and_leaves_what_it_runs(
     actor.started(actor.expect(Run))
     until(lambda: running.worker.totals.started == 1)
     running.worker.stop()
-    assert running.exit_code() == 0
+    assert running.exit_code() == 1
     assert counts("jobs") == (0, 1, 0), "hidden until its lease ends: it may go on one day"
     assert caplog.text.count("does not end although it was killed (told to stop at once): it is not waited for") == 1
     assert "tasks.a[call] may still run" in caplog.text

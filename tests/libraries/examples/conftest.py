@@ -23,6 +23,10 @@ COMMANDS = {
                "--without-heartbeat"),
     "alias": ("pyqs", "worker", "-A", "{app}", "-c", "1", "-l", "INFO"),
 }  # fmt: skip
+BEATS = {
+    "celery": ("celery", "-A", "{app}", "beat", "-l", "INFO", "-S", "{scheduler}"),
+    "alias": ("pyqs", "beat", "-A", "{app}", "-l", "INFO", "-S", "{scheduler}"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +96,27 @@ def work(folder: Path, sqs: str) -> Iterator[Callable[..., Worker]]:
     yield start
     for worker in started:
         worker.end()
+
+
+@pytest.fixture
+def beat(folder: Path, sqs: str) -> Iterator[Callable[..., Worker]]:
+    """``beat("app_module", "path:Scheduler", **env)`` starts a beat, which ends with the test."""
+    started: list[Worker] = []
+
+    def start(app: str, scheduler: str, **env: str) -> Worker:
+        log = folder / f"{app}-beat{len(started)}.log"
+        program, *arguments = (part.format(app=app, scheduler=scheduler) for part in BEATS[SIDE])
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).parent / program), *arguments], cwd=folder, env=environment(**env), stdout=out,
+                stderr=out, start_new_session=True,
+            )  # fmt: skip
+        started.append(Worker(process, log))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
 
 
 def environment(**env: str) -> dict[str, str]:

@@ -156,8 +156,6 @@ def test_what_is_not_there_says_so_by_name(client, url):
     error = failure(client.add_permission, QueueUrl=url, Label="x", AWSAccountIds=["1"], Actions=["*"])["Error"]
     assert error["Code"] == "AWS.SimpleQueueService.UnsupportedOperation"
     assert "AddPermission" in error["Message"]
-    error = failure(client.start_message_move_task, SourceArn="arn:aws:sqs:us-east-1:000000000000:q")["Error"]
-    assert "StartMessageMoveTask" in error["Message"]
 
 
 def test_queues_are_listed_in_pages_and_by_prefix(client):

@@ -1,0 +1,1 @@
+from .worker import application as celery_app  # the usual place

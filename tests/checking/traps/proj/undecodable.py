@@ -1,0 +1,1 @@
+from celery import shared_task  # café, and no encoding said
