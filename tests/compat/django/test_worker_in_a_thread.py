@@ -27,7 +27,7 @@ app.autodiscover_tasks()
     "proj/settings.py": """
 SECRET_KEY = "x"
 INSTALLED_APPS = ["shop"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db", "TEST": {"NAME": "tested.sqlite3"}}}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 CELERY_BROKER_URL = "memory://"
 CELERY_RESULT_BACKEND = "cache+memory://"
