@@ -121,7 +121,7 @@ ONE_PYTHON = next(filter(None, map(interpreter, PYTHONS)), sys.executable)
 
 def celery57(session: nox.Session) -> str | None:
     """The environment with Celery 5.7 that several sessions share."""
-    return peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG)
+    return peer(session, "celery57", PYTHONS, CELERY57, PSYCOPG, "pytest>=8.0", "pytest-timeout>=2.3")
 
 
 @nox.session
@@ -154,7 +154,9 @@ def interop(session: nox.Session) -> None:
         )  # fmt: skip
         peers["PYQS_INTEROP_PYQS1"] = peer(session, "pyqs1", ("3.11", "3.12", "3.10"), "pyqs==1.0.1")
     env = {name: path for name, path in peers.items() if path}
-    ours_beside_celerys = ("tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias")
+    ours_beside_celerys = (
+        "tests/compat/app/test_like_celery.py", "tests/compat/scenarios", "tests/compat/alias", "tests/compat/testing",
+    )  # fmt: skip
     on_real_stores = ("tests/compat/results",)  # ministack and psycopg are here
     session.run(
         "pytest",

@@ -28,6 +28,8 @@ COMPAT_APP_SETTINGS = "pyqs_celery_compat.appinfo:read_app_settings"
 COMPAT_APP_REPORT = "pyqs_celery_compat.appinfo:read_report"
 #: What ``pyqs call``, ``result`` and ``shell`` do with an app.
 COMPAT_BY_HAND = "pyqs_celery_compat.by_hand"
+#: Reads what a test's Celery tasks have sent, for ``pyqs.testing``.
+COMPAT_SENT = "pyqs_celery_compat.decoding:read"
 #: Says what a message holds, for ``pyqs peek`` and ``pyqs dlq``; runs and imports nothing that it names.
 COMPAT_READER = "pyqs_celery_compat.reading:read_message"
 #: Runs ``pyqs beat``, in this process, which imports the app.

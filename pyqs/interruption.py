@@ -79,6 +79,16 @@ class Shutdown:
 
 #: This process's.
 shutdown = Shutdown()
+_of_thread = threading.local()
+
+
+def have_own(own: Shutdown) -> None:
+    """This thread runs tasks in a process in which others do, too: it is told for itself when its worker stops."""
+    _of_thread.shutdown = own
+
+
+def _mine() -> Shutdown:
+    return getattr(_of_thread, "shutdown", shutdown)
 
 
 def should_stop() -> bool:
@@ -86,7 +96,7 @@ def should_stop() -> bool:
 
     False outside a worker, and for ever in a process that the task started before the stop began.
     """
-    return shutdown.begun
+    return _mine().begun
 
 
 def interruptible() -> AbstractContextManager[None]:
@@ -105,11 +115,12 @@ class _Block(AbstractContextManager[None]):
     """One block. What the signal's handler raises inside ``__enter__`` or ``__exit__`` leaves the depth at 0."""
 
     def __enter__(self) -> None:
-        self._counts = shutdown.reaches_here
+        self._shutdown = _mine()
+        self._counts = self._shutdown.reaches_here
         if self._counts:
-            shutdown.depth += 1
-            shutdown.strike()
+            self._shutdown.depth += 1
+            self._shutdown.strike()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._counts and shutdown.depth:
-            shutdown.depth -= 1
+        if self._counts and self._shutdown.depth:
+            self._shutdown.depth -= 1

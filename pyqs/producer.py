@@ -7,14 +7,15 @@ and never calls a batch a success whose entries were not all accepted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pyqs.bulk import send_all
 from pyqs.config import MAX_DELAY, ConnectionConfig, process_defaults
@@ -221,9 +222,43 @@ def check_guards(queue: str) -> None:
 _guards: list[Callable[[str], str]] = []
 
 
+class Elsewhere(Protocol):
+    """Where messages go in place of the SQS that the settings name, in tests: see ``pyqs.testing.recording``."""
+
+    @property
+    def producer(self) -> Producer:
+        """For native tasks."""
+        ...
+
+    def client(self, store: Any = None) -> Sqs:
+        """For others; ``store`` is where theirs would have gone, if that is in this process."""
+        ...
+
+
+@contextlib.contextmanager
+def sending_elsewhere(place: Elsewhere) -> Iterator[None]:
+    """All that this process sends in this block goes there; connections that an app has named are not used."""
+    global _elsewhere
+    before, _elsewhere = _elsewhere, place
+    try:
+        yield
+    finally:
+        _elsewhere = before
+
+
+def elsewhere() -> Elsewhere | None:
+    """Where messages go now, None for where they should."""
+    return _elsewhere
+
+
+_elsewhere: Elsewhere | None = None
+
+
 def default_producer() -> Producer:
     """The process's producer, made from its settings (``pyqs.config.process_defaults``, ``PYQS_*``) on first use."""
     global _default
+    if _elsewhere is not None:
+        return _elsewhere.producer
     generation, producer = _default
     # Two threads may both make one; each works, and the last stays.
     if producer is None or generation != process_defaults.generation:

@@ -328,8 +328,11 @@ def check_settings(conf: Settings) -> None:
         raise ImproperlyConfigured(f"task_protocol must be 1 or 2, not {conf.task_protocol!r}")
 
 
-def check_worker_settings(app: Celery) -> tuple[str, ...]:
+def check_worker_settings(app: Celery, *, in_process: bool = False) -> tuple[str, ...]:
     """The same for what only a worker would honour; answers lines to log once.
+
+    Parameters:
+        in_process: tasks run in this process, and so what is in its memory will do.
 
     Raises:
         ImproperlyConfigured: names the setting and what to do.
@@ -339,13 +342,13 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     conf = app.conf
     check_settings(conf)
     setting_checks.check(conf)
-    if read_transport(conf, consuming=True).in_memory:
+    if not in_process and read_transport(conf, consuming=True).in_memory:
         raise ImproperlyConfigured(
             "memory:// is within one process, and a worker's tasks run in others: use sqs:// here, with `pyqs local` on this "
             "machine (broker_url = 'sqs://key:secret@localhost:9324')"
         )
     app.amqp.queues  # noqa: B018 - reading task_queues raises on what is no queue
-    if not conf.task_ignore_result:
+    if not (conf.task_ignore_result or in_process):
         backends.check_for_worker(conf.result_backend)
     notes = []
     unknown = sorted(set(conf.broker_transport_options or {}) - _OPTIONS - set(_REFUSED_OPTIONS) - {"body_encoding"})
@@ -361,14 +364,17 @@ def check_worker_settings(app: Celery) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def worker_settings(app: Celery) -> WorkerSettings:
+def worker_settings(app: Celery, *, in_process: bool = False) -> WorkerSettings:
     """What a worker with ``-A`` needs to know of the app before it starts.
+
+    Parameters:
+        in_process: it is none, but one in this process, for tests.
 
     Raises:
         ImproperlyConfigured: the app cannot be served.
     """
     conf = app.conf
-    notes = check_worker_settings(app)
+    notes = check_worker_settings(app, in_process=in_process)
     transport = read_transport(conf, consuming=True)
     connection, more = _one_connection(transport)
     notes += more
@@ -382,7 +388,7 @@ def worker_settings(app: Celery) -> WorkerSettings:
     if pool_is_solo := str(conf.worker_pool) == "solo":
         notes = (*notes, "worker_pool = solo: one executor")
     return WorkerSettings(
-        connection=with_region(connection),
+        connection=connection if transport.in_memory else with_region(connection),
         queues=tuple(dict.fromkeys(transport.sqs_name(name) for name in consumed)),
         app_queues=consumed,
         queue_prefix=transport.prefix,

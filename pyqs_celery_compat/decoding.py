@@ -41,6 +41,11 @@ def decode(body: str, message_attributes: Mapping[str, Any] = EMPTY, *, accept: 
         raise Undecodable("protocol", f"it cannot be read ({type(error).__name__})") from None
 
 
+def read(body: str, queue: str = "") -> CeleryCall:
+    """The same with every content type that runs no code: for tests, which ask what was sent. Raises as ``decode``."""
+    return decode(body, accept=Accept.default(()), queue=queue)
+
+
 def decode_envelope(envelope: Envelope, *, accept: Accept, queue: str = "") -> CeleryCall:
     """The same for an envelope that has been opened already (``open_envelope`` also tells native messages apart).
 

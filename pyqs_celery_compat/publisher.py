@@ -25,7 +25,7 @@ from pyqs.config import MAX_DELAY, ConnectionConfig
 from pyqs.errors import BadMessageOption, QueueNotFound, SendFailed, SqsError
 from pyqs.message import FollowUp, OutgoingMessage, SentMessage
 from pyqs.payloads import Payloads
-from pyqs.producer import CREATED_PAUSES, guard_queues
+from pyqs.producer import CREATED_PAUSES, elsewhere, guard_queues
 from pyqs.queues.names import FIFO, name_problem
 from pyqs.sqs import Sqs, connect
 from pyqs.value import value
@@ -219,6 +219,9 @@ class Publisher:
         Parameters:
             create: False creates no missing queue, whatever the settings say.
         """
+        if elsewhere() is not None:  # its URL is of that place, and nothing to remember
+            client = self.client_for(name)
+            return call(client, client.queue_url(name))
         url, created = self._url(name, create)
         client = self.client_for(name)
         try:
@@ -285,6 +288,8 @@ class Publisher:
         return self._connected(predefined.connection if predefined else self.transport.connection)
 
     def _connected(self, connection: ConnectionConfig) -> Sqs:
+        if (place := elsewhere()) is not None:
+            return place.client(_store() if self.transport.in_memory else None)
         client = self._clients.get(connection)
         if client is not None:
             return client
@@ -292,14 +297,17 @@ class Publisher:
             self._pid, self._lock = os.getpid(), threading.RLock()
         with self._lock:
             if connection not in self._clients:
-                # A connector of a test's needs no region, and no SDK to find one.
-                if self.connector is not connect:
-                    self._clients[connection] = self.connector(connection)
-                elif self.transport.in_memory:
-                    self._clients[connection] = _in_memory()
-                else:
-                    self._clients[connection] = connect(with_region(connection))
+                self._clients[connection] = self.new_client(connection)
             return self._clients[connection]
+
+    def new_client(self, connection: ConnectionConfig) -> Sqs:
+        """A client for a connection, which is the caller's alone."""
+        # A connector of a test's needs no region, and no SDK to find one.
+        if self.connector is not connect:
+            return self.connector(connection)
+        if (place := elsewhere()) is not None:
+            return place.client(_store() if self.transport.in_memory else None)
+        return _in_memory() if self.transport.in_memory else connect(with_region(connection))
 
     def _checked(self, name: str, message: OutgoingMessage, task: str) -> OutgoingMessage:
         problem = name_problem(name)
@@ -326,7 +334,7 @@ class Publisher:
 def _store() -> Any:
     from pyqs.local.store import Store
 
-    return Store()
+    return Store(pause=0.0)  # each test may purge
 
 
 def _in_memory() -> Sqs:

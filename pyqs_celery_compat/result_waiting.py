@@ -102,6 +102,7 @@ class SyncBackendMixin:
         """
         ready = self.READY_STATES if READY_STATES is None else READY_STATES
         until = None if timeout is None else time.monotonic() + timeout
+        pause = interval if self.longest_pause is None else min(interval, self.longest_pause)
         left, rounds = dict.fromkeys(task_ids), 0
         while left:
             for task_id, meta in self._look_at(list(left)):
@@ -117,7 +118,7 @@ class SyncBackendMixin:
                 raise self.TimeoutError(f"Operation timed out ({timeout})")
             if on_interval:
                 on_interval()
-            time.sleep(interval)
+            time.sleep(pause)
 
     def _look_at(self, ids: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
         """What is known of each."""

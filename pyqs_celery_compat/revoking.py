@@ -1,7 +1,8 @@
 """Revoke, as far as there is a store that workers look into: which one it is, who writes to it, and how a worker hears of it.
 
-Owns: ``store_of``, ``revoke`` and ``Watch``. ``revoke`` runs where code asks, ``Watch`` is a thread of a worker's host: one
-read a second for the whole worker, whatever it runs. Never claims that a call is revoked which the store has not taken.
+Owns: ``store_of``, ``revoke``, ``Watch`` and, for tests, ``InMemory``. ``revoke`` runs where code asks, ``Watch`` is a thread
+of a worker's host: one read a second for the whole worker, whatever it runs. Never claims that a call is revoked which the
+store has not taken.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def store_of(app: Celery) -> Any:
     """
     named = (app.conf.broker_transport_options or {}).get(OPTION)
     if named is None:
-        return app.backend if getattr(app.backend, "keeps_revoked_unasked", False) else None
+        if getattr(app.backend, "keeps_revoked_unasked", False):
+            return app.backend
+        return in_memory if in_memory.workers and _broker_is_in_memory(app) else None
     if not named:
         return None
     if named == OWN:
@@ -62,6 +65,37 @@ def store_of(app: Celery) -> Any:
             "with redis://, rediss:// or db+, or False for none"
         )
     return store
+
+
+def _broker_is_in_memory(app: Celery) -> bool:
+    try:
+        return app.publisher.transport.in_memory
+    except ImproperlyConfigured:  # another broker's, on which nothing is sent
+        return False
+
+
+class InMemory:
+    """Which calls are revoked where the broker is ``memory://``: workers in this process, for tests, look into this.
+
+    Attributes:
+        workers: how many there are; while there are none, nobody would hear of it.
+    """
+
+    def __init__(self) -> None:
+        self.workers = 0
+        self._calls: list[CalledOff] = []
+
+    def add_revoked(self, calls: Iterable[CalledOff]) -> None:
+        """Keep that these calls are not to be run."""
+        self._calls.extend(calls)
+
+    def revoked_since(self, mark: int | None) -> tuple[int, list[CalledOff]]:
+        """The mark for the next time, and what was added after this one (None: all)."""
+        found = self._calls[mark or 0 :]
+        return (mark or 0) + len(found), found
+
+
+in_memory = InMemory()
 
 
 def signal_number(name: Any) -> int:
@@ -89,7 +123,7 @@ def revoke(app: Celery, store: Any, task_id: Any, signal: int = 0) -> None:
     calls = [CalledOff(str(one), until, signal) for one in ids]
     if not calls:
         return
-    if not _told:
+    if not _told and store is not in_memory:
         _told = True
         log.warning("revoke: workers of pyqs hear of it within a second or two; genuine Celery workers on SQS do not")
     try:

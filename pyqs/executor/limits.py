@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 from pyqs.clock import boottime
 from pyqs.interruption import shutdown
@@ -41,8 +42,28 @@ class _Armed:
     raised: bool = False
 
 
+class Limit(Protocol):
+    """What keeps the soft limit of the run in hand."""
+
+    def arm(self, seconds: float | None, error: type[BaseException]) -> None:
+        """A run begins, in the thread that asks; ``error()`` is raised in it after so many seconds, None: never."""
+        ...
+
+    def disarm(self) -> None:
+        """It has ended: nothing is raised after this returns."""
+        ...
+
+    def remaining(self) -> float | None:
+        """Seconds until ``fire`` should be called; None for no need."""
+        ...
+
+    def fire(self) -> None:
+        """Interrupt the run if it has passed its limit."""
+        ...
+
+
 class SoftLimit:
-    """The soft limit of the run in hand. Made in the main thread, once per executor.
+    """The soft limit of the run in hand, by a signal. Made in the main thread, once per executor.
 
     Parameters:
         clock: seconds, as ``boottime``.

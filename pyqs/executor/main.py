@@ -22,7 +22,7 @@ from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
 from pyqs.executor.endings import after_early_ack, broken, end_of_fork, flush, over_limit
 from pyqs.executor.inbox import Inbox
-from pyqs.executor.limits import SoftLimit, serve_interruptions
+from pyqs.executor.limits import Limit, SoftLimit, serve_interruptions
 from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
 from pyqs.interruption import shutdown
@@ -93,9 +93,14 @@ class Executor:
         self._runtime = runtime
         self._retirement = retirement
         self._inbox = Inbox(lambda ids: pipe.send(HandedBack(ids)))
-        self._limit = SoftLimit()
-        serve_interruptions()
+        self._shutdown = shutdown
+        self._limit = self._be_interruptible()
         self._pid = os.getpid()
+
+    def _be_interruptible(self) -> Limit:
+        """What is raised in a task from outside comes by signals, which interrupt the main thread."""
+        serve_interruptions()
+        return SoftLimit()
 
     def serve(self, ready: Ready) -> None:
         """Say that we are ready, then run what comes until Stop."""
@@ -151,14 +156,18 @@ class Executor:
             self._retirement.task_ended()
         else:
             return
-        flush()
-        lifeline.keep_signals()
+        self._clean_up()
         self._inbox.finish()
         try:
             self._pipe.send(process.done(delivery.id, outcome, seconds))
         except (TypeError, ValueError) as exc:
             log.exception("%s: its outcome cannot be sent", delivery)
             self._pipe.send(process.done(delivery.id, broken(delivery, "failed", exc), seconds))
+
+    def _clean_up(self) -> None:
+        """What is this process's, as it was before a task."""
+        flush()
+        lifeline.keep_signals()
 
     def _ask(self, delivery: Delivery, prepared: Prepared, rate_key: str) -> Admitted | Postponed | None:
         """Whether its rate limit lets it start; None if it went back meanwhile. No time limit runs yet."""
@@ -183,7 +192,7 @@ class Executor:
                 outcome = prepared.run()
             finally:
                 self._limit.disarm()
-                shutdown.task_ended()
+                self._shutdown.task_ended()
         except BaseException as exc:
             if os.getpid() != self._pid:
                 end_of_fork(exc)
@@ -213,12 +222,15 @@ class Executor:
         except OSError:
             data = b""
         if not data:
-            # The worker is gone or has given us up: what runs here will be handed out again, so it must not go on.
-            if self._inbox.running:
-                lifeline.end_group()
-            os._exit(0)
+            self._worker_gone()
         for frame in frames.feed(data):
             self.take_in(frame)
+
+    def _worker_gone(self) -> None:
+        """The worker is gone or has given us up: what runs here will be handed out again, so it must not go on."""
+        if self._inbox.running:
+            lifeline.end_group()
+        os._exit(0)
 
     def take_in(self, frame: Frame) -> None:
         """What the worker says.
@@ -230,7 +242,7 @@ class Executor:
             case Run():
                 self._inbox.put(frame)
             case Recall():
-                shutdown.begin()
+                self._shutdown.begin()
                 self._inbox.recall()
             case Stop():
                 self._inbox.stop()

@@ -1,7 +1,8 @@
 """``cache+memory://``: results in the memory of this process.
 
 Owns: ``CacheBackend`` and ``DummyClient``, a store that all apps of the process share. For tests, eager mode and tasks that are
-run where they are called: a worker's processes do not see it, which is why no worker starts with it.
+run in this process, by a worker of its tests or where they are called: a worker's processes do not see it, which is why none
+starts with it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class CacheBackend(KeyValueStoreBackend):
     supports_autoexpire = True
     supports_native_join = True
     implements_incr = True
+    longest_pause = 0.02
 
     def __init__(
         self, app: Celery, expires: Any = None, backend: str | None = None, options: Any = None, url: str | None = None,

@@ -21,8 +21,8 @@ _NO_EVENTS = unsupported("there are no monitoring events: pyqs worker --health h
 _NO_COMMANDS = unsupported("commands of a project's own cannot be sent to a worker over SQS")
 _NO_REQUEST = unsupported("a Request class of one's own is never called: use task signals, on_failure, or task_prerun")
 
-NO_FIXTURE = unsupported(
-    "no worker runs in a thread of the tests: task_always_eager, task.apply(), or `pyqs worker` on `pyqs local`"
+IN_A_THREAD = differs(
+    "tasks run in threads, whatever pool is named; time limits are kept, inspect() is not answered (docs/testing.md)"
 )
 _NO_DAEMON = unsupported("no process detaches itself: run it under systemd or in a container")
 _NO_USER = unsupported("it changes no user: start the process as the one that it is to be")
@@ -46,14 +46,14 @@ NAMES: dict[str, Judgement] = {
     "celery.concurrency.prefork": _NO_POOL,
     "celery.concurrency.prefork.process_destructor": SAME,
     "celery.concurrency.prefork.process_initializer": SAME,
-    "celery.contrib.pytest": differs("the fixtures that run a worker in a thread of the tests are not here"),
+    "celery.contrib.testing.worker": IN_A_THREAD,
     "celery.events": _NO_EVENTS,
     "celery.platforms": differs("it changes no user and detaches nothing"),
     "celery.platforms.DaemonContext": _NO_DAEMON,
     "celery.platforms.detached": _NO_DAEMON,
     **dict.fromkeys([f"celery.platforms.{one}" for one in ("setuid", "setgid", "setgroups", "initgroups")], _NO_USER),
-    "celery.contrib.pytest.celery_session_worker": NO_FIXTURE,
-    "celery.contrib.pytest.celery_worker": NO_FIXTURE,
+    "celery.contrib.pytest.celery_session_worker": IN_A_THREAD,
+    "celery.contrib.pytest.celery_worker": IN_A_THREAD,
     "celery.worker.WorkController": _FROM_CODE,
     "celery.worker.components": differs("names for a step's `requires`; the parts themselves are the worker's own"),
     "celery.worker.consumer": unsupported("a worker does not start with consumer steps: it receives by itself"),

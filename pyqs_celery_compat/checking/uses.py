@@ -218,7 +218,7 @@ class Uses(ast.NodeVisitor):
             else:  # hides what a module has by this name
                 self.scope.bound.setdefault(parameter.arg, ast.Constant(None))
             if parameter.arg in rules.FIXTURES and node.name.startswith("test"):
-                self.found.say(self.at(parameter), "tests", parameter.arg, rules.NO_FIXTURE)
+                self.found.say(self.at(parameter), "tests", parameter.arg, rules.IN_A_THREAD)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         """Only its body."""

@@ -1,14 +1,15 @@
-"""Fixtures of pytest that Celery's users have: an app for a test, and what it is made of.
+"""Fixtures of pytest that Celery's users have: an app for a test, what it is made of, and a worker for it in a thread.
 
-Owns: what ``celery.contrib.pytest`` has: a plugin of pytest, for ``pytest_plugins``. Runs in tests only. A worker in a thread
-of the tests is not here: its fixtures say what there is instead.
+Owns: what ``celery.contrib.pytest`` has: a plugin of pytest, for ``pytest_plugins``. Runs in tests only. Never loads a worker
+before a test asks for one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,10 +18,8 @@ from pyqs_celery_compat.contrib.testing.app import TestApp, setup_default_app
 if TYPE_CHECKING:
     from pyqs_celery_compat.app import Celery
 
-NO_WORKER = (
-    "celery_worker and celery_session_worker are not here: no worker runs in a thread of the tests. Run tasks with "
-    "task_always_eager or task.apply(), or start `pyqs worker` on `pyqs local` for a whole run"
-)
+#: In Celery, too: where it is set, tests that need a worker do not run.
+NO_WORKER = os.environ.get("NO_WORKER")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +32,23 @@ def _app(parameters: Mapping[str, Any], config: Mapping[str, Any], *, logging: b
     app = TestApp(set_as_current=False, enable_logging=logging, config=config, **parameters)
     with setup_default_app(app, use_trap=trap):
         yield app
+
+
+def _with_mark(request: pytest.FixtureRequest, config: Mapping[str, Any]) -> dict[str, Any]:
+    mark = request.node.get_closest_marker("celery")
+    return {**config, **(mark.kwargs if mark else {})}
+
+
+@contextmanager
+def _worker(app: Celery, includes: Sequence[str], pool: Any, parameters: Mapping[str, Any]) -> Iterator[Any]:
+    if NO_WORKER:
+        pytest.skip("NO_WORKER is set in the environment")
+    from pyqs_celery_compat.contrib.testing.worker import start_worker
+
+    for module in includes:
+        app.loader.import_task_module(module)
+    with start_worker(app, pool=pool, **parameters) as worker:
+        yield worker
 
 
 @pytest.fixture(scope="session")
@@ -85,14 +101,19 @@ def celery_class_tasks() -> list[Any]:
 
 @pytest.fixture(scope="session")
 def celery_session_app(
+    request: pytest.FixtureRequest,
     celery_config: dict[str, Any],
     celery_parameters: dict[str, Any],
     celery_class_tasks: list[Any],
     celery_enable_logging: bool,
     use_celery_app_trap: bool,
 ) -> Iterator[Celery]:
-    """One app for all tests."""
-    with _app(celery_parameters, celery_config, logging=celery_enable_logging, trap=use_celery_app_trap) as app:
+    """One app for all tests; it is the current one where there is no trap."""
+    config = _with_mark(request, celery_config)
+    with _app(celery_parameters, config, logging=celery_enable_logging, trap=use_celery_app_trap) as app:
+        if not use_celery_app_trap:
+            app.set_default()
+            app.set_current()
         for task in celery_class_tasks:
             app.register_task(task)
         yield app
@@ -107,8 +128,7 @@ def celery_app(
     use_celery_app_trap: bool,
 ) -> Iterator[Celery]:
     """An app for this test alone; ``@pytest.mark.celery(setting=value)`` overrides its settings."""
-    mark = request.node.get_closest_marker("celery")
-    config = {**celery_config, **(mark.kwargs if mark else {})}
+    config = _with_mark(request, celery_config)
     with _app(celery_parameters, config, logging=celery_enable_logging, trap=use_celery_app_trap) as app:
         yield app
 
@@ -120,12 +140,21 @@ def depends_on_current_app(celery_app: Celery) -> None:
 
 
 @pytest.fixture(scope="session")
-def celery_session_worker() -> NoReturn:
-    """Not here; says what there is instead."""
-    raise NotImplementedError(NO_WORKER)
+def celery_session_worker(
+    celery_session_app: Celery,
+    celery_includes: Sequence[str],
+    celery_worker_pool: Any,
+    celery_worker_parameters: dict[str, Any],
+) -> Iterator[Any]:
+    """A worker in a thread, for all tests that use it and ``celery_session_app``."""
+    with _worker(celery_session_app, celery_includes, celery_worker_pool, celery_worker_parameters) as worker:
+        yield worker
 
 
 @pytest.fixture
-def celery_worker() -> NoReturn:
-    """Not here; says what there is instead."""
-    raise NotImplementedError(NO_WORKER)
+def celery_worker(
+    celery_app: Celery, celery_includes: Sequence[str], celery_worker_pool: Any, celery_worker_parameters: dict[str, Any]
+) -> Iterator[Any]:
+    """A worker in a thread, for this test and its ``celery_app``."""
+    with _worker(celery_app, celery_includes, celery_worker_pool, celery_worker_parameters) as worker:
+        yield worker

@@ -30,9 +30,13 @@ LAYERS = [
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
     {"pyqs.aws_lambda", "pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
+    {"pyqs.testing"},
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
-DOORS = {f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "publisher", "runtime", "prepared", "program")}
+#: ``in_process`` is for tests, and no other imports it but what Celery has for tests.
+DOORS = {
+    f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "in_process", "publisher", "runtime", "prepared", "program")
+}
 VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
@@ -104,6 +108,17 @@ def test_the_compat_package_enters_the_engine_through_its_doors() -> None:
             for name in imported(path):
                 if name == "pyqs" or name.startswith("pyqs."):
                     assert name in VALUES, f"{module} imports {name}; only {sorted(DOORS)} may"
+
+
+def test_nothing_but_tests_loads_what_is_for_tests() -> None:
+    for module, path in ALL.items():
+        for name in imported(path):
+            if name.startswith("pyqs.testing"):
+                assert module.startswith("pyqs.testing") or module == "pyqs_celery_compat.in_process", (
+                    f"{module} imports {name}"
+                )
+            if name == "pyqs_celery_compat.in_process":
+                assert module == "pyqs_celery_compat.contrib.testing.worker", f"{module} imports {name}"
 
 
 def test_only_sqs_and_stores_of_aws_import_boto() -> None:

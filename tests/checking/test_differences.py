@@ -61,6 +61,9 @@ UNSEEN = """
     test_an_interval_keeps_its_distance_when_the_clock_is_set test_the_daily_cleanup_is_remembered_like_the_others
     test_a_schedule_that_is_none_is_one_clear_error test_a_second_worker_with_beat_waits_and_takes_over
     test_the_broker_and_the_result_backend_of_the_command_line test_call_and_result
+    test_what_cannot_be_is_said test_a_hard_limit_ends_a_task_as_far_as_anybody_waits_for_it test_any_pool_is_threads
+    test_without_the_ping_task_the_error_says_what_to_import test_one_that_runs_is_terminated
+    test_a_stop_that_takes_too_long_is_an_error_and_the_task_is_given_up
     test_iso_8601 test_what_loading_opened_is_closed_before_anything_forks test_it_becomes_pyqs_where_manage_py_is
 """.split()  # noqa: SIM905 - a list of words
 #: A line that shows it.

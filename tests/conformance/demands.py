@@ -61,6 +61,9 @@ DEMANDS = (
     Demand("backends/test_base", floor=75),
     Demand("tasks/test_chord", floor=7),
     Demand("tasks/test_stamping", floor=10),
+    Demand("contrib/test_worker", floor=3),
+    Demand("contrib/test_manager", floor=3),
+    Demand("contrib/test_pytest", floor=1),
     Demand("app/test_beat", floor=40),
 )
 

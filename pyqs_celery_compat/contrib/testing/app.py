@@ -50,7 +50,12 @@ def TestApp(  # noqa: N802 - Celery's public name
     broker: str | None = None,
     **kwargs: Any,
 ) -> Celery:
-    """An app with ``DEFAULT_TEST_CONFIG`` and, before that, ``config``; ``broker`` and ``backend`` come before either."""
+    """An app with ``DEFAULT_TEST_CONFIG`` and, before that, ``config``; ``broker`` and ``backend`` come before either.
+
+    It has the task ``celery.ping``.
+    """
+    from pyqs_celery_compat.contrib.testing import tasks  # noqa: F401
+
     settings = {**DEFAULT_TEST_CONFIG, **(config or {})}
     if broker is not None:
         settings.pop("broker_url")

@@ -11,7 +11,7 @@ from celery import *
 from celery import bootsteps, task  # expect: import difference, import not-supported
 from celery.apps.worker import Worker  # expect: import difference
 from celery.concurrency.base import BasePool  # expect: import not-supported
-from celery.contrib.testing.worker import start_worker  # expect: import not-supported
+from celery.contrib.testing.worker import start_worker  # expect: import difference
 from celery.five import string_t  # expect: import not-supported
 from celery.no_such import thing  # expect: import not-supported
 from celery.platforms import detached, pyimplementation  # expect: import not-supported, import difference

@@ -1,7 +1,7 @@
-pytest_plugins = ("celery.contrib.pytest",)  # expect: tests difference
+pytest_plugins = ("celery.contrib.pytest",)  # expect: tests same
 
 
-def test_with_a_worker(celery_app, celery_worker):  # expect: tests not-supported
+def test_with_a_worker(celery_app, celery_worker):  # expect: tests difference
     pass
 
 

@@ -1,0 +1,1 @@
+"""A small shop whose tasks a user tests."""
