@@ -50,4 +50,8 @@ def listening(arguments: tuple[str, ...], environment: Mapping[str, str] | None 
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # ministack waits for connections that somebody keeps open
+            process.kill()
+            process.wait()
