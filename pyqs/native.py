@@ -13,11 +13,11 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
-from pyqs import backoff, events
+from pyqs import backoff, coroutines, events
 from pyqs.clock import boottime
 from pyqs.codec import decode_call
 from pyqs.config import RuntimeConfig, process_defaults
@@ -269,7 +269,9 @@ class NativeCall:
         try:
             for hook in events.get_events().pre_process:
                 hook(context)
-            self.function(*context["args"], **context["kwargs"])
+            answer = self.function(*context["args"], **context["kwargs"])
+            if isinstance(answer, Coroutine):
+                coroutines.run(answer, self.task)
         except BaseException as exc:  # a task's sys.exit() is its failure, not the executor's end
             if os.getpid() != self.pid:
                 raise  # a process that the task forked: it ends by this

@@ -15,7 +15,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 
 #: Imports point down this list only (docs/architecture.md). A package stands for all of its modules.
 LAYERS = [
-    {"pyqs.errors", "pyqs.clock", "pyqs.value"},
+    {"pyqs.errors", "pyqs.clock", "pyqs.value", "pyqs.coroutines"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.log_fields"},
     {"pyqs.log_json"},
@@ -33,7 +33,8 @@ LAYERS = [
 ]
 #: The only modules of the compat package that may know the engine beyond its errors and values.
 DOORS = {f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "publisher", "runtime", "prepared", "program")}
-VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock"}
+#: ``pyqs.coroutines`` stands alone: it knows nothing of the engine, and there is one event loop to a process.
+VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock", "pyqs.coroutines"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
 #: kombu serves its serializers only; Celery itself is never imported.
