@@ -26,7 +26,7 @@ LAYERS = [
     {"pyqs.bulk"},
     {"pyqs.payloads"},
     {"pyqs.native", "pyqs.producer"},
-    {"pyqs.tasks"},
+    {"pyqs.tasks", "pyqs.django"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
     {"pyqs.aws_lambda", "pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
