@@ -25,7 +25,7 @@ from django.core import checks
 from django.core.cache import close_caches
 from django.db import close_old_connections
 from django.dispatch import Signal
-from django.tasks import Task, TaskContext, TaskResult, TaskResultStatus, task_backends
+from django.tasks import Task, TaskContext, TaskResult, TaskResultStatus
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.base import TaskError
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
@@ -84,6 +84,7 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
             ConnectionConfig(**self._connection)
         except ConfigError as exc:
             raise InvalidTaskBackend(f"TASKS[{alias!r}]: {exc}") from exc
+        _options[alias] = self.task_options
         registry.add_finder(find)
 
     def validate_task(self, task: Task) -> None:
@@ -149,6 +150,8 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
 
 
 _producers: dict[ConnectionConfig, Producer] = {}
+#: Of each backend of ours that has been made, by its alias.
+_options: dict[str, TaskOptions] = {}
 
 
 def find(name: str) -> None:
@@ -161,9 +164,9 @@ def find(name: str) -> None:
 
 
 def _options_of(task: Task) -> TaskOptions:
-    """Those of its backend; one of another backend's may be enqueued ``using(backend=...)``."""
-    backends = [task.get_backend(), *task_backends.all()]
-    return next((backend.task_options for backend in backends if isinstance(backend, SqsBackend)), DEFAULTS)
+    """Those of its backend; one that is declared for another's may have been sent ``using(backend=...)`` of ours."""
+    backend = task.get_backend()
+    return backend.task_options if isinstance(backend, SqsBackend) else next(iter(_options.values()), DEFAULTS)
 
 
 class DjangoTask(Adapted):

@@ -231,8 +231,20 @@ def setup_django() -> None:
             raise
         raise ConfigError(f"DJANGO_SETTINGS_MODULE is {settings!r}, but Django is not installed here") from exc
     django.setup()
-    if django.VERSION >= (6, 0):
-        importlib.import_module("django.tasks").task_backends.all()  # ours has the tasks that are declared for it found
+    if getattr(django, "VERSION", (0, 0)) >= (6, 0):
+        _make_task_backends()
+
+
+def _make_task_backends() -> None:
+    """Those of Django's ``TASKS``: ours has Django's tasks found. One that is not installed here is left out."""
+    backends = importlib.import_module("django.tasks").task_backends
+    for alias in backends:
+        try:
+            backends[alias]
+        except Exception as exc:
+            if not isinstance(exc.__cause__, ImportError):
+                raise
+            log.warning("TASKS[%r]: %s; tasks for it run here under other backends only", alias, exc)
 
 
 @value

@@ -67,6 +67,7 @@ def _project(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_tasks", {})
     monkeypatch.setattr(registry, "_options", {})
     monkeypatch.setattr(registry, "_finders", [])
+    monkeypatch.setattr("pyqs.django._options", {})
     yield
     sys.modules.pop("django_jobs", None)
     coroutines.close()

@@ -17,6 +17,7 @@ pytest.importorskip("django.tasks", reason="needs Django 6.0 or newer (nox -s dj
 
 from django.db import connections
 from django.tasks import TaskResultStatus
+from django.tasks.exceptions import InvalidTaskBackend
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -167,6 +168,18 @@ def test_included_ones_are_counted_at_the_start(world: World) -> None:
     report = NativeRuntime(RuntimeConfig(include=("django_jobs",))).boot()
     assert {"django_jobs.add", "django_jobs.waits", "django_jobs.mails"} <= set(report.tasks)
     assert "django_jobs.plain" not in report.tasks
+
+
+def test_a_backend_of_others_that_is_not_here_stops_no_worker(
+    world: World, tasks_setting: SetTasks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "set.by.hand")
+    tasks_setting(default={}, other={"BACKEND": "nowhere.at.all.Backend"})
+    NativeRuntime(RuntimeConfig(include=("django_jobs",))).boot()
+    assert "TASKS['other']" in caplog.text
+    tasks_setting(default={"OPTIONS": {"quues": {}}})
+    with pytest.raises(InvalidTaskBackend, match="quues"):
+        NativeRuntime(RuntimeConfig(include=("django_jobs",))).boot()
 
 
 def test_a_message_without_our_notes_runs_too(world: World) -> None:
