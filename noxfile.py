@@ -197,15 +197,20 @@ def libraries(session: nox.Session) -> None:
     session.run("python", "tests/libraries/run.py", "--home", session.create_tmp(), *session.posargs)
 
 
-@nox.session
+@nox.session(python=ONE_PYTHON)
 def django(session: nox.Session) -> None:
-    """The Django example on Debian's PostgreSQL (``apt-get install postgresql``), and under both workers."""
+    """The Django example on Debian's PostgreSQL (``apt-get install postgresql``), and under both workers.
+
+    And the backend for Django's tasks framework, with Django's own tests of it. Django 6.0, which has that, needs Python 3.12:
+    with an older one that part is skipped, as it is in the session ``tests``.
+    """
     session.install(".[test]", PSYCOPG)
     env = {"PYQS_TEST_POSTGRESQL": "1"}
     both = peer(session, "celery57shop", PYTHONS, "celery[sqs]==5.7.0", "Django>=4.2", "rich>=13.7", "prometheus-client>=0.20")
     if both:
         env["PYQS_INTEROP_SHOP"] = both
-    session.run("pytest", "tests/examples", "tests/compat/django", *session.posargs, env=env)
+    session.run("pytest", "tests/examples", "tests/compat/django", "tests/django_tasks", *session.posargs, env=env)
+    session.run("python", "tests/django_tasks/djangos_own.py", "--home", session.create_tmp())
 
 
 @nox.session

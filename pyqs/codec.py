@@ -8,29 +8,40 @@ body names, never lets an error text hold a body or an argument's value.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pyqs.errors import NotSerializable, Undecodable
-from pyqs.message import Call
+from pyqs.message import Call, DescribedCall
 
 _PLAIN = "None, bool, int, float, str, and lists, tuples and dicts of them"
 _KEYS = (str, int, float, bool, type(None))
 
 
-def encode_call(task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
+#: The key of what a native message says of itself: "id", "eta" (seconds since the epoch), and what its task's framework needs.
+ABOUT = "pyqs"
+
+
+def encode_call(
+    task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None
+) -> str:
     """The body for one call.
 
     Everything above ``~`` and every control character is written as a ``\\u`` escape, so SQS, which refuses most
     control characters, takes whatever a string holds. As in PyQS, tuples arrive as lists, a dict's keys as strings,
     and NaN and the infinities as the words Python's own JSON reader knows.
 
+    Parameters:
+        about: under a key of its own, which PyQS ignores; without it the body is PyQS's.
+
     Raises:
         NotSerializable: an argument is not plain data; says which one, its type and what to do.
     """
     positional, keyword = list(args), dict(kwargs or {})
     try:
-        return json.dumps({"task": task, "args": positional, "kwargs": keyword})
+        body = {"task": task, "args": positional, "kwargs": keyword}
+        return json.dumps(body if about is None else {**body, ABOUT: dict(about)})
     except (TypeError, ValueError, RecursionError, OverflowError) as exc:
         raise _not_serializable(task, positional, keyword, exc) from None
 
@@ -62,7 +73,30 @@ def call_from_payload(payload: object, message_id: str = "") -> Call:
     kwargs = payload.get("kwargs")
     if kwargs is not None and not isinstance(kwargs, dict):
         raise Undecodable("protocol", f"'kwargs' is {_json_type(kwargs)}, not an object")
-    return Call(task=task, args=tuple(args or ()), kwargs=kwargs or {}, id=message_id)
+    about = payload.get(ABOUT)
+    if about is None:
+        return Call(task=task, args=tuple(args or ()), kwargs=kwargs or {}, id=message_id)
+    call_id, eta = _described(about)
+    return DescribedCall(
+        task=task,
+        args=tuple(args or ()),
+        kwargs=kwargs or {},
+        id=call_id or message_id,
+        eta=eta,
+        about=cast("dict[str, Any]", about),
+    )
+
+
+def _described(about: object) -> tuple[str | None, float | None]:
+    """Its own id and its time."""
+    if not isinstance(about, dict):
+        raise Undecodable("protocol", f"{ABOUT!r} is {_json_type(about)}, not an object")
+    call_id, eta = about.get("id"), about.get("eta")
+    if call_id is not None and not (isinstance(call_id, str) and call_id):
+        raise Undecodable("protocol", f"the 'id' in {ABOUT!r} is {_json_type(call_id)}, not a text")
+    if eta is not None and (isinstance(eta, bool) or not isinstance(eta, (int, float)) or not -math.inf < eta < math.inf):
+        raise Undecodable("protocol", f"the 'eta' in {ABOUT!r} is not a number of seconds")
+    return call_id, eta
 
 
 def _load(body: str) -> object:

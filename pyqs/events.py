@@ -8,6 +8,7 @@ the process that registers, and in executors' main threads. Never swallows a wro
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -54,6 +55,8 @@ def register_event(name: str, callback: Hook) -> None:
         raise NoEventException(f"{name!r} is not a pyqs event; there are {' and '.join(EVENTS)}")
     if not callable(callback):
         raise ConfigError(f"a hook for {name} must be callable, not {type(callback).__name__}")
+    if inspect.iscoroutinefunction(callback):
+        raise ConfigError(f"the {name} hook {callback!r} is an async function: hooks are called between tasks and not awaited")
     getattr(_events, name).append(callback)
 
 

@@ -143,6 +143,8 @@ def _defines(file: Path, attribute: str, name: str) -> bool:
         match node:
             case ast.FunctionDef(name=found, decorator_list=[_, *_]) if found == attribute:
                 return True
+            case ast.AsyncFunctionDef(name=found, decorator_list=[_, *_]) if found == attribute:
+                return True
             case ast.ClassDef(name=found) if found == attribute:
                 return True
             case ast.Assign(targets=targets, value=ast.Call()):

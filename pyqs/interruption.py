@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
+from pyqs.coroutines import in_a_child
+
 
 class SoftTimeLimitExceeded(Exception):
     """Raised in a native task that has run for its ``soft_time_limit``: clean up and end, before the hard limit kills."""
@@ -53,11 +55,18 @@ class Shutdown:
         self.begun, self.depth = False, 0
         self._main, self._interrupt = None, lambda: None
 
+    def take(self) -> ShutdownRequested | None:
+        """What to raise in the main thread, in which this runs, if it is inside a block."""
+        if not (self.begun and self.depth):
+            return None
+        self.depth = 0  # first: what is raised while a block is entered does not pass through its end
+        return ShutdownRequested()
+
     def strike(self) -> None:
-        """Raise ShutdownRequested if the main thread, in which this runs, is inside a block."""
-        if self.begun and self.depth:
-            self.depth = 0  # first: what is raised while a block is entered does not pass through its end
-            raise ShutdownRequested
+        """Raise it."""
+        error = self.take()
+        if error is not None:
+            raise error
 
     def task_ended(self) -> None:
         """No block outlives its task."""
@@ -68,12 +77,14 @@ class Shutdown:
         """Whether a block can be interrupted in this process.
 
         Raises:
-            RuntimeError: it can, but not in this thread.
+            RuntimeError: it can, but not in this thread, or not in this coroutine.
         """
         if self._main is None:
             return False
         if threading.get_ident() != self._main:
             raise RuntimeError("interruptible() is for the thread that the task was called in")
+        if in_a_child():
+            raise RuntimeError("interruptible() is for the coroutine that the task is, not for one that it has started")
         return True
 
 
@@ -103,10 +114,11 @@ def interruptible() -> AbstractContextManager[None]:
     """``with interruptible():`` the block ends with ``ShutdownRequested`` as soon as the worker begins to stop, or has begun.
 
     For parts of a long task that may be broken off anywhere and run again. C code is interrupted when it returns to Python.
-    Only in the thread in which the task was called; outside a worker, and in processes that a task starts, nothing happens.
+    Only in the thread, and the coroutine, in which the task was called; outside a worker, and in processes that a task starts,
+    nothing happens.
 
     Raises:
-        RuntimeError: in another thread of an executor.
+        RuntimeError: in another thread of an executor, or in another coroutine.
     """
     return _Block()
 

@@ -184,6 +184,13 @@ class Call:
     soft_time_limit: float | None = None
 
 
+@value
+class DescribedCall(Call):
+    """A native call whose message says more of itself than PyQS's do, for the framework that its task belongs to."""
+
+    about: Mapping[str, Any] = field(default_factory=_empty, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Delete:
     """The work is done (or was acked early): delete the message."""

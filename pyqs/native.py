@@ -10,24 +10,25 @@ from __future__ import annotations
 import copy
 import importlib
 import logging
+import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
-from pyqs import backoff, events
+from pyqs import backoff, coroutines, events
 from pyqs.clock import boottime
 from pyqs.codec import decode_call
-from pyqs.config import RuntimeConfig, process_defaults
+from pyqs.config import MAX_DELAY, RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, MessageError, PyQSError, Refused, Undecodable, UnknownTask
 from pyqs.import_policy import ImportPolicy
 from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
-from pyqs.message import Call, CalledOff, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Verdict, copy_of
+from pyqs.message import Call, CalledOff, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Resend, Verdict, copy_of
 from pyqs.payloads import Payloads
 from pyqs.raw import RawHandler, handler_of
-from pyqs.registry import registry
+from pyqs.registry import Adapted, registry
 from pyqs.runtime import BootReport, Outcome
 from pyqs.task_options import DEFAULTS, TaskOptions
 from pyqs.value import value
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 #: Seconds for which a message that cannot be run here is hidden after its first receive (doubled for each further one),
 #: and the longest: a deployment that brings the missing task finds the message within the hour.
 LEAVE_BASE, LEAVE_CAP = 30.0, 3600.0
+#: Seconds ahead of its eta at which a call may wait in the executor (design decision 8). While it waits there nothing else
+#: runs, so many etas in a row would hold each other up: what is due a little later hops and comes within a second of its
+#: time. On FIFO it would have to be hidden, at the price of a receive, and its group waits either way.
+WAIT_IN_EXECUTOR, WAIT_ON_FIFO = 1.0, 2.0
 #: Characters of a message that are told about it.
 _LONGEST_TEXT = 500
 
@@ -72,6 +77,7 @@ class NativeRuntime:
                 raise BootFailed(f"module {module} does not load: {exc}") from exc
             except BaseException as exc:  # a module may raise SystemExit
                 raise BootFailed(f"module {module} does not load: {type(exc).__name__}: {exc}") from exc
+            registry.look_into(module)
         return BootReport(registry.names())
 
     def set_up_logging(self, level: str) -> bool:
@@ -103,15 +109,22 @@ class NativeRuntime:
             function = self._policy.find(call.task, registry)
         except UnknownTask as exc:
             return left(delivery, "unknown", str(exc), task=call.task)
+        left_over = 0.0 if call.eta is None else call.eta - time.time()
+        if left_over > (WAIT_ON_FIFO if delivery.is_fifo else WAIT_IN_EXECUTOR):
+            reason = f"due in {left_over:.0f} s"
+            return Outcome(postpone(delivery, left_over), "postponed", (), call.task, _short(call.id), reason)
+        if isinstance(function, Adapted):
+            function = function.bound(delivery, call)
         options = registry.options(call.task) or DEFAULTS
         if self._limits is not None:
             options = options.limited(*self._limits)
         if options.max_deliveries is not None and delivery.receive_count > options.max_deliveries:
             return _exhausted(delivery, call, options)
+        start_at = call.eta if left_over > 0 else None
         if not options.has_own_backoff:
-            return NativeCall(delivery, call, function, options)
+            return NativeCall(delivery, call, function, options, start_at)
         if_killed = Hide(options.pause(call.task, delivery.receive_count, _held(delivery)))
-        return NativeCall(delivery, call, function, options, if_killed=if_killed)
+        return NativeCall(delivery, call, function, options, start_at, if_killed=if_killed)
 
     def _raw(self, delivery: Delivery, handler: RawHandler) -> NativeCall | Outcome:
         try:
@@ -151,6 +164,13 @@ class NativeRuntime:
 
     def worker_event(self, name: str, details: Mapping[str, str | int]) -> None:
         """Nobody is told."""
+
+
+def postpone(delivery: Delivery, seconds: float) -> Verdict:
+    """A hop, or, where SQS has no delay for one message, hiding it (which holds its group)."""
+    if delivery.is_fifo:
+        return Hide(backoff.clamp_visibility(seconds, held=max(0.0, _held(delivery))))
+    return Resend(min(MAX_DELAY, math.ceil(seconds)), seconds)
 
 
 def left(delivery: Delivery, status: str, reason: str, *, task: str = "", call_id: str = "") -> Outcome:
@@ -211,11 +231,25 @@ def setup_django() -> None:
             raise
         raise ConfigError(f"DJANGO_SETTINGS_MODULE is {settings!r}, but Django is not installed here") from exc
     django.setup()
+    if getattr(django, "VERSION", (0, 0)) >= (6, 0):
+        _make_task_backends()
+
+
+def _make_task_backends() -> None:
+    """Those of Django's ``TASKS``: ours has Django's tasks found. One that is not installed here is left out."""
+    backends = importlib.import_module("django.tasks").task_backends
+    for alias in backends:
+        try:
+            backends[alias]
+        except Exception as exc:
+            if not isinstance(exc.__cause__, ImportError):
+                raise
+            log.warning("TASKS[%r]: %s; tasks for it run here under other backends only", alias, exc)
 
 
 @value
 class NativeCall:
-    """One native call that may start. A ``pyqs.runtime.Prepared``; its limits are its task's, native messages have no eta.
+    """One native call that may start. A ``pyqs.runtime.Prepared``; its limits are its task's.
 
     Parameters:
         if_killed: set where the task has a pause of its own, which the worker does not know.
@@ -251,7 +285,7 @@ class NativeCall:
 
     @property
     def call_id(self) -> str:
-        """The SQS message id: a native message has no other."""
+        """The SQS message id, unless the message has one of its own."""
         return self.call.id
 
     def run(self) -> Outcome:
@@ -269,7 +303,9 @@ class NativeCall:
         try:
             for hook in events.get_events().pre_process:
                 hook(context)
-            self.function(*context["args"], **context["kwargs"])
+            answer = self.function(*context["args"], **context["kwargs"])
+            if isinstance(answer, Coroutine):
+                coroutines.run(answer, self.task)
         except BaseException as exc:  # a task's sys.exit() is its failure, not the executor's end
             if os.getpid() != self.pid:
                 raise  # a process that the task forked: it ends by this

@@ -6,6 +6,7 @@ an executor. What cannot be unwrapped is undecodable, and stays on its queue lik
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,8 +70,8 @@ _handlers: dict[str, RawHandler] = {}
 def raw_task(queue: str, unwrap: Unwrap | tuple[Unwrap, ...] = ()) -> Callable[[F], F]:
     """Make a function the handler of every message on a queue, whatever its body is.
 
-    The function gets a ``RawMessage``. As with ``@task``, the message is deleted when it returns and comes back later when
-    it raises.
+    The function, which may be an ``async def`` one, gets a ``RawMessage``. As with ``@task``, the message is deleted when it
+    returns and comes back later when it raises.
 
     Parameters:
         queue: the SQS queue's name, as the AWS console shows it, or its URL or ARN.
@@ -78,7 +79,7 @@ def raw_task(queue: str, unwrap: Unwrap | tuple[Unwrap, ...] = ()) -> Callable[[
             none), "eventbridge" (the event), "json", or several of them, the outermost first: ``("sns", "s3")``.
 
     Raises:
-        ConfigError: a second handler for the queue, or an envelope that is not known.
+        ConfigError: a second handler for the queue, an async generator, or an envelope that is not known.
     """
     kinds: tuple[Unwrap, ...] = (unwrap,) if isinstance(unwrap, str) else tuple(unwrap)
     unknown = [kind for kind in kinds if kind not in _UNWRAP]
@@ -88,6 +89,8 @@ def raw_task(queue: str, unwrap: Unwrap | tuple[Unwrap, ...] = ()) -> Callable[[
 
     def decorate(function: F) -> F:
         own = f"{function.__module__}.{function.__qualname__}"
+        if inspect.isasyncgenfunction(function):
+            raise ConfigError(f"raw_task on {own}: an async generator cannot be a handler: nobody would iterate")
         known = _handlers.get(name)
         if known is not None and known.name != own:
             raise ConfigError(f"queue {name!r} has two handlers: {known.name} and {own}")

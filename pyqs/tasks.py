@@ -40,7 +40,7 @@ class TaskFunction(Protocol[P, R]):
     """What ``@task`` gives: the function itself, which can also be called later."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function here and now."""
+        """Run the function here and now; of an ``async def`` one the coroutine, to be awaited."""
         ...
 
     @overload
@@ -121,7 +121,7 @@ def task(
     group_id: CallId | None = None,
     dedup_id: CallId | None = None,
 ) -> Any:
-    """Make a function a task; with or without parentheses.
+    """Make a function a task, or an ``async def`` one; with or without parentheses.
 
     Parameters:
         queue: the queue's name (mapped to a legal one), URL or ARN; without one the function's path is the name.
@@ -141,7 +141,7 @@ def task(
             the first [default: every call is its own].
 
     Raises:
-        ConfigError: an ``async def`` function, no function at all, or an option that cannot be meant.
+        ConfigError: an async generator, no function at all, or an option that cannot be meant.
         BadMessageOption: an impossible delay.
     """
     options = (retry_backoff, max_deliveries, time_limit, soft_time_limit)
@@ -166,11 +166,8 @@ def _make(
 ) -> Any:
     if not callable(function) or not hasattr(function, "__name__"):
         raise ConfigError(f"@task is for functions, not for a {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(
-            f"@task on {function.__qualname__}: an async function cannot be a task yet; "
-            f"make it a plain function that calls asyncio.run()"
-        )
+    if inspect.isasyncgenfunction(function):
+        raise ConfigError(f"@task on {function.__qualname__}: an async generator cannot be a task: nobody would iterate")
     name = path or f"{_module_of(function)}.{function.__name__}"
     usual = _seconds(delay_seconds, name)
     options = TaskOptions.checked(name, *given)

@@ -11,7 +11,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from pyqs_celery_compat.exceptions import ImproperlyConfigured
@@ -70,10 +70,16 @@ class Models:
                 if given.arguments[name] is not None:
                     given.arguments[name] = model.model_validate(given.arguments[name], **self._how)
             returned = self._fun(*given.args, **given.kwargs)
-            model = self._annotated.get("return")
-            return returned.model_dump(**self._dump) if model is not None and isinstance(returned, model) else returned
+            return self._data_of_awaited(returned) if isinstance(returned, Coroutine) else self._data_of(returned)
 
         return run
+
+    def _data_of(self, returned: Any) -> Any:
+        model = self._annotated.get("return")
+        return returned.model_dump(**self._dump) if model is not None and isinstance(returned, model) else returned
+
+    async def _data_of_awaited(self, body: Coroutine[Any, Any, Any]) -> Any:
+        return self._data_of(await body)
 
     def dumped(self, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[Any, Any]:
         """The arguments of a call with plain data for those models that come out of it equal; the others stay, and so do

@@ -7,7 +7,6 @@ or of the host. Running a call and Celery's verdicts are in ``prepared.py``. Nev
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import sys
@@ -16,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
-from pyqs import backoff, logs
+from pyqs import logs
 from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
-from pyqs.config import MAX_DELAY, RuntimeConfig
+from pyqs.config import RuntimeConfig
 from pyqs.errors import MessageError, Refused, Undecodable, UnknownTask, Unsupported
 from pyqs.import_policy import ImportPolicy
-from pyqs.message import CalledOff, Death, Delete, Delivery, Hide, Leave, Resend, Verdict
-from pyqs.native import NativeRuntime, left, setup_django
+from pyqs.message import CalledOff, Death, Delete, Delivery, Leave
+from pyqs.native import WAIT_IN_EXECUTOR, WAIT_ON_FIFO, NativeRuntime, left, postpone, setup_django
 from pyqs.queues.names import canonical_name
 from pyqs.raw import handler_of
 from pyqs.runtime import ALIVE, BEAT, BEAT_ENDS, BootReport, Outcome, Prepared
@@ -66,11 +65,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 strategy_log = logging.getLogger("celery.worker.strategy")
 request_log = logging.getLogger("celery.worker.request")
-
-#: Seconds ahead of its eta at which a call may wait in the executor (design decision 8). While it waits there nothing else
-#: runs, so many etas in a row would hold each other up: what is due a little later hops and comes within a second of its
-#: time. On FIFO it would have to be hidden, at the price of a receive, and its group waits either way.
-WAIT_IN_EXECUTOR, WAIT_ON_FIFO = 1.0, 2.0
 
 _STATUS: Mapping[type[MessageError], str] = {
     Undecodable: "undecodable",
@@ -283,7 +277,7 @@ class CeleryRuntime:
             return self.discard(call, task, delivery)
         left = 0.0 if call.eta is None else call.eta - now
         if left > (WAIT_ON_FIFO if delivery.is_fifo else WAIT_IN_EXECUTOR):
-            return Outcome(_postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
+            return Outcome(postpone(delivery, left), "postponed", (), call.task, call.id, f"due in {left:.0f} s")
         return CeleryPrepared(self, delivery, call, task, call.eta if left > 0 else None, rate)
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -366,10 +360,3 @@ class CeleryRuntime:
             return said
         mapped = canonical_name(prefix)
         return delivery.queue[len(mapped) :] if delivery.queue.startswith(mapped) else delivery.queue
-
-
-def _postpone(delivery: Delivery, left: float) -> Verdict:
-    """A hop, or, where SQS has no delay for one message, hiding it (which holds its group)."""
-    if delivery.is_fifo:
-        return Hide(backoff.clamp_visibility(left, held=max(0.0, boottime() - delivery.received_at)))
-    return Resend(min(MAX_DELAY, math.ceil(left)), left)

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from pyqs.clock import boottime
+from pyqs.coroutines import strike
 from pyqs.interruption import shutdown
 
 #: A real-time signal where there are some: nothing else sends it, and SIGUSR1 and SIGALRM stay the tasks' own.
@@ -28,7 +29,7 @@ STOP_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signa
 def serve_interruptions() -> None:
     """Let ``shutdown.begin`` reach the blocks of this process's tasks. Main thread only."""
     main = threading.get_ident()
-    signal.signal(STOP_SIGNAL, lambda _signum, _frame: shutdown.strike())
+    signal.signal(STOP_SIGNAL, lambda _signum, frame: strike(frame, shutdown.take))
     shutdown.serve(lambda: signal.pthread_kill(main, STOP_SIGNAL))
 
 
@@ -95,8 +96,13 @@ class SoftLimit:
             armed.fired = True
             signal.pthread_kill(self._main, SOFT_LIMIT_SIGNAL)
 
-    def _raise(self, _signum: int, _frame: FrameType | None) -> None:
+    def _raise(self, _signum: int, frame: FrameType | None) -> None:
         armed = self._armed
-        if armed is not None and armed.fired and not armed.raised:
-            armed.raised = True
-            raise armed.error
+        strike(frame, lambda: self._take(armed))
+
+    def _take(self, armed: _Armed | None) -> BaseException | None:
+        """The error of this run, once, while it is the one that is armed."""
+        if armed is None or armed is not self._armed or not armed.fired or armed.raised:
+            return None
+        armed.raised = True
+        return armed.error()

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from pyqs import log_fields
+from pyqs import coroutines, log_fields
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
 from pyqs.executor import lifeline, process
@@ -115,6 +115,7 @@ class Executor:
             self._runtime.close()
         except BaseException:
             log.exception("closing the runtime failed")
+        coroutines.close()
 
     # -- main thread --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Never publishes: ``task.retry`` does.
 from __future__ import annotations
 
 import functools
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from pyqs_celery_compat.exceptions import Ignore, Retry
@@ -32,23 +33,33 @@ def add_autoretry_behaviour(task: Task, **options: Any) -> None:
         from pyqs_celery_compat.utils.time import get_exponential_backoff_interval
     original = task.run
 
+    def again(exc: BaseException) -> Retry:
+        attempt = dict(retry_kwargs)
+        if factor:
+            attempt["countdown"] = get_exponential_backoff_interval(int(max(1, factor)), task.request.retries, maximum, jitter)
+        if hasattr(task, "override_max_retries"):
+            attempt["max_retries"] = task.override_max_retries
+        signal = task.retry(exc=exc, **attempt)
+        if hasattr(task, "override_max_retries"):
+            del task.override_max_retries
+        return signal
+
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return original(*args, **kwargs)
+            answer = original(*args, **kwargs)
         except (Ignore, Retry, *unwanted):
             raise
         except wanted as exc:
-            attempt = dict(retry_kwargs)
-            if factor:
-                attempt["countdown"] = get_exponential_backoff_interval(
-                    int(max(1, factor)), task.request.retries, maximum, jitter
-                )
-            if hasattr(task, "override_max_retries"):
-                attempt["max_retries"] = task.override_max_retries
-            signal = task.retry(exc=exc, **attempt)
-            if hasattr(task, "override_max_retries"):
-                del task.override_max_retries
-            raise signal from exc
+            raise again(exc) from exc
+        return run_on(answer) if isinstance(answer, Coroutine) else answer
+
+    async def run_on(answer: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await answer
+        except (Ignore, Retry, *unwanted):
+            raise
+        except wanted as exc:
+            raise again(exc) from exc
 
     task._orig_run, task.run = original, run  # type: ignore[method-assign]

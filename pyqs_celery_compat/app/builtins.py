@@ -6,8 +6,10 @@ caller's process. Messages of those that need a result backend are left on their
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pyqs import coroutines
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat.signatures import signature
 
@@ -67,13 +69,21 @@ def add_unlock_chord_task(app: Celery) -> Task:
     return unlock_chord
 
 
+def _ended(answer: Any, name: str) -> Any:
+    """What a task has answered; one that is an ``async def`` is run to its end."""
+    if not isinstance(answer, Coroutine):
+        return answer
+    running = state.get_current_task()
+    return coroutines.run(answer, name, keep=running is not None and not running.request.is_eager)
+
+
 def add_map_task(app: Celery) -> Task:
     """``celery.map``: one task with each item, here."""
 
     @app.task(name="celery.map", shared=False, lazy=False)
     def xmap(task: Any, it: Any) -> list[Any]:
         run = signature(task, app=app).type
-        return [run(item) for item in it]
+        return [_ended(run(item), run.name) for item in it]
 
     return xmap
 
@@ -84,7 +94,7 @@ def add_starmap_task(app: Celery) -> Task:
     @app.task(name="celery.starmap", shared=False, lazy=False)
     def xstarmap(task: Any, it: Any) -> list[Any]:
         run = signature(task, app=app).type
-        return [run(*items) for items in it]
+        return [_ended(run(*items), run.name) for items in it]
 
     return xstarmap
 

@@ -122,9 +122,9 @@ class Declaring:
             raise RuntimeError("Contract breach: app not finalized")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
         body = fun
-        if inspect.iscoroutinefunction(fun) or inspect.isasyncgenfunction(fun):
+        if inspect.isasyncgenfunction(fun):
             # Celery takes it, calls it a success and never runs its body.
-            raise ImproperlyConfigured(f"task {name}: an async function cannot be a task; call asyncio.run() in a plain one")
+            raise ImproperlyConfigured(f"task {name}: an async generator cannot be a task: nobody would iterate")
         if name in self._tasks:
             known: BaseTask = self._tasks[name]
             duplicates.first_stays(self._duplicates, name, known, fun)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -188,7 +188,18 @@ class Task(Calling):
         _task_stack.push(self)
         self.push_request(args=args, kwargs=kwargs)
         try:
-            return self.run(*args, **kwargs)
+            answer = self.run(*args, **kwargs)
+        finally:
+            self.pop_request()
+            _task_stack.pop()
+        return self._awaited(answer, args, kwargs) if isinstance(answer, Coroutine) else answer
+
+    async def _awaited(self, body: Coroutine[Any, Any, Any], args: Any, kwargs: Any) -> Any:
+        """The body of an ``async def`` task, with its request from its first step to its last."""
+        _task_stack.push(self)
+        self.push_request(args=args, kwargs=kwargs)
+        try:
+            return await body
         finally:
             self.pop_request()
             _task_stack.pop()

@@ -15,9 +15,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyqs import coroutines
 from pyqs_celery_compat import continuations, retrying, signals, states, storing
 from pyqs_celery_compat._state import _task_stack
 from pyqs_celery_compat.einfo import ExceptionInfo
@@ -195,7 +196,10 @@ class _TaskTracer:
                 self._store(uuid, self.backend.mark_as_started, uuid, pid=os.getpid(), hostname=self.hostname)
             if "before_start" in self.handlers:
                 self.task.before_start(uuid, args, kwargs)
-            return None, self.call(*args, **kwargs)
+            answer = self.call(*args, **kwargs)
+            if isinstance(answer, Coroutine):
+                answer = coroutines.run(answer, self.name, keep=not self.eager)
+            return None, answer
         except Reject as exc:
             return self._stopped(context, states.REJECTED, exc, logging.WARNING, LOG_REJECTED)
         except Ignore as exc:

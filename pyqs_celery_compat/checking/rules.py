@@ -210,7 +210,7 @@ GENERATOR = differs("a generator is read when the canvas is made, before the fir
 #: Exchanges to which nothing can be sent.
 EXCHANGE = unsupported("a queue with such an exchange is consumed; sending to the exchange is an error, for SQS has none")
 DIRECT = frozenset({"direct", "", None})
-ASYNC_TASK = unsupported("an async function is refused as a task: call asyncio.run() in a plain one")
+ASYNC_TASK = differs("an async function is run to its end, in its executor's event loop; under Celery its body never runs")
 PICKLE = differs(
     "whoever can write to these queues can run code in your workers; json is the default, pickle-safe reads plain data"
 )

@@ -15,6 +15,7 @@ import warnings
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from pyqs import coroutines
 from pyqs_celery_compat import _state as state
 from pyqs_celery_compat import lifecycle, signals
 from pyqs_celery_compat.exceptions import FixupWarning, ImproperlyConfigured
@@ -163,6 +164,13 @@ class DjangoFixup:
         close_caches()
 
     def _close_connections(self) -> None:
+        self._close_of_this_thread()
+        if coroutines.in_use():  # what an async task awaits of the ORM runs in a thread of asgiref's
+            from asgiref.sync import sync_to_async
+
+            coroutines.run(sync_to_async(self._close_of_this_thread)(), "closing Django's connections")
+
+    def _close_of_this_thread(self) -> None:
         from django.db import DatabaseError, InterfaceError
 
         for connection in _connections():

@@ -15,7 +15,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 
 #: Imports point down this list only (docs/architecture.md). A package stands for all of its modules.
 LAYERS = [
-    {"pyqs.errors", "pyqs.clock", "pyqs.value"},
+    {"pyqs.errors", "pyqs.clock", "pyqs.value", "pyqs.coroutines"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.log_fields"},
     {"pyqs.log_json"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"pyqs.bulk"},
     {"pyqs.payloads"},
     {"pyqs.native", "pyqs.producer"},
-    {"pyqs.tasks"},
+    {"pyqs.tasks", "pyqs.django"},
     {"pyqs.local", "pyqs.executor"},
     {"pyqs.worker"},
     {"pyqs.aws_lambda", "pyqs.cli", "pyqs.commands", "pyqs.demo", "pyqs.main", "pyqs.__main__"},
@@ -37,7 +37,8 @@ LAYERS = [
 DOORS = {
     f"pyqs_celery_compat.{name}" for name in ("aws_lambda", "conf", "in_process", "publisher", "runtime", "prepared", "program")
 }
-VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock"}
+#: ``pyqs.coroutines`` stands alone: it knows nothing of the engine, and there is one event loop to a process.
+VALUES = {"pyqs.errors", "pyqs.message", "pyqs.value", "pyqs.clock", "pyqs.coroutines"}
 #: Paths that Celery has, which are kept, whatever they are called.
 CELERYS_NAMES = {"pyqs_celery_compat.utils", "pyqs_celery_compat.app.utils"}
 #: kombu serves its serializers only; Celery itself is never imported.

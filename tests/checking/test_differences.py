@@ -83,7 +83,7 @@ SEEN = {
     "test_a_worker_may_knowingly_go_without_results": "app.conf.result_backend = 'mongodb://'",
     "test_a_backend_that_comes_later_lets_publish_and_says_so_to_who_asks": "celery.Celery(backend='rpc://')",
     "test_a_generator_is_read_before_anything_is_sent": "group(task.s() for _ in range(3))",
-    "test_async_functions_are_refused_where_they_are_defined": "@app.task\nasync def late(): ...",
+    "test_async_functions_run_to_their_end": "@app.task\nasync def late(): ...",
     "test_it_is_as_under_celery_57": "signals.task_received.connect(print)",
     "test_messages_that_cannot_be_run_are_told_of": "signals.task_rejected.connect(print)",
     "test_a_request_class_of_ones_own_can_be_defined_and_a_worker_says_that_it_is_not_called": "class T(Task):\n  Request = 1",

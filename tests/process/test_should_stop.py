@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 TASKS = '''
+import asyncio
 from pyqs import ShutdownRequested, interruptible, should_stop
 from pyqs_celery_compat.exceptions import Retry
 
@@ -38,6 +39,19 @@ def sleeps():
             time.sleep(60)
     except Exception:
         ran("swallowed")
+
+@task
+async def async_sleeps():
+    if again("async_sleeps"):
+        return
+    with interruptible():
+        await asyncio.sleep(60)
+
+@shared_task(name="stops.async", acks_late=True)
+async def async_late():
+    if not again("async"):
+        with interruptible():
+            await asyncio.sleep(60)
 
 @task
 def finishes():
@@ -83,7 +97,7 @@ def _more_tasks(project: Any) -> None:
         file.write(TASKS)
 
 
-@pytest.mark.parametrize("kind", ["asks", "sleeps", "late", "early", "retries"])
+@pytest.mark.parametrize("kind", ["asks", "sleeps", "async_sleeps", "late", "async", "early", "retries"])
 @pytest.mark.parametrize("redrive", [False, True], ids=["", "last-life"])
 @pytest.mark.parametrize("name", ["email", "email.fifo"])
 def test_what_is_stopped_is_given_back_at_once_and_runs_again(
@@ -97,7 +111,7 @@ def test_what_is_stopped_is_given_back_at_once_and_runs_again(
     policy = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "1"})} if redrive else {}
     sqs.create(name, **policy)
     group = "g" if name.endswith(".fifo") else None
-    if kind in ("asks", "sleeps"):
+    if kind in ("asks", "sleeps", "async_sleeps"):
         sqs.native(name, kind, group=group)
     else:
         from pyqs_celery_compat.outgoing import as_task_v2, seal_task

@@ -41,6 +41,18 @@ def of_app(number: int) -> list[int]:
 def of_app_bound(self: Base, number: int, name: str = "") -> None: ...
 
 
+@shared_task(bind=True)
+async def awaited(self: Task, number: int) -> str:
+    return str(number)
+
+
+async def caller() -> None:
+    said: str = await awaited(1)
+    print(said)
+
+
+result_of_async: AsyncResult = awaited.delay(1)
+awaited.delay("one")  # type: ignore[arg-type]
 text: str = bare(1)
 text = called(1, loud=True)
 text = bound(1)

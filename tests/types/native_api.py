@@ -71,6 +71,24 @@ def on_event(message: RawMessage) -> None:
     print(message.payload, message.attributes["ApproximateReceiveCount"])
 
 
+@task(queue="email", soft_time_limit=5)
+async def awaited(number: int) -> str:
+    return str(number)
+
+
+@raw_task(queue="events")
+async def on_event_async(message: RawMessage) -> None:
+    print(message.payload)
+
+
+awaited.delay(1)
+
+
+async def caller() -> None:
+    said: str = await awaited(1)
+    print(said)
+
+
 def hook(context: dict[str, object]) -> None:
     print(context["message_id"])
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pyqs.codec import call_from_payload, decode_call, encode_call
 from pyqs.errors import NotSerializable, Undecodable
-from pyqs.message import Call
+from pyqs.message import Call, DescribedCall
 
 SPECIMENS = Path(__file__).parents[1] / "compat" / "specimens" / "pyqs1.0.1-py311.jsonl.gz"
 
@@ -187,3 +187,18 @@ def test_anything_is_a_call_or_undecodable(body) -> None:
 @given(plain)
 def test_any_json_value_is_a_call_or_undecodable(payload) -> None:
     assert outcome(call_from_payload, payload) in {"call", "protocol"}
+
+
+def test_what_a_message_says_of_itself_is_its_own_and_pyqs_does_not_mind() -> None:
+    body = encode_call("a.b", (1,), {}, {"id": "i-1", "eta": 1.5, "more": [1]})
+    assert body.startswith('{"task": "a.b", "args": [1], "kwargs": {}, ')
+    call = decode_call(body, "m-1")
+    assert isinstance(call, DescribedCall)
+    assert (call.task, call.args, call.id, call.eta, call.about["more"]) == ("a.b", (1,), "i-1", 1.5, [1])
+    assert decode_call('{"task": "a.b", "pyqs": {}}', "m-1").id == "m-1"
+
+
+@pytest.mark.parametrize("about", ["5", "[]", '{"id": 5}', '{"id": ""}', '{"eta": "x"}', '{"eta": true}', '{"eta": Infinity}'])
+def test_what_it_says_of_itself_is_read_or_left(about: str) -> None:
+    with pytest.raises(Undecodable, match="'pyqs'"):
+        decode_call(f'{{"task": "a.b", "pyqs": {about}}}')

@@ -115,3 +115,10 @@ def test_hooks_without_a_path_are_named(module: Any) -> None:
 def test_a_path_that_leads_nowhere_is_named(path: str) -> None:
     with pytest.raises(ConfigError, match=path):
         events.load([("pre_process", path)])
+
+
+def test_async_hooks_are_refused() -> None:
+    async def hook(context: dict[str, Any]) -> None: ...
+
+    with pytest.raises(ConfigError, match="not awaited"):
+        events.register_event("pre_process", hook)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import traceback
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def test_success_deletes_and_the_arguments_arrive(runtime: NativeRuntime, tasks:
     outcome = prepared(runtime, "shop.send", 1, [2], key=None).run()
     assert seen == [((1, [2]), {"key": None})]
     assert outcome == Outcome(Delete(), "succeeded", (), "shop.send", "m-1", "")
+
+
+def test_an_async_function_is_run_to_its_end(runtime: NativeRuntime, tasks: Registry) -> None:
+    seen: list[Any] = []
+
+    async def send(number: int) -> None:
+        await asyncio.sleep(0)
+        seen.append(number)
+        if number > 1:
+            raise ValueError
+
+    tasks.register("shop.send", send)
+    assert prepared(runtime, "shop.send", 1).run().verdict == Delete()
+    assert prepared(runtime, "shop.send", 2).run().status == "failed"
+    assert seen == [1, 2]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError()])
@@ -220,9 +236,9 @@ def test_boot_names_what_does_not_load() -> None:
 
 
 def test_a_task_that_is_refused_is_named_with_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "async_tasks.py").write_text("from pyqs import task\n@task\nasync def one(): ...")
+    (tmp_path / "async_tasks.py").write_text("from pyqs import task\n@task\nasync def one(): yield")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(BootFailed, match="module async_tasks does not load: @task on one: an async function"):
+    with pytest.raises(BootFailed, match="module async_tasks does not load: @task on one: an async generator"):
         NativeRuntime(RuntimeConfig(include=("async_tasks",))).boot()
 
 

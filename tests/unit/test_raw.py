@@ -89,3 +89,11 @@ def test_a_queue_has_one_handler() -> None:
         raw_task(queue="arn:aws:sqs:us-east-1:1:events")(len)
     with pytest.raises(ConfigError, match="cannot unwrap 'xml'"):
         raw_task(queue="other", unwrap="xml")  # type: ignore[arg-type]
+
+
+def test_an_async_generator_is_refused() -> None:
+    async def handler(message: RawMessage) -> Any:
+        yield 1
+
+    with pytest.raises(ConfigError, match="an async generator cannot be a handler"):
+        raw_task(queue="events")(handler)

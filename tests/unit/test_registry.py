@@ -87,6 +87,7 @@ def test_a_script_that_makes_no_such_task_is_not_run(write: Callable[..., Path],
     [
         "from pyqs import task\nsend = task()(lambda: None)",
         "from pyqs import task\nif True:\n    @task\n    def send(): ...",
+        "from pyqs import task\n@task\nasync def send(): ...",
         "from pyqs import task\n@task(custom_function_path='ours_other.send')\ndef differently(): ...",
         "from pyqs.registry import registry\nclass send: ...\nregistry.register('ours_other.send', send)",
     ],

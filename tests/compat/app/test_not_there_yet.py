@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pyqs_celery_compat import Celery
 from pyqs_celery_compat.conf import worker_settings
-from pyqs_celery_compat.exceptions import ImproperlyConfigured
 
 
 @pytest.fixture
 def app() -> Celery:
     return Celery("proj", broker="sqs://", set_as_current=False)
-
-
-@pytest.mark.parametrize("arguments", [{}, {"bind": True}])
-def test_async_functions_are_refused_where_they_are_defined(app: Celery, arguments: Any) -> None:
-    # Celery 5.7 takes them, reports a success and never runs their body.
-    @app.task(**arguments)
-    async def work(*args: Any) -> None: ...
-
-    with pytest.raises(ImproperlyConfigured, match=r"work: an async function cannot be a task"):
-        app.finalize()
 
 
 def test_periodic_tasks_are_noted_as_celery_notes_them(app: Celery) -> None:

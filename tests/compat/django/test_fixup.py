@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ django = pytest.importorskip("django")
 
 from django.conf import settings  # noqa: E402
 
+from pyqs import coroutines  # noqa: E402
 from pyqs_celery_compat import Celery, lifecycle, signals  # noqa: E402
 from pyqs_celery_compat import _state as state  # noqa: E402
 from pyqs_celery_compat.exceptions import FixupWarning, ImproperlyConfigured  # noqa: E402
@@ -160,6 +162,39 @@ def test_connections_are_closed_before_and_after_a_task(make: Any, connection: A
     monkeypatch.setattr(connection, "close", lambda: seen.append("close"))
     assert run(app, lambda: seen.append("task")).info is None
     assert seen == ["close", "task", "close"]
+
+
+def test_connections_of_the_thread_in_which_an_async_task_uses_the_orm_are_closed(
+    make: Any, connection: Any, monkeypatch: Any
+) -> None:
+    """Django runs what is awaited of its ORM in a thread of asgiref's, which has connections of its own."""
+    from asgiref.sync import sync_to_async
+    from django.db import connections
+
+    app = make("app")
+    lifecycle.booted.run(app)
+    main = threading.get_ident()
+    seen: list[str] = []
+    monkeypatch.setattr(
+        type(connection), "close", lambda self: seen.append("here" if threading.get_ident() == main else "there")
+    )
+
+    def used() -> None:
+        assert threading.get_ident() != main
+        connections["default"].ensure_connection()
+        seen.append("used")
+
+    async def body() -> None:
+        await sync_to_async(used)()
+        await sync_to_async(used)()
+
+    try:
+        for _ in range(2):
+            assert run(app, body).info is None
+    finally:
+        coroutines.close()
+    first = ["here", "used", "used", "here", "there"]
+    assert seen == [*first, "here", "there", "used", "used", "here", "there"]
 
 
 def test_caches_are_closed_after_a_task(make: Any, monkeypatch: Any) -> None:

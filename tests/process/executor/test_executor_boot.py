@@ -89,9 +89,9 @@ def test_tasks_that_do_not_load_are_reported(parent: Any, preloading: bool, code
 
 
 def test_a_task_that_is_refused_is_reported_without_a_traceback(parent: Any, preloading: bool) -> None:
-    parent.write("tasks.py", "from pyqs import task\n@task\nasync def t(): ...")
+    parent.write("tasks.py", "from pyqs import task\n@task\nasync def t(): yield")
     report = parent.start(preloading=preloading, ready=False).expect(NotReady)
-    assert "module tasks does not load: @task on t: an async function cannot be a task yet" in report.reason
+    assert "module tasks does not load: @task on t: an async generator cannot be a task" in report.reason
     assert report.details == ""
 
 

@@ -53,8 +53,8 @@ def reported():
     pass
 
 
-@st  # expect: task not-supported
-async def never():
+@st  # expect: task difference
+async def awaited():
     await asyncio.sleep(1)
 
 
