@@ -170,7 +170,7 @@ def test_for_people_it_says_what_each_action_is_for(capsys: pytest.CaptureFixtur
 
 def test_without_a_queue_it_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["iam-policy"]) == 2
-    assert "no queue" in capsys.readouterr().err
+    assert "which queues" in capsys.readouterr().err
 
 
 def test_buckets_for_large_bodies(capsys: pytest.CaptureFixture[str]) -> None:
