@@ -7,6 +7,7 @@ finds. Runs in the main thread before anything else.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 
@@ -37,6 +38,9 @@ VARIABLES: Mapping[str, str] = {
 def run(argv: Sequence[str]) -> int:
     """Run a command line of Celery's; its exit code. PyQSErrors and bugs pass through to ``cli.main``."""
     args = celery_parsing.celerys_order(argv)
+    before = list(itertools.takewhile(lambda arg: arg not in (*COMMANDS, *REFUSED_COMMANDS), argv))
+    if ends := [arg for arg in before if arg in ("--version", "--help", "-h")]:
+        args = ends[:1]  # wherever it stands before the command
     group = _group()
     if command_of(args) is None and celery_parsing.celerys_order([*args, "worker"])[0] == "worker":
         args = ["--help"]  # options before the command, and no command

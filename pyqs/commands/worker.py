@@ -162,7 +162,8 @@ def _as_a_service(chosen: WorkerOptions, signals: Signals) -> int:
     if chosen.umask is not None:
         os.umask(chosen.umask)
     node = chosen.hostname or node_name("pyqs@%h")
-    with daemon_files.pid_file(chosen.pidfile and expand(chosen.pidfile, "--pidfile", node)):
+    # ``--pidfile=`` is how images of Celery say that there is to be none.
+    with daemon_files.pid_file(expand(chosen.pidfile, "--pidfile", node) if chosen.pidfile else None):
         if chosen.logfile:
             daemon_files.write_to(expand(chosen.logfile, "--logfile", node))
         return _start(chosen, signals)

@@ -107,7 +107,12 @@ def test_an_old_heartbeat_file_is_no_living_worker(project: Any) -> None:
 
 
 def test_variables_stand_for_options_before_the_command(proj: Any) -> None:
-    worker = proj.start(program=celery("worker", "-c", "1", "-n", "w%n@%h"), APP="proj", BROKER_URL="sqs://", NO_COLOR="1")
+    worker = proj.start(
+        program=celery("worker", "-c", "1", "-n", "w%n@%h", "--pidfile=", "--logfile="),
+        APP="proj",
+        BROKER_URL="sqs://",
+        NO_COLOR="1",
+    )
     worker.wait_for("ready:")
     assert run(proj, "call", "proj.note", "-a", '["b"]', APP="proj").returncode == 0
     proj.wait_until(lambda: len(proj.ran()) == 1)

@@ -86,6 +86,18 @@ def test_commands_that_are_not_here_say_what_to_use(name: str, capsys: pytest.Ca
     assert f"celery {name} is not here: {REFUSED_COMMANDS[name]}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("line", [["--version"], ["-A", "proj", "--version"], ["--version", "-A", "proj", "worker"]])
+def test_the_version_is_celerys_and_ours(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line, celerys=True) == 0
+    assert capsys.readouterr().out.startswith(f"{CELERY} (pyqs ")
+
+
+@pytest.mark.parametrize("line", [[], ["-A", "proj"], ["--help"], ["-A", "proj", "--help"]])
+def test_without_a_command_there_is_help(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line, celerys=True) == 0
+    assert "Usage: celery [OPTIONS] COMMAND" in capsys.readouterr().out
+
+
 def test_help_says_it_all() -> None:
     for command in OURS:
         shown = " ".join(group.commands[command].get_help(click.Context(group.commands[command], info_name=command)).split())
