@@ -62,5 +62,7 @@ def test_a_burst_ends_when_deletes_are_refused(start_worker: Any, sqs: Any) -> N
     sqs.many("jobs", range(3))
     worker = start_worker("-Q", "jobs", "-c", "1", "--burst", ready=None)
     worker.wait_exit(12)
-    assert sorted(worker.ran()) == ["noop 0", "noop 1", "noop 2"], "they are not run again meanwhile"
+    ran = worker.ran()  # not all of them where the first refusal comes soon
+    assert "noop 0" in ran
+    assert len(set(ran)) == len(ran), "they are not run again meanwhile"
     assert 1 <= len(worker.lines("(WARNING|ERROR).*DeleteMessage")) <= 2, worker.log()
