@@ -9,30 +9,27 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from pyqs.commands import celery_parsing, local_workers
-from pyqs.commands.celery_options import CELERY, REFUSED_COMMANDS, of
+from pyqs.commands.celery_options import CELERY, REFUSED_COMMANDS
 from pyqs.commands.group import group as pyqs
 from pyqs.commands.group import run_in
-from pyqs.commands.node_name import node_name
-from pyqs.config import ENV_PREFIX
 from pyqs.errors import ConfigError
 
 #: Those of Celery's commands that are here.
 COMMANDS = ("worker", "beat", "call", "result", "purge", "report", "shell", "status", "inspect")
-#: Celery's variables for options before the command.
+#: Celery's variables for options before the command -> the variables by which every process hears of those.
 VARIABLES: Mapping[str, str] = {
-    "APP": "--app",
-    "BROKER_URL": "--broker",
-    "RESULT_BACKEND": "--result-backend",
-    "LOADER": "--loader",
-    "CONFIG_MODULE": "--config",
-    "NO_COLOR": "--no-color",
-    "SKIP_CHECKS": "--skip-checks",
+    "BROKER_URL": "CELERY_BROKER_URL",
+    "RESULT_BACKEND": "CELERY_RESULT_BACKEND",
+    "LOADER": "CELERY_LOADER",
+    "CONFIG_MODULE": "CELERY_CONFIG_MODULE",
 }
+#: Celery's variables for the others of them -> the parameters of our commands.
+PARAMETERS: Mapping[str, str] = {"APP": "app", "NO_COLOR": "no_color", "SKIP_CHECKS": "skip_checks"}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -44,11 +41,10 @@ def run(argv: Sequence[str]) -> int:
     group = _group()
     if command_of(args) is None and celery_parsing.celerys_order([*args, "worker"])[0] == "worker":
         args = ["--help"]  # options before the command, and no command
-    if args and args[0] in COMMANDS:
-        args = [args[0], *_from_variables(args[1:], os.environ), *args[1:]]
-        if args[0] == "worker":
-            _name_worker(args[1:])
-    return run_in(group, args or ["--help"], "celery")
+    for variable, ours in VARIABLES.items():
+        if value := os.environ.get(variable):
+            os.environ[ours] = value
+    return run_in(group, args or ["--help"], "celery", default_map=_defaults(os.environ), obj=local_workers.file_for)
 
 
 def command_of(argv: Sequence[str]) -> str | None:
@@ -91,39 +87,13 @@ def _refused(name: str, instead: str) -> click.Command:
     return refused
 
 
-def _from_variables(args: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Options that only a variable gives. ``PYQS_APP`` and an option given win."""
-    rows = {name: row for row in of("") for name in row.names}
-    found: list[str] = []
-    for variable, option in VARIABLES.items():
-        value = environ.get(variable)
-        given = [name for name in rows[option].names if any(_is(arg, name) for arg in args)]
-        if not value or given or (option == "--app" and environ.get(f"{ENV_PREFIX}APP")):
-            continue
-        found += [option] if rows[option].flag else [option, value]
-    return found
+def _defaults(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What parameters of the commands are where neither an option nor a variable of ours says so."""
+    common = {name: value for variable, name in PARAMETERS.items() if (value := _given(variable, environ))}
+    return {name: common | ({"hostname": "celery@%h"} if name == "worker" else {}) for name in COMMANDS}
 
 
-def _is(arg: str, name: str) -> bool:
-    return arg == name or arg.startswith(f"{name}=" if name.startswith("--") else name)
-
-
-def _name_worker(args: Sequence[str]) -> None:
-    """Celery's default name, and a heartbeat file where ``status`` looks: in variables, which an option overrides."""
-    default: Callable[[str, str], str] = os.environ.setdefault
-    given = _value_of(args, "-n", "--hostname") or default(f"{ENV_PREFIX}HOSTNAME", "celery@%h")
-    if not _value_of(args, "--heartbeat-file"):
-        path = local_workers.file_for(node_name(given))
-        if path is not None:
-            default(f"{ENV_PREFIX}HEARTBEAT_FILE", path)
-
-
-def _value_of(args: Sequence[str], *names: str) -> str | None:
-    """An option's value in arguments that click has not read yet."""
-    for at, arg in enumerate(args):
-        for name in names:
-            if arg == name:
-                return args[at + 1] if at + 1 < len(args) else None
-            if _is(arg, name):
-                return arg[len(name) :].lstrip("=")
-    return None
+def _given(variable: str, environ: Mapping[str, str]) -> str:
+    """A variable's value; that of a switch is on, whatever it is."""
+    value = environ.get(variable, "")
+    return "1" if value and variable != "APP" else value

@@ -15,6 +15,7 @@ import difflib
 import importlib.metadata
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -99,10 +100,14 @@ def run(argv: Sequence[str]) -> int:
         return cli.EXIT_USAGE
 
 
-def run_in(chosen: click.Command, args: Sequence[str], name: str) -> int:
-    """Run a command line in this group or command, whose program has this name; its exit code."""
+def run_in(chosen: click.Command, args: Sequence[str], name: str, **context: Any) -> int:
+    """Run a command line in this group or command, whose program has this name; its exit code.
+
+    Parameters:
+        context: of click's context.
+    """
     try:
-        code = chosen.main(args=list(args), prog_name=name, standalone_mode=False)
+        code = chosen.main(args=list(args), prog_name=name, standalone_mode=False, **context)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -236,4 +237,8 @@ def command(**values: Any) -> int:
     too). Exit codes: 0 stopped or drained, also where tasks were released at the deadline; 1 stopped in a hurry, or a part of
     the worker crashed; 2 usage, configuration, or an app that does not load. All options of Celery's worker are taken.
     """
-    return start(worker_options.options_from(values))
+    chosen = worker_options.options_from(values)
+    place = click.get_current_context().obj  # under Celery's name: where `status` looks for a node's heartbeat file
+    if place is not None and chosen.hostname and chosen.heartbeat_file is None:
+        chosen = replace(chosen, heartbeat_file=place(chosen.hostname))
+    return start(chosen)
