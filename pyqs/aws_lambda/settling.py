@@ -31,6 +31,7 @@ from pyqs.message import (
 )
 from pyqs.payloads import Payloads
 from pyqs.pointers import pointer_of
+from pyqs.queues.names import name_from_url
 from pyqs.sqs import Sqs
 from pyqs.worker.copies import Copies, dead_letter
 from pyqs.worker.facts import REFRESH, QueueFacts, read_facts
@@ -160,7 +161,7 @@ class Settling:
     def _tell(self, what: str, url: str, answers: Iterable[SqsError | None], sentence: str) -> None:
         failed = next((one for one in answers if one is not None), None)
         if failed is not None and self._said.add(f"{what} {url}"):
-            log.warning("queue %s: %s: %s", _name(url), sentence, failed)
+            log.warning("queue %s: %s: %s", name_from_url(url), sentence, failed)
 
     def _sent(self, delivery: Delivery, follow_ups: Sequence[FollowUp]) -> bool:
         """Send what its task has brought about; whether all of it was accepted."""
@@ -193,7 +194,9 @@ class Settling:
         if url == delivery.queue_url:
             self._copies.refuse(delivery.queue)
         if self._said.add(f"copy {url}"):
-            log.warning("queue %s: messages are hidden instead of sent on to %s: %s", delivery.queue, _name(url), refused)
+            log.warning(
+                "queue %s: messages are hidden instead of sent on to %s: %s", delivery.queue, name_from_url(url), refused
+            )
         return Hide(seconds)
 
     def _bury(self, delivery: Delivery, verdict: DeadLetter) -> Verdict:
@@ -214,7 +217,7 @@ class Settling:
         if refused is not None:
             return self._hidden_instead(delivery, url, verdict.otherwise, refused)
         self._copied.add(delivery.message.message_id)
-        log.warning("%s went to the dead-letter queue %s: %s", delivery, _name(url), verdict.reason)
+        log.warning("%s went to the dead-letter queue %s: %s", delivery, name_from_url(url), verdict.reason)
         return Delete()
 
     def _facts_of(self, delivery: Delivery) -> QueueFacts | None:
@@ -245,7 +248,3 @@ def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[str, list[Deliver
 
 def _held(delivery: Delivery) -> float:
     return boottime() - delivery.received_at
-
-
-def _name(url: str) -> str:
-    return url.rstrip("/").rpartition("/")[2]

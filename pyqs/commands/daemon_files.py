@@ -50,7 +50,7 @@ def _claim(path: str) -> None:
                 return
             except FileExistsError:
                 pid = _pid_in(path)
-                if pid is not None and pid != os.getpid() and _lives(pid):  # ours: of a container's earlier life
+                if pid is not None and pid != os.getpid() and lives(pid):  # ours: of a container's earlier life
                     raise ConfigError(
                         f"--pidfile: {path} has the pid {pid}, and that process lives: is this worker running already? Stop "
                         "it, or remove the file"
@@ -71,12 +71,11 @@ def _pid_in(path: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process of this number, ours or somebody else's."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OverflowError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # somebody else's
         return True

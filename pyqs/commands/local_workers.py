@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from pyqs.commands.daemon_files import lives
+
 #: Seconds after which a file that was not renewed says that its worker does not live: six renewals.
 STALE = 30.0
 
@@ -61,7 +63,7 @@ def workers() -> list[LocalWorker]:
         if not node or not (pid.isascii() and pid.isdigit()):
             continue
         path = os.path.join(home or "", name)
-        if not _is_there(int(pid)):
+        if not lives(int(pid)):
             with contextlib.suppress(OSError):
                 os.unlink(path)
             continue
@@ -76,13 +78,3 @@ def is_fresh(path: str) -> bool:
     except OSError:
         return False
     return abs(age) < STALE
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True

@@ -338,7 +338,7 @@ class Credit:
         What runs for long, what is blocked behind it and what is kept is not waited for: it does not end soon, nor leaves room
         for a batch.
         """
-        if state.held <= state.long + state.blocked + state.kept or state.narrow:
+        if state.held <= state.long + state.blocked + state.kept or state.narrow or self._quota.left is not None:
             return 1
         most = self.shares.options(state.name).max
         executors = self._executors - self._long
@@ -347,8 +347,7 @@ class Credit:
         whole = int(executors / state.unit)
         if self._bound is not None:
             whole = min(whole, self._bound - self._long - state.kept)
-        left = self._quota.left
-        return max(1, min(MAX_BATCH if left is None else 1, (whole - executors) // 2))
+        return max(1, min(MAX_BATCH, (whole - executors) // 2))
 
     # -- with the lock held: the waiters --------------------------------------------------------------------------
 
