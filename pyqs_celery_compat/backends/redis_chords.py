@@ -185,6 +185,11 @@ class RedisChords(ChordParts):
         header = self.app.GroupResult.restore(group_id, backend=self)
         if header is None:
             return [value for _, _, _, value in parts]
+        # What has been counted is not asked for again: of a task that was retried its own result may be gone, as Celery writes
+        # RETRY when the next run is on its way already, and perhaps over its SUCCESS.
+        counted = {task_id: value for _, task_id, _, value in parts}
+        if counted.keys() >= _ids(header):
+            return _in_shape(header, counted)
         with allow_join_result():
             join = header.join_native if header.supports_native_join else header.join
             values: list[Any] = join(timeout=self.app.conf.result_chord_join_timeout, propagate=True)
@@ -201,3 +206,13 @@ class RedisChords(ChordParts):
     def _scripts(self) -> dict[str, Any]:
         register = self.client.register_script
         return {"count": register(_COUNT), "over": register(_OVER), "hold": register(_HOLD)}
+
+
+def _ids(header: Any) -> set[str]:
+    """Of the tasks in a set, and in those in it."""
+    return {found for one in header.results for found in (_ids(one) if hasattr(one, "results") else {one.id})}
+
+
+def _in_shape(header: Any, values: dict[str, Any]) -> list[Any]:
+    """The tasks' values as their results lie in one another."""
+    return [_in_shape(one, values) if hasattr(one, "results") else values[one.id] for one in header.results]

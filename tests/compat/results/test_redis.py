@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyqs_celery_compat import Celery
+from one_worker import World
+from pyqs_celery_compat import Celery, chord, group
 from pyqs_celery_compat.backends import redis as redis_backend
 from pyqs_celery_compat.backends import redis_waiting
 from pyqs_celery_compat.exceptions import ImproperlyConfigured, TimeoutError
@@ -120,6 +121,21 @@ def test_waiting_for_a_redis_that_is_away_ends_with_the_timeout(
     with pytest.raises(redis_backend.redis.exceptions.ConnectionError):
         app.AsyncResult("one").get(timeout=0.5)
     assert len(caplog.records) < 5  # of the 20 tries of the policy, a second apart
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_header_with_a_group_in_it_does_without_the_results_that_are_counted(world: World) -> None:
+    """Celery's worker writes RETRY after it has sent the next run, and sometimes over its SUCCESS."""
+    retried = world.part.s(1).set(task_id="retried")
+    chord([retried, world.part.si(10) | group(world.part.si(2), world.part.si(3))], world.body.s()).apply_async()
+    backend: Any = world.app.backend
+    key = backend.get_key_for_task("retried")
+    for delivery in world.take():
+        world.settle(delivery, world.run(delivery))
+        if kept := backend.client.get(key):
+            backend.client.set(key, json.dumps({**json.loads(kept), "status": "RETRY", "result": None}))
+    world.drain()
+    assert world.bodies == [[1, [2, 3]]]
 
 
 def test_what_cannot_be_written_is_kombus_error(make_app: MakeApp) -> None:
