@@ -38,6 +38,8 @@ MAX_MESSAGE, LARGE_PAYLOAD_THRESHOLD = 1 << 20, 256 << 10
 #: How the calls that are made often go to SQS: the lean client where it applies and nothing has instrumented botocore; the lean
 #: client wherever it applies; botocore.
 CLIENTS = ("auto", "lean", "boto3")
+#: Most tasks that one executor may run at a time: each has a thread there.
+MAX_ASYNC_SLOTS = 1000
 #: What may become of a task that runs for twelve hours, SQS's limit on holding a message.
 CEILING_POLICIES = ("keep", "delete", "kill")
 
@@ -138,6 +140,8 @@ class RuntimeConfig:
         max_payload: bytes that one message's payload may have after decompression.
         log_format: how log lines are written, one of ``logs.FORMATS``.
         max_tasks_per_child: tasks after which an executor is replaced, None for no end.
+        async_slots: tasks that run in an executor at a time, 1 to ``MAX_ASYNC_SLOTS``: beyond one, ``async def`` tasks in its
+            event loop, plain ones in threads.
         max_memory_per_child: KiB above which it is replaced, looked at between tasks; None for no limit.
         hostname: the node's name, None for the runtime's own.
         time_limit, soft_time_limit: seconds for tasks that say nothing of their own; None for what the app says.
@@ -159,6 +163,7 @@ class RuntimeConfig:
     max_payload: int = DEFAULT_MAX_PAYLOAD
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    async_slots: int = 1
     hostname: str | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
@@ -171,6 +176,8 @@ class RuntimeConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if not 1 <= self.async_slots <= MAX_ASYNC_SLOTS:
+            raise ConfigError(f"--async-slots must be 1 to {MAX_ASYNC_SLOTS}, not {self.async_slots}")
 
 
 @dataclass(frozen=True, slots=True)

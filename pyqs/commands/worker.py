@@ -111,6 +111,7 @@ def _runtime(chosen: WorkerOptions, app: AppSettings, connection: ConnectionConf
         log_format=chosen.log_format,
         max_tasks_per_child=chosen.max_tasks_per_child or app.max_tasks_per_child,
         max_memory_per_child=chosen.max_memory_per_child or app.max_memory_per_child,
+        async_slots=chosen.async_slots,
         hostname=chosen.hostname,
         time_limit=chosen.time_limit,
         soft_time_limit=chosen.soft_time_limit,

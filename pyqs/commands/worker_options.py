@@ -12,7 +12,15 @@ import click
 
 from pyqs.commands import celery_parsing, options
 from pyqs.commands.node_name import node_name
-from pyqs.config import CEILING_POLICIES, DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD, MAX_VISIBILITY, ConnectionConfig, Policy
+from pyqs.config import (
+    CEILING_POLICIES,
+    DEFAULT_LEASE,
+    DEFAULT_MAX_PAYLOAD,
+    MAX_ASYNC_SLOTS,
+    MAX_VISIBILITY,
+    ConnectionConfig,
+    Policy,
+)
 from pyqs.errors import ConfigError
 
 
@@ -44,6 +52,7 @@ class WorkerOptions:
     preload: bool = True
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    async_slots: int = 1
     log_level: str = "INFO"
     log_format: str = "text"
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
@@ -194,6 +203,15 @@ def executor_options(command: options.F) -> options.F:
             metavar="KIB",
             help="Replace an executor that uses more memory after a task [default: no limit; with an app its "
             "worker_max_memory_per_child].",
+        ),
+        options.option(
+            "--async-slots",
+            env="ASYNC_SLOTS",
+            type=click.IntRange(1, MAX_ASYNC_SLOTS),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Tasks that each executor runs at a time: async def tasks in its event loop, plain ones in threads.",
         ),
         options.option(
             "--preload/--no-preload", env="PRELOAD", default=True, help="Import tasks once and fork executors from there."
