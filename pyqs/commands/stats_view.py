@@ -96,21 +96,21 @@ def _queues(queues: Sequence[dict[str, Any]]) -> RenderableType:
 
 
 def _executors(executors: Sequence[dict[str, Any]]) -> RenderableType:
-    """Each with the task that it runs, the longest first; then those that run none."""
+    """Each with the tasks that it runs, the longest first; then those that run none."""
     table = _table(
         ("executor", True), ("state", False), ("memory", True), ("task", False), ("queue", False), ("message", False),
         ("runs for", True), ("held for", True), ("lease left", True),
     )  # fmt: skip
-    ordered = sorted(executors, key=lambda one: -one["task"]["seconds"] if one["task"] else 1)
-    for one in ordered[:MOST_EXECUTORS]:
-        task = one["task"]
+    rows = [(one, task) for one in executors for task in one["tasks"] or (None,)]
+    rows.sort(key=lambda row: -row[1]["seconds"] if row[1] else 1)
+    for one, task in rows[:MOST_EXECUTORS]:
         cells = [Text("-", "dim")] * 6
         if task:
             names = ((task["name"], 60), (task["queue"], 80), (task["message_id"], 40))
             cells = [Text(printable(name, limit)) for name, limit in names]
             cells += [Text(span(task[key])) for key in ("seconds", "held", "lease_left")]
         table.add_row(f"{one['number']} ({one['pid']})", printable(one["state"], 20), _memory(one["memory"]), *cells)
-    return table if len(ordered) <= MOST_EXECUTORS else Group(table, Text(f"... and {len(ordered) - MOST_EXECUTORS} more"))
+    return table if len(rows) <= MOST_EXECUTORS else Group(table, Text(f"... and {len(rows) - MOST_EXECUTORS} more"))
 
 
 def _table(*columns: tuple[str, bool]) -> Table:

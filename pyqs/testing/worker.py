@@ -59,8 +59,7 @@ class _Worker(Worker):
     @property
     def running(self) -> list[str]:
         """What runs at this moment: the names of tasks, with their ids."""
-        started = [slot.started for slot in self._pool.slots if slot.running is not None]
-        return [f"{one.task}[{one.call_id}]" for one in started if one is not None]
+        return [str(one) for slot in self._pool.slots for one in slot.running.copy().values()]
 
     @property
     def idle(self) -> bool:

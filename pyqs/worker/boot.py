@@ -103,7 +103,7 @@ class Boot:
             slot.loads_long = True
             log.warning("%s is still loading after %.0f s", slot, seconds)
         if seconds >= LOAD_LIMIT and self._proven:
-            slot.kill_at, slot.kill_reason = now, LOADS
+            slot.give_up(now, LOADS)
 
     def request(self, number: int) -> None:
         """Have an executor made for this place; nothing once the worker has given up, or stops."""

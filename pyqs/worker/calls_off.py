@@ -59,10 +59,11 @@ class CallsOff:
 
     def look_at(self, slot: Slot) -> None:
         """Kill what runs in it, if that was asked for it and somebody can say what becomes of it."""
-        if self._calls.by_id and slot.started is not None and slot.started.tells:
-            call = self._calls.by_id.get(slot.started.call_id)
-            if call is not None and call.signal:
-                slot.call_off(call.signal)
+        if self._calls.by_id:
+            for one in slot.running.values():
+                call = self._calls.by_id.get(one.frame.call_id) if one.frame.tells else None
+                if call is not None and call.signal:
+                    slot.call_off(one, call.signal)
 
     def _tell(self, slot: Slot, calls: Sequence[CalledOff]) -> None:
         for at in range(0, len(calls), IN_A_FRAME):

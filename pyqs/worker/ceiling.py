@@ -7,7 +7,6 @@ Never looks at a clock: ``Leases`` tells when the ceiling is near and when it is
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from pyqs.message import Delivery
 from pyqs.worker.acker import Acker
@@ -38,12 +37,13 @@ class Ceiling:
     def near(self, delivery: Delivery, slot: Slot | None) -> None:
         """Half an hour is left; ``slot`` is the executor that runs it."""
         plan = _WAITS if slot is None else _PLANS[self._policy_for(delivery)]
-        log.warning("%s: %s is held for 11 h 30 min, SQS's limit is twelve hours; then %s", delivery, _what_runs(slot), plan)
+        task = _what_runs(delivery, slot)
+        log.warning("%s: %s is held for 11 h 30 min, SQS's limit is twelve hours; then %s", delivery, task, plan)
 
     def reached(self, delivery: Delivery, slot: Slot | None) -> None:
         """Act, while the last lease still holds."""
-        task = _what_runs(slot)
-        if slot is None or slot.started is None:
+        task = _what_runs(delivery, slot)
+        if slot is None or not slot.runs(delivery):
             log.error("%s: held for twelve hours, SQS's limit; it will be handed out again", delivery)
             return
         match self._policy_for(delivery):
@@ -51,7 +51,7 @@ class Ceiling:
                 log.error(
                     "%s: %s has run for twelve hours: its message is deleted now; if it fails, it is lost", delivery, task
                 )
-                slot.started = replace(slot.started, ack_early=True)
+                slot.running[delivery.id].acked_early = True
                 self._acker.ack_early(delivery)
             case "kill":
                 log.error("%s: %s has run for twelve hours: it is killed, and its message released", delivery, task)
@@ -69,8 +69,6 @@ class Ceiling:
         return "keep" if delivery.is_fifo and self._policy == "delete" else self._policy
 
 
-def _what_runs(slot: Slot | None) -> str:
-    started = slot.started if slot is not None else None
-    if started is None:
-        return "a message that is not running"
-    return f"task {started.task}[{started.call_id}]"
+def _what_runs(delivery: Delivery, slot: Slot | None) -> str:
+    running = slot.running.get(delivery.id) if slot is not None else None
+    return "a message that is not running" if running is None else f"task {running}"

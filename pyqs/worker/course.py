@@ -43,7 +43,7 @@ class Course:
         slot.begins(frame)
         self.calls_off.look_at(slot)
         self._count_start(delivery.queue, frame.task)
-        if slot.acked_early:
+        if slot.running[delivery.id].acked_early:
             self._acker.ack_early(delivery)
 
     def ended(self, slot: Slot, frame: Done) -> None:

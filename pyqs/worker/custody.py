@@ -80,8 +80,8 @@ class Custody:
             log.info("%s was done before; it is only deleted", delivery)
             self._acker.settle(delivery, Delete())
             self._credit.ended(delivery.queue)
-        elif delivery.receive_count > 1 and (slot := _runner(message_id, slots)) is not None:
-            self._adopt(delivery, slot)
+        elif delivery.receive_count > 1 and (runner := _runner(message_id, slots)) is not None:
+            self._adopt(delivery, *runner)
         elif self._may_start(delivery):
             # A last life is not spent on waiting: it goes first where order does not matter.
             first = not delivery.is_fifo and self._facts.is_last_life(delivery)
@@ -90,14 +90,12 @@ class Custody:
         else:
             self.release(delivery)
 
-    def _adopt(self, delivery: Delivery, slot: Slot) -> None:
+    def _adopt(self, delivery: Delivery, slot: Slot, running: Delivery) -> None:
         """Its lease was lost, and its task still runs: from now on that run holds the message by this newer receipt.
 
         Hidden until the end, it would lose one of its lives each time it comes. Held beside the other, it would take up the
         room of a task that could run.
         """
-        running = slot.running
-        assert running is not None
         log.warning("%s: an earlier receipt of its message still runs here, as %s; it goes on with this one", delivery, running)
         newer = replace(delivery, id=running.id)
         self._leases.end([delivery])
@@ -235,12 +233,13 @@ class Custody:
     def look(self, now: float, slots: Sequence[Slot]) -> None:
         """See which tasks run for long, and release what cannot start here soon (decision 5)."""
         for slot in slots:
-            running = slot.running
-            if running is not None and slot.since_started() >= LONG:
-                self._credit.shares.runs(running, slot.since_started())
-                if running.id not in self._long:
-                    self._long.add(running.id)
-                    self._credit.lasts(running.queue)
+            for number, running in slot.running.items():
+                delivery, ran = slot.held[number], boottime() - running.at
+                if ran >= LONG:
+                    self._credit.shares.runs(delivery, ran)
+                    if number not in self._long:
+                        self._long.add(number)
+                        self._credit.lasts(delivery.queue)
         for queue in {one.queue for one in self._buffer.take_due(now)}:
             self._tell_blocked(queue)
         waiting = [one for one in self._buffer if not self._buffer.is_waiting_for_group(one)]
@@ -268,7 +267,7 @@ def _seconds_of(verdict: Verdict) -> float:
     return float(verdict.seconds) if isinstance(verdict, Hide) else 0.0
 
 
-def _runner(message_id: str, slots: Iterable[Slot]) -> Slot | None:
-    """The executor that runs a task of this message."""
-    running = ((slot, slot.running) for slot in slots)
-    return next((slot for slot, one in running if one is not None and one.message.message_id == message_id), None)
+def _runner(message_id: str, slots: Iterable[Slot]) -> tuple[Slot, Delivery] | None:
+    """The executor that runs a task of this message, and the delivery that it runs."""
+    running = ((slot, slot.held[number]) for slot in slots for number in slot.running)
+    return next((found for found in running if found[1].message.message_id == message_id), None)

@@ -1,4 +1,4 @@
-"""What an executor that has died leaves behind: the delivery that is to blame for its end, and the others.
+"""What an executor that has died leaves behind: the deliveries whose tasks ended with it, and the others.
 
 Owns: the settling of that, and the questions to the host that are still open. Used by the pool thread only. Never decides
 (``fate`` and the host do), never talks to SQS.
@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from pyqs.clock import boottime
 from pyqs.message import Death, Delivery
 from pyqs.wire import Done
 from pyqs.worker.custody import Custody
 from pyqs.worker.facts import Facts
-from pyqs.worker.fate import decide, divide, unheard
+from pyqs.worker.fate import decide, divide, unheard, was_stopped
 from pyqs.worker.host import Host
 from pyqs.worker.report import Journal, Totals
 from pyqs.worker.slot import Slot
@@ -49,20 +50,24 @@ class Estates:
         self.open = 0
 
     def settle(self, slot: Slot, how: str) -> None:
-        """What it held: one is blamed for its end, the rest run elsewhere."""
-        culprit, rest = divide(slot)
+        """What it held: what ran has ended with it, the rest runs elsewhere."""
+        ended, rest = divide(slot)
         for one in reversed(rest):
             self._custody.give_back(one)
-        if culprit is None:
-            if slot.ready and not slot.stopping:
-                log.error("%s %s while it held nothing; it is replaced", slot, how)
-            return
-        self._totals.add("released" if slot.dismissed and not (slot.acked_early or slot.undead) else "lost")
-        fate = decide(slot, culprit, how, last_life=self._facts.is_last_life(culprit))
+        if not ended and slot.ready and not slot.stopping:
+            log.error("%s %s while it held nothing; it is replaced", slot, how)
+        for one in ended:
+            self._settle(slot, one, how, beside=len(ended) - 1)
+
+    def _settle(self, slot: Slot, delivery: Delivery, how: str, *, beside: int) -> None:
+        running = slot.running.get(delivery.id)
+        lost = slot.undead or bool(running and running.acked_early) or not was_stopped(slot, delivery)
+        self._totals.add("lost" if lost else "released")
+        fate = decide(slot, delivery, how, beside=beside, last_life=self._facts.is_last_life(delivery))
         if isinstance(fate, Death):
-            self._ask(culprit, fate, slot.since_started())
+            self._ask(delivery, fate, boottime() - running.at if running else 0.0)
         else:
-            self._custody.settle(culprit, fate)
+            self._custody.settle(delivery, fate)
 
     def _ask(self, delivery: Delivery, death: Death, seconds: float) -> None:
         self.open += 1

@@ -1,4 +1,5 @@
-"""Which executor gets a delivery: one that waits, or, while tasks are short, the least loaded one that soon does.
+"""Which executor gets a delivery: one that waits, the one with most free lanes, or, while tasks are short, the least loaded one
+that soon waits.
 
 Owns: that choice (design decision 4). Pure apart from a mark on the slots; used by the pool thread.
 """
@@ -27,9 +28,13 @@ def choose(slots: Iterable[Slot], delivery: Delivery, cost: float | None) -> Slo
     body = delivery.message.body
     deep = cost is not None and cost < SOON and len(body) < (LARGE if body.isascii() else LARGE // 6)
     best, least = None, SOON
+    roomy: Slot | None = None
     for slot in slots:
         if slot.idle:
-            return slot
+            if not slot.held:
+                return slot
+            if roomy is None or len(slot.held) < len(roomy.held):
+                roomy = slot
         if not deep or not slot.takes_more or slot.since_started() > SOON:
             continue
         load = slot.load + (cost or SOON)
@@ -39,4 +44,4 @@ def choose(slots: Iterable[Slot], delivery: Delivery, cost: float | None) -> Slo
             slot.filling = True  # in handfuls: one call for many
         if slot.filling and load <= least:
             best, least = slot, load
-    return best
+    return roomy or best

@@ -221,13 +221,10 @@ class Pool(Service):
         for slot in list(self._slots.values()):
             if (moment := slot.look_at) is not None and now >= moment:
                 self._catch_up(slot)
-            if slot.kill_at is not None and now >= slot.kill_at:
+            if slot.is_due(now):
                 self._catch_up(slot)  # this thread may have been stopped since it last listened
-                if slot.kill_at is None or now < slot.kill_at:
-                    continue
-                slot.kill_at = None
-                log.warning("%s is killed: %s", slot, slot.kill_reason)
-                slot.kill(slot.kill_reason)
+                if slot.is_due(now) and self._slots.get(slot.number) is slot:
+                    slot.kill_due()
         if now >= self._next_look:
             if now > self._next_look + TICK:  # it has been stopped: what they have said meanwhile comes first
                 for slot in list(self._slots.values()):
@@ -250,8 +247,7 @@ class Pool(Service):
             return
         if slot.kill_at is None and slot.is_stuck(now, PREPARE_LIMIT):
             # Decoding or an import hangs, or it is frozen. What waits behind its first delivery runs elsewhere after the kill.
-            slot.kill_at = now + LAST_WORD
-            slot.kill_reason = HANGS
+            slot.give_up(now + LAST_WORD, HANGS)
             return
         for one in reversed(slot.overdue(now)):
             self._custody.give_back(one)
@@ -351,12 +347,15 @@ class Pool(Service):
     def _ready(self, slot: Slot, frame: Ready) -> None:
         slot.ready = True
         self._boot.succeeded()
-        self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
+        self._tell_places()
         self._course.calls_off.welcome(slot, frame)
         self._dirty.add(slot)
         self._on_ready(frame)
         if self._custody.draining:
             self._stop(slot)
+
+    def _tell_places(self) -> None:
+        self._credit.executors(sum(one.lanes for one in self._slots.values() if one.ready and not one.leaving))
 
     def _leave(self, slot: Slot, frame: Leaving) -> None:
         """It has served long enough: its replacement is being started while it says goodbye."""
@@ -383,7 +382,7 @@ class Pool(Service):
         how = slot.describe_end()
         self._estates.settle(slot, how)
         slot.close()
-        self._credit.executors(sum(one.ready and not one.leaving for one in self._slots.values()))
+        self._tell_places()
         if self._custody.draining or slot.leaving:
             return
         self._totals.add("restarts", int(slot.ready))

@@ -1,7 +1,7 @@
 """The worker's view of one executor: its pipe, what it holds, when it must be killed.
 
-Owns: the parent's end of the pipe (never blocking), the bytes that wait to be written, the deliveries that the executor
-holds in order. Used by the pool thread only. Never decides: the pool asks and acts.
+Owns: the parent's end of the pipe, the deliveries that the executor holds, in order, and the tasks that run there. Used by the
+pool thread only. Never decides: the pool asks and acts.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import logging
 import os
 import signal
 import socket
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -21,11 +19,12 @@ from pyqs.clock import boottime
 from pyqs.executor.inbox import SHORT_WAIT
 from pyqs.message import Delivery
 from pyqs.start_note import StartNote
-from pyqs.wire import Admitted, Frame, FrameReader, Postponed, Run, Started, encode
+from pyqs.wire import Admitted, Frame, Postponed, Run, Started
+from pyqs.worker.channel import Channel
+from pyqs.worker.running import Running
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 256 * 1024
 #: Seconds that an executor with nothing left to run has for its own goodbye.
 GOODBYE = 5.0
 #: Seconds beyond its ``start_before`` in which an executor hands a delivery back.
@@ -42,13 +41,6 @@ LOOK_AFTER = 0.02
 _EXIT_CODE_PATIENCE = 0.05
 
 
-@dataclass(eq=False, slots=True)
-class _Outgoing:
-    data: memoryview
-    delivery_id: int | None
-    begun: bool = False
-
-
 @dataclass(eq=False)
 class Slot:
     """One executor.
@@ -60,7 +52,8 @@ class Slot:
         process: the multiprocessing object, for its exit code.
         lifeline: the write end that only the worker holds; closing it ends the executor.
         name: in log lines; "executor" and its number if empty.
-        note: what it is about to run, as it has noted it.
+        note: what it is about to run, as it has noted it; none in one that runs several at a time.
+        lanes: how many it runs at a time.
     """
 
     number: int
@@ -70,6 +63,7 @@ class Slot:
     lifeline: Connection | None = None
     name: str = ""
     note: StartNote | None = None
+    lanes: int = 1
     ready: bool = False
     stopping: bool = False
     #: Boot-time second at which it was made; whether it was said that it takes long until it is ready.
@@ -77,15 +71,12 @@ class Slot:
     loads_long: bool = False
     #: It has started a task.
     served: bool = False
-    #: What it holds, in the order in which it was sent; the first is running or will be the next to run.
+    #: What it holds, in the order in which it was sent; with one lane the first is running or will be the next to run.
     held: dict[int, Delivery] = field(default_factory=dict)
-    started: Started | None = None
-    started_at: float = 0.0
-    #: Boot-time second at which it is killed, and why.
+    #: The tasks of those that have started, by the delivery's id, in the order in which they began.
+    running: dict[int, Running] = field(default_factory=dict)
+    #: Boot-time second at which it is killed, for its own sake or for that of what runs: ``_reckon`` knows.
     kill_at: float | None = None
-    kill_reason: str = ""
-    #: What runs was called off, which is why it is killed: the signal that was asked for.
-    called_off: int = 0
     #: Why we have killed it, "" if we have not; ``dismissed``: because the worker stops.
     killed: str = ""
     #: When it was sent a SIGKILL for the first time.
@@ -93,8 +84,9 @@ class Slot:
     dismissed: bool = False
     #: The kill has not ended it: what runs in it may go on one day.
     undead: bool = False
-    #: The delivery whose task ran when it was killed, as far as was known then.
-    killed_with: int | None = None
+    #: The delivery for whose task's sake it was killed, and all whose tasks ran then, as far as was known.
+    killed_for: int | None = None
+    killed_with: frozenset[int] = frozenset()
     #: It has served long enough and hands back what it holds; its replacement is on its way.
     leaving: bool = False
     #: How many more tasks it will start, None for no end.
@@ -110,16 +102,16 @@ class Slot:
     pidfd: int | None = None
 
     def __post_init__(self) -> None:
-        self.channel.setblocking(False)
-        self._outgoing: deque[_Outgoing] = deque()
+        self._frames = Channel(self.channel)
         self._costs: dict[int, float] = {}
         self._start_before: dict[int, float] = {}
         self._revoked: set[int] = set()
         self.load = 0.0
+        #: When it is killed for its own sake, and why.
+        self._give_up: tuple[float, str] | None = None
         #: Boot-time second since which the first of what it holds could have been begun.
         self._first_since = 0.0
         self._looked_at = 0.0
-        self._reader = FrameReader()
         if self.pid is not None and hasattr(os, "pidfd_open"):
             try:
                 self.pidfd = os.pidfd_open(self.pid)
@@ -133,51 +125,42 @@ class Slot:
 
     @property
     def idle(self) -> bool:
-        """Ready, and nothing to do."""
-        return self.ready and not self.held and not (self.stopping or self.silent) and self._has_room
+        """Ready, and a lane has nothing to do."""
+        return self.ready and self._free_lanes > 0 and not (self.stopping or self.silent or self.clogged) and self._has_room
+
+    @property
+    def _free_lanes(self) -> int:
+        if self.lanes == 1:
+            return 0 if self.held else 1
+        return self.lanes - len(self.held) - len(self._revoked)  # what hangs before its start has its lane still
 
     @property
     def takes_more(self) -> bool:
-        """Whether short tasks may be put behind what it holds."""
-        return self.ready and not (self.stopping or self.slow or self.silent or self.clogged) and self._has_room
+        """Whether short tasks may be put behind what it holds. Several lanes have no need of that."""
+        return (
+            self.lanes == 1
+            and self.ready
+            and not (self.stopping or self.slow or self.silent or self.clogged)
+            and self._has_room
+        )
 
     @property
     def _has_room(self) -> bool:
         return self.tasks_left is None or self.unstarted < self.tasks_left
 
-    @property
-    def running(self) -> Delivery | None:
-        """The delivery whose task has started."""
-        return None if self.started is None else self.held.get(self.started.delivery_id)
-
     def runs(self, delivery: Delivery) -> bool:
-        """Whether this is the one whose task has started."""
-        return self.running is not None and self.running.id == delivery.id
+        """Whether the task of this one has started."""
+        return delivery.id in self.running
 
     @property
     def unstarted(self) -> int:
         """How many of those it holds have not started."""
-        return len(self.held) - (self.running is not None)
+        return len(self.held) - len(self.running)
 
     @property
     def acked_early(self) -> bool:
-        """Whether the running delivery's message is deleted because its task has started."""
-        running = self.running
-        return self.started is not None and self.started.ack_early and running is not None and not running.is_fifo
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether it was killed because what runs has passed its hard limit."""
-        return self._killed_for_what_runs and not self.called_off
-
-    @property
-    def was_called_off(self) -> bool:
-        """Whether it was killed because what runs was called off."""
-        return self._killed_for_what_runs and bool(self.called_off)
-
-    @property
-    def _killed_for_what_runs(self) -> bool:
-        return self.running is not None and bool(self.killed) and self.killed == self.kill_reason
+        """Whether the message of something that runs is deleted because its task has started."""
+        return any(one.acked_early for one in self.running.values())
 
     def give(self, delivery: Delivery, start_before: float, cost: float) -> None:
         """Send a delivery to run; ``cost`` is the seconds that it is likely to take, summed up in ``load``."""
@@ -187,35 +170,32 @@ class Slot:
         self._costs[delivery.id] = cost
         self._start_before[delivery.id] = start_before
         self.load += cost
-        self._queue(Run(delivery, start_before), delivery.id)
+        self._frames.queue(Run(delivery, start_before), delivery.id)
 
     def take_back(self) -> list[Delivery]:
         """The deliveries of which no byte was written: they never left."""
-        back = [one for one in self._outgoing if one.delivery_id is not None and not one.begun]
-        self._outgoing = deque(one for one in self._outgoing if one not in back)
-        taken = [self.ended(one.delivery_id) for one in back if one.delivery_id is not None]
+        taken = [self.ended(number) for number in self._frames.take_back()]
         return [delivery for delivery in taken if delivery is not None]
 
     def overdue(self, now: float) -> list[Delivery]:
         """Take back what it has not started and, by its own promise, will not start any more."""
-        running = self.running
         late = [number for number, limit in self._start_before.items() if limit + OVERDUE <= now]
-        back = [delivery for number in late if self.held[number] is not running and (delivery := self.ended(number))]
+        back = [delivery for number in late if number not in self.running and (delivery := self.ended(number))]
         self._revoked.update(one.id for one in back)
         self.silent = self.silent or bool(back)
         return back
 
     def is_stuck(self, now: float, limit: float) -> bool:
         """Whether it has begun nothing for so many seconds, or not even handed back what it may not begin any more."""
-        if self.started is not None or not self.held:
+        if self.running or not (self.held or (self.lanes > 1 and self._revoked)):
             return False
-        first = next(iter(self.held))
-        return now >= min(self._first_since + limit, self._start_before[first] + OVERDUE)
+        until = [self._start_before[next(iter(self.held))] + OVERDUE] if self.held and self.lanes == 1 else []
+        return now >= min([self._first_since + limit, *until])
 
     @property
     def look_at(self) -> float | None:
         """Boot-time second from which on something may run that should be known; None while nothing can."""
-        if self.started is not None or not self.held or self.note is None:
+        if self.running or not self.held or self.note is None:
             return None
         return max(self._first_since, self._looked_at) + LOOK_AFTER
 
@@ -229,13 +209,13 @@ class Slot:
 
     def has_begun(self, delivery_id: int) -> bool:
         """Whether it is known to run the task of this delivery."""
-        return self.started is not None and self.started.delivery_id == delivery_id
+        return delivery_id in self.running
 
     def speaks(self) -> None:
         """It has written something: it is not stuck."""
         self.silent = False
-        if self.kill_reason in (HANGS, LOADS) and not self.killed:
-            self.kill_at, self.kill_reason = None, ""
+        if self._give_up is not None and self._give_up[1] in (HANGS, LOADS) and not self.killed:
+            self.give_up(None)
 
     def handed_back(self, delivery_id: int) -> Delivery | None:
         """It says that it will not start this one; None if that is the late word on one that was taken back before, which
@@ -246,23 +226,30 @@ class Slot:
         return self.ended(delivery_id)
 
     def begins(self, frame: Started) -> None:
-        """A task has started; from now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
-        if self.killed and frame.ack_early:
-            frame = replace(frame, ack_early=False)
-        now = boottime()
-        self.called_off = 0
-        self.started, self.started_at = frame, min(frame.at or now, now)
+        """The task of something that it holds has started."""
+        fifo = self.held[frame.delivery_id].is_fifo
+        self.running[frame.delivery_id] = Running.begun(frame, boottime(), fifo=fifo, killed=bool(self.killed))
         self.serves()
         if frame.time_limit is not None:
-            self.kill_at = self.started_at + frame.time_limit
-            self.kill_reason = f"task {frame.task}[{frame.call_id}] passed its time limit of {frame.time_limit:g} s"
+            self._reckon()
 
-    def call_off(self, number: int) -> None:
-        """What runs was called off, by this signal: kill it at once, if that is not under way for another reason."""
-        if self.started is None or self.killed or self.called_off:
-            return
-        self.called_off, self.kill_at = number, boottime()
-        self.kill_reason = f"task {self.started.task}[{self.started.call_id}] was called off"
+    def call_off(self, one: Running, number: int) -> None:
+        """This was called off, by this signal: kill it at once, if that is not under way for another reason."""
+        if not (self.killed or one.called_off):
+            one.call_off(number, boottime())
+            self._reckon()
+
+    def give_up(self, at: float | None, reason: str = "") -> None:
+        """Kill it then for its own sake; None: not any more."""
+        self._give_up = None if at is None else (at, reason)
+        self._reckon()
+
+    def _reckon(self) -> None:
+        """When it is to be killed."""
+        moments = [one.kill_at for one in self.running.values() if one.kill_at is not None]
+        if self._give_up is not None:
+            moments.append(self._give_up[0])
+        self.kill_at = min(moments, default=None)
 
     def serves(self) -> None:
         """It has started one more task."""
@@ -272,9 +259,8 @@ class Slot:
 
     def ended(self, delivery_id: int) -> Delivery | None:
         """It holds this delivery no longer; None if it never did."""
-        if self.has_begun(delivery_id):
-            self.started = None
-            self.kill_at = None
+        if self.running.pop(delivery_id, None) is not None:
+            self._reckon()
         self._first_since = boottime()
         self.load -= self._costs.pop(delivery_id, 0.0)
         self._start_before.pop(delivery_id, None)
@@ -289,73 +275,43 @@ class Slot:
 
     def send(self, frame: Frame) -> None:
         """Queue a frame that is about no delivery."""
-        self._queue(frame, None)
-
-    def _queue(self, frame: Frame, delivery_id: int | None) -> None:
-        self._outgoing.append(_Outgoing(memoryview(encode(frame)), delivery_id))
+        self._frames.queue(frame, None)
 
     def flush(self) -> bool:
         """Write what the pipe takes now; ``clogged`` says that it did not take all, and the answer whether that has changed. A
         broken pipe is seen when it is read."""
         before = self.clogged
-        self.clogged = not self._written()
+        self.clogged = not self._frames.write()
         return self.clogged is not before
 
-    def _written(self) -> bool:
-        """Write, and whether nothing is left."""
-        while self._outgoing:
-            # Small frames go out together: one call for a handful of deliveries.
-            part = self._outgoing[0]
-            try:
-                if len(self._outgoing) > 1:
-                    sent = self.channel.sendmsg([one.data for one in islice(self._outgoing, 64)])
-                else:
-                    sent = self.channel.send(part.data)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._outgoing.clear()
-                break
-            while sent:
-                part = self._outgoing[0]
-                if sent < len(part.data):
-                    part.data = part.data[sent:]
-                    part.begun = True
-                    break
-                sent -= len(part.data)
-                self._outgoing.popleft()
-        return True
-
     def read(self, *, everything: bool = False) -> Iterator[Frame]:
-        """Every whole frame that has come, or what one read brings; the rest is there for the next.
-
-        Raises:
-            EOFError: the executor has closed its end, after the frames before that.
-        """
-        while True:
-            try:
-                data = self.channel.recv(_CHUNK)
-            except BlockingIOError:
-                return
-            except OSError as exc:
-                raise EOFError(str(exc)) from None
-            if not data:
-                raise EOFError("end of stream")
-            try:
-                yield from self._reader.feed(data)
-            except (ValueError, TypeError) as exc:
-                log.error("%s wrote what is no frame: %s", self, exc)
-                raise EOFError("not a frame") from None
-            if len(data) < _CHUNK and not everything:
-                return
+        """What has come (``Channel.read``)."""
+        return self._frames.read(self, everything=everything)
 
     # -- its end --------------------------------------------------------------------------------------------------
 
     def expect_goodbye(self) -> None:
         """It was told to leave: once it has nothing left to run, it has a little time for that."""
         if not self.held:
-            self.kill_at = boottime() + GOODBYE
-            self.kill_reason = "it has nothing left to run and does not leave"
+            self.give_up(boottime() + GOODBYE, "it has nothing left to run and does not leave")
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be killed by now."""
+        return self.kill_at is not None and now >= self.kill_at
+
+    def kill_due(self) -> None:
+        """Kill it for the reason whose time has come first. What it was is done with; a second kill needs another."""
+        for number, one in self.running.items():
+            if one.kill_at is not None and one.kill_at == self.kill_at:
+                reason, one.kill_at = one.kill_reason, None
+                self.killed_for = self.killed_for if self.killed else number
+                break
+        else:
+            assert self._give_up is not None
+            reason, self._give_up = self._give_up[1], None
+        self._reckon()
+        log.warning("%s is killed: %s", self, reason)
+        self.kill(reason)
 
     def kill(self, reason: str, *, dismissed: bool = False) -> None:
         """SIGKILL the executor and all that its task has started in its process group."""
@@ -363,7 +319,7 @@ class Slot:
             self.killed_at = boottime()
         if not self.killed:
             self.killed = reason
-            self.killed_with = self.started.delivery_id if self.started is not None else None
+            self.killed_with = frozenset(self.running)
         self.dismissed = self.dismissed or dismissed
         self._sigkill()
 
@@ -430,5 +386,6 @@ class Slot:
                 pass  # not reaped yet; multiprocessing does it with the next start
 
     def since_started(self) -> float:
-        """Seconds that the running task has run; 0 when none runs."""
-        return boottime() - self.started_at if self.started is not None else 0.0
+        """Seconds that the oldest running task has run; 0 when none runs."""
+        oldest = next(iter(self.running.values()), None)  # other threads ask, too
+        return 0.0 if oldest is None else boottime() - oldest.at

@@ -228,8 +228,10 @@ class ForkserverSpawner(Service):
     def _spawn(self, number: int | None) -> Slot:
         """A child: the executor of this number, or the host."""
         name, target = ("host", executor_host.run) if number is None else (f"executor-{number}", executor_main.run)
-        # A connection is what multiprocessing knows how to hand over. The host runs no task and notes none.
-        note_ends = [] if number is None else [Connection(memory())]
+        # A connection is what multiprocessing knows how to hand over. The host runs no task and notes none; an executor that
+        # runs several at a time tells of each start.
+        lanes = self._config.async_slots
+        note_ends = [] if number is None or lanes > 1 else [Connection(memory())]
         ours, theirs = socket.socketpair()
         read_end, write_end = self._context.Pipe(duplex=False)
         try:
@@ -253,7 +255,7 @@ class ForkserverSpawner(Service):
                 end.close()
         if number is None:
             return Slot(-1, ours, process.pid, process, write_end, "the host")
-        return Slot(number, ours, process.pid, process, write_end, note=note)
+        return Slot(number, ours, process.pid, process, write_end, note=note, lanes=lanes)
 
 
 def _lives(pid: int) -> bool:

@@ -15,8 +15,10 @@ from typing import Any
 
 import pyqs
 from pyqs.clock import boottime
+from pyqs.message import Delivery
 from pyqs.worker.memory import Memory, Reader
 from pyqs.worker.pace import Pace
+from pyqs.worker.running import Running
 from pyqs.worker.slot import Slot
 from pyqs.worker.watched import Watched
 
@@ -97,24 +99,8 @@ def _queues(watched: Watched, now: float) -> list[dict[str, Any]]:
 
 
 def _executor(watched: Watched, slot: Slot, reader: Reader, now: float) -> dict[str, Any]:
-    started, began = slot.started, slot.started_at
-    held = slot.held
-    delivery = None if started is None else held.get(started.delivery_id)
-    task = None
-    if started is not None and delivery is not None:
-        deadline = watched.leases.deadline(delivery)
-        task = {
-            "name": started.task,
-            "id": started.call_id,
-            "queue": delivery.queue,
-            "message_id": delivery.message.message_id,
-            "receives": delivery.receive_count,
-            # Both are set one after the other: a task has not run for longer than its message is here.
-            "seconds": round(max(0.0, min(now - began, now - delivery.received_at)), 1),
-            "time_limit": started.time_limit,
-            "held": round(now - delivery.received_at, 1),
-            "lease_left": round(deadline - now, 1) if deadline else None,  # none: it was acked when it started
-        }
+    held = slot.held.copy()  # the pool thread changes it
+    tasks = [_task(watched, held[number], one, now) for number, one in slot.running.copy().items() if number in held]
     state = "leaving" if slot.stopping else "starting" if not slot.ready else "busy" if held else "idle"
     return {
         "number": slot.number,
@@ -122,7 +108,23 @@ def _executor(watched: Watched, slot: Slot, reader: Reader, now: float) -> dict[
         "state": state,
         "holds": len(held),
         "memory": _memory(reader.of(slot.pid)),
-        "task": task,
+        "tasks": tasks,
+    }
+
+
+def _task(watched: Watched, delivery: Delivery, running: Running, now: float) -> dict[str, Any]:
+    deadline = watched.leases.deadline(delivery)
+    return {
+        "name": running.frame.task,
+        "id": running.frame.call_id,
+        "queue": delivery.queue,
+        "message_id": delivery.message.message_id,
+        "receives": delivery.receive_count,
+        # A newer receipt may have taken the place of the one it began with: it has not run for longer than that is here.
+        "seconds": round(max(0.0, min(now - running.at, now - delivery.received_at)), 1),
+        "time_limit": running.frame.time_limit,
+        "held": round(now - delivery.received_at, 1),
+        "lease_left": round(deadline - now, 1) if deadline else None,  # none: it was acked when it started
     }
 
 

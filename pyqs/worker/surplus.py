@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
+from pyqs.clock import boottime
 from pyqs.message import Delivery
 from pyqs.worker.buffer import group_of
 from pyqs.worker.credit import SOON, Credit
@@ -84,7 +85,7 @@ class Surplus:
     def _starts(self, now: float, waiting: Sequence[Delivery], slots: Sequence[Slot]) -> dict[int, float]:
         """In how many seconds each of them is likely to start, queues taking turns."""
         free = {slot: self._until_free(slot) for slot in slots}
-        executors = sorted(free.values())
+        executors = sorted(chain.from_iterable(free.values()))
         if not executors:
             return {one.id: 0.0 for one in waiting}  # they are all being made
         limited: dict[str, list[float]] = {}
@@ -101,22 +102,32 @@ class Surplus:
             heapq.heapreplace(executors, start + cost)
         return starts
 
-    def _places(self, queue: str, most: int, free: dict[Slot, float]) -> list[float]:
+    def _places(self, queue: str, most: int, free: dict[Slot, list[float]]) -> list[float]:
         """When each of the ``most`` deliveries of this queue that may run is done."""
-        taken = [seconds for slot, seconds in free.items() for one in slot.held.values() if one.queue == queue]
+        taken = []
+        for slot, ends in free.items():  # its first lanes are those of what it holds, in its order
+            places = enumerate(slot.held.values())
+            taken += [ends[min(place, len(ends) - 1)] for place, one in places if one.queue == queue]
         return sorted([*taken, *[0.0] * (most - len(taken))])
 
-    def _until_free(self, slot: Slot) -> float:
-        """Seconds until this executor has done what it holds, by what is known."""
+    def _until_free(self, slot: Slot) -> list[float]:
+        """Seconds until each of this executor's lanes has done what it holds, by what is known."""
         if slot.silent:
-            return float("inf")
+            return [float("inf")] * slot.lanes
         if not slot.ready:
-            return _BOOTS
-        running = slot.running
-        ran = slot.since_started()
-        if running is None or ran < LONG:
-            return slot.load
-        usual = self._credit.duration(running.queue) or 0.0
+            return [_BOOTS] * slot.lanes
+        if slot.lanes == 1:
+            return [self._left(slot, next(iter(slot.running), 0), slot.load)]
+        ends = [self._left(slot, one.id, self._credit.duration(one.queue) or SOON) for one in slot.held.values()]
+        return ends + [0.0] * (slot.lanes - len(ends))
+
+    def _left(self, slot: Slot, number: int, short: float) -> float:
+        """Of what runs there by this number; ``short`` seconds while it has not run for long."""
+        running = slot.running.get(number)
+        ran = boottime() - running.at if running else 0.0
+        if ran < LONG:
+            return short
+        usual = self._credit.duration(slot.held[number].queue) or 0.0
         # What has run for longer than usual may take any time: rather twice as long again than not.
         return usual - ran if usual > ran else 2 * ran
 

@@ -51,7 +51,7 @@ def test_a_running_task_with_its_message_its_lease_and_its_memory(start_worker: 
     worker.wait_ran("noop", 3)
     message = sqs.native("jobs", "gate", "open", "SECRET-ARGUMENT")
     worker.wait_ran("gate")
-    worker.wait_until(lambda: any(one["task"] for one in document(project, address)["executors"]))
+    worker.wait_until(lambda: any(one["tasks"] for one in document(project, address)["executors"]))
     found = document(project, address)
     assert (found["pid"], found["state"], found["concurrency"]) == (worker.pid, "running", 2)
     assert found["totals"]["received"] == found["totals"]["started"] == 4
@@ -61,7 +61,7 @@ def test_a_running_task_with_its_message_its_lease_and_its_memory(start_worker: 
     assert sorted(one["state"] for one in found["executors"]) == ["busy", "idle"]
     assert {one["pid"] for one in found["executors"]} == set(worker.executors)
     busy = next(one for one in found["executors"] if one["state"] == "busy")
-    task = busy["task"]
+    (task,) = busy["tasks"]
     assert (task["name"], task["queue"], task["message_id"], task["receives"]) == ("tasks.gate", "jobs", message, 1)
     assert 0 < task["lease_left"] <= 60
     assert 0 <= task["seconds"] <= task["held"]

@@ -110,7 +110,7 @@ def stats() -> None:
 def _worth_a_picture(answer: Answer) -> Answer | None:
     """Once the long tasks have run for some seconds beside the short ones."""
     stats = answer.stats or {}
-    seconds = [one["task"]["seconds"] for one in stats.get("executors", ()) if one["task"]]
+    seconds = [task["seconds"] for one in stats.get("executors", ()) for task in one["tasks"]]
     return answer if len([one for one in seconds if one > 8]) == 3 else None
 
 

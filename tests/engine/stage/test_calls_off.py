@@ -13,6 +13,7 @@ from pyqs.message import CalledOff, Death, Delete
 from pyqs.wire import CallOff, Done, Killed, Ready, Run, Started
 from pyqs.worker import calls_off
 from pyqs.worker import host as host_module
+from pyqs.worker.fate import decide
 from pyqs.worker.slot import Slot
 
 APP = RuntimeConfig(app="proj")
@@ -187,12 +188,13 @@ def test_what_ends_between_the_word_and_the_kill_leaves_nothing_behind(deliver: 
         for delivery in (first := deliver(), second := deliver()):
             slot.give(delivery, 1e9, 0.1)
         slot.begins(Started(first.id, "tasks.a", "one", tells=True))
-        slot.call_off(15)
+        slot.call_off(slot.running[first.id], 15)
         assert slot.kill_at is not None
         slot.ended(first.id)
+        assert slot.kill_at is None
         slot.begins(Started(second.id, "tasks.a", "two", time_limit=5.0, tells=True))
-        slot.kill(slot.kill_reason)
-        assert (slot.timed_out, slot.was_called_off) == (True, False)
+        slot.kill_due()
+        assert decide(slot, second, "died") == Death("died", 5.0)
 
 
 def test_a_kill_that_is_under_way_is_not_taken_for_another(deliver: Any) -> None:
@@ -201,9 +203,9 @@ def test_a_kill_that_is_under_way_is_not_taken_for_another(deliver: Any) -> None
         slot = Slot(0, ours)
         slot.give(delivery := deliver(), 1e9, 0.1)
         slot.begins(Started(delivery.id, "tasks.a", "one", time_limit=5.0, tells=True))
-        slot.kill(slot.kill_reason)
-        slot.call_off(15)
-        assert (slot.timed_out, slot.was_called_off) == (True, False)
+        slot.kill_due()
+        slot.call_off(slot.running[delivery.id], 15)
+        assert decide(slot, delivery, "died") == Death("died", 5.0)
 
 
 def test_a_host_that_watched_is_replaced_soon(world: Any, stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:

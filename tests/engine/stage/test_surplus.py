@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pyqs.wire import Run
+from pyqs.clock import boottime
+from pyqs.wire import Run, Started
 from pyqs.worker.credit import Credit
 from pyqs.worker.facts import QueueFacts
 from pyqs.worker.slot import Slot
@@ -122,24 +124,15 @@ class Knows:
 def slot() -> Any:
     """An executor that has run a task for ten seconds."""
 
-    class Busy(Slot):
-        def since_started(self) -> float:
-            return 10.0
-
-    import socket
-
     ours, theirs = socket.socketpair()
-    busy = Busy(0, ours, ready=True)
-    yield busy
+    yield Slot(0, ours, ready=True)
     ours.close()
     theirs.close()
 
 
 def occupy(slot: Any, delivery: Any) -> None:
-    from pyqs.wire import Started
-
     slot.held[delivery.id] = delivery
-    slot.started = Started(delivery.id, "tasks.a", "call")
+    slot.begins(Started(delivery.id, "tasks.a", "call", at=boottime() - 10))
 
 
 def surplus_of(waiting: Any, slots: Any, *, lives: int | None = None, credit: Credit | None = None) -> list[Any]:
