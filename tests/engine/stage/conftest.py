@@ -114,6 +114,8 @@ class Stage:
     make_ready: bool = True
     #: Executors note their starts, as real ones do.
     notes: bool = True
+    #: How many deliveries each runs at a time; with more than one it tells of each start.
+    lanes: int = 1
     actors: queue.Queue[Actor] = field(default_factory=queue.Queue)
     hosts: queue.Queue[Actor] = field(default_factory=queue.Queue)
     without: list[int] = field(default_factory=list)
@@ -128,9 +130,9 @@ class Stage:
             failed(number, self.refusal)
             return
         ours, theirs = socket.socketpair()
-        note = _both_sides() if self.notes else (None, None)
+        note = _both_sides() if self.notes and self.lanes == 1 else (None, None)
         actor = Actor(number, theirs, auto=self.auto, note=note[0])
-        arrived(Slot(number, ours, note=note[1]))
+        arrived(Slot(number, ours, note=note[1], lanes=self.lanes))
         if self.make_ready:
             actor.ready()
         self.actors.put(actor)
