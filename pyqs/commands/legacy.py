@@ -50,14 +50,15 @@ def translate(
     if simple_worker:
         notes.append(
             "--simple-worker: one receive feeds all executors and leases are renewed while a task runs; nothing is held beyond"
-            f" the {concurrency} running"
+            f" the {concurrency * chosen.async_slots} running"
         )
         size = 1 if batchsize is None else size
-        chosen = replace(chosen, prefetch_bound=concurrency)
+        chosen = replace(chosen, prefetch_bound=concurrency * chosen.async_slots)
     elif prefetch_multiplier is not None:
         if prefetch_multiplier < 1:
             raise ConfigError(f"--prefetch-multiplier must be at least 1, not {prefetch_multiplier}")
-        chosen = replace(chosen, prefetch_bound=max(concurrency, concurrency * prefetch_multiplier * size))
+        running = concurrency * chosen.async_slots
+        chosen = replace(chosen, prefetch_bound=max(running, running * prefetch_multiplier * size))
         notes.append(
             f"--prefetch-multiplier: at most {chosen.prefetch_bound} messages are held at once; what can be run soon decides"
             " below that"

@@ -78,7 +78,7 @@ def build_config(chosen: WorkerOptions, *, progress: bool = False) -> WorkerConf
         lease=chosen.lease,
         idle_cadence=chosen.idle_cadence,
         batch_size=chosen.batch_size,
-        prefetch_bound=_prefetch_bound(chosen, app, concurrency),
+        prefetch_bound=_prefetch_bound(chosen, app, concurrency * chosen.async_slots),
         shutdown_timeout=_shutdown_timeout(chosen, app),
         on_ceiling=chosen.on_ceiling,
         preload=chosen.preload,
@@ -128,10 +128,10 @@ def _creates_queues(chosen: WorkerOptions, app: AppSettings) -> bool:
     return app.create_queues and not (chosen.strict or chosen.burst)
 
 
-def _prefetch_bound(chosen: WorkerOptions, app: AppSettings, concurrency: int) -> int | None:
+def _prefetch_bound(chosen: WorkerOptions, app: AppSettings, running: int) -> int | None:
     """``--prefetch-multiplier``, else what the app says; 0 is no bound."""
     multiplier = app.prefetch_multiplier if chosen.prefetch_multiplier is None else chosen.prefetch_multiplier
-    return concurrency * multiplier if multiplier else chosen.prefetch_bound
+    return running * multiplier if multiplier else chosen.prefetch_bound
 
 
 def _shutdown_timeout(chosen: WorkerOptions, app: AppSettings) -> float | None:

@@ -221,9 +221,9 @@ def executor_options(command: options.F) -> options.F:
 
 #: Celery's pools that are not here, and what does their work.
 _REFUSED_POOLS = {
-    "threads": "each executor is a process that runs one task at a time; use -c",
-    "eventlet": "each executor is a process; for many waiting tasks use more of them, -c",
-    "gevent": "each executor is a process; for many waiting tasks use more of them, -c",
+    "threads": "--async-slots N has each executor run N tasks at a time, plain ones in threads",
+    "eventlet": "nothing is patched here; for many tasks that wait there is --async-slots N, tasks at a time in each executor",
+    "gevent": "nothing is patched here; for many tasks that wait there is --async-slots N, tasks at a time in each executor",
     "custom": "executors are pyqs's own",
 }
 
