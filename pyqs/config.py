@@ -179,6 +179,11 @@ class RuntimeConfig:
         if not 1 <= self.async_slots <= MAX_ASYNC_SLOTS:
             raise ConfigError(f"--async-slots must be 1 to {MAX_ASYNC_SLOTS}, not {self.async_slots}")
 
+    @property
+    def slots_told(self) -> str:
+        """What a line says of executors that run several tasks at a time."""
+        return "" if self.async_slots == 1 else f" with {self.async_slots} slots each"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:

@@ -46,9 +46,10 @@ def _block(stats: dict[str, Any]) -> RenderableType:
     executors, memory = stats["executors"], stats["memory"]
     states = Counter(one["state"] for one in executors)
     named = ", ".join(f"{states[state]} {state}" for state in _STATES if states[state]) or "none"
+    slots = f", each with {stats['async_slots']} slots" if stats["async_slots"] > 1 else ""
     lines = [
         f"{head} for {span(stats['seconds'])}; memory {_memory(memory)}, with executors {_all_memory(memory, executors)}",
-        f"executors: {named} (of {stats['concurrency']})",
+        f"executors: {named} (of {stats['concurrency']}{slots})",
         _rates(stats["rates"]),
         _totals(stats),
     ]

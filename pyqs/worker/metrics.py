@@ -103,7 +103,11 @@ def _executors(watched: Watched) -> Iterator[Metric]:
     for state, count in watched.executors().items():
         executors.add_metric((state,), count)
     yield executors
-    yield _gauge("pyqs_executors_wanted", "Executors that there should be.", watched.config.concurrency)
+    config = watched.config
+    yield _gauge("pyqs_executors_wanted", "Executors that there should be.", config.concurrency)
+    yield _gauge("pyqs_slots_busy", "Tasks that executors have in hand.", watched.slots_busy())
+    slots = config.concurrency * config.runtime.async_slots
+    yield _gauge("pyqs_slots_wanted", "Tasks that should be able to run at a time: executors times --async-slots.", slots)
     yield _gauge(
         "pyqs_oldest_running_task_seconds", "For how long the oldest running task has run; 0 without one.", watched.oldest()
     )

@@ -43,6 +43,7 @@ def document(watched: Watched, pace: Pace, began: float) -> bytes:
             "state": "stopping" if watched.stopping() else "running",
             "seconds": round(now - began, 1),
             "concurrency": watched.config.concurrency,
+            "async_slots": watched.config.runtime.async_slots,
             "memory": _memory(reader.of(os.getpid())),
             "rates": {
                 "seconds": round(rates.seconds, 3),

@@ -45,6 +45,10 @@ class Watched:
             states["leaving" if slot.stopping else "starting" if not slot.ready else "busy" if slot.held else "idle"] += 1
         return states
 
+    def slots_busy(self) -> int:
+        """How many tasks executors have in hand, of as many as they run at a time."""
+        return sum(min(len(slot.held), slot.lanes) for slot in self.pool.slots)
+
     def oldest(self) -> float:
         """For how many seconds the oldest running task has run; 0 without one."""
         return max((slot.since_started() for slot in self.pool.slots), default=0.0)

@@ -356,8 +356,8 @@ class Worker:
             log.info("queue %s: consuming", name)
         first = self._executors[0]
         log.info(
-            "ready: %d queues, %d executors, %d registered tasks, %d of them at-most-once by their settings",
-            len(queues), self.config.concurrency, len(first.tasks), first.at_most_once,
+            "ready: %d queues, %d executors%s, %d registered tasks, %d of them at-most-once by their settings",
+            len(queues), self.config.concurrency, self.config.runtime.slots_told, len(first.tasks), first.at_most_once,
         )  # fmt: skip
         self._host.tell("ready")
         self._ready.set()

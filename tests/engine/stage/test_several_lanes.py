@@ -241,7 +241,9 @@ def test_statistics_show_each_task(start: Any, stage: Any, lanes: int, send: Any
         actor.say(Started(run.delivery.id, f"tasks.{number}", "call"))
     until(lambda: running.worker.totals.started == 2)
     (one,) = json.loads(health.stats().text)["executors"]
+    figures = health.metrics().text.decode()
     health.end()
+    assert "pyqs_slots_busy 2.0" in figures
     assert (one["state"], one["holds"], {task["name"] for task in one["tasks"]}) == ("busy", 2, {"tasks.0", "tasks.1"})
 
 
