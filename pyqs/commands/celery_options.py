@@ -89,8 +89,8 @@ CELERY_OPTIONS: tuple[CeleryOption, ...] = (
     _works(
         "worker",
         "-P --pool",
-        "prefork and processes are what there is; solo is one executor; eventlet, gevent, threads and custom are refused: for tasks "
-        "that wait there is --async-slots.",
+        "prefork and processes are what there is; solo is one executor; eventlet, gevent, threads and custom are refused: "
+        "for tasks that wait there is --async-slots.",
     ),
     _without_effect("worker", "-E --task-events --events", _EVENTS, flag=True),
     _works("worker", "--time-limit", "Seconds after which a task is killed that has no time_limit of its own."),
