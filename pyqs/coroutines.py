@@ -1,8 +1,9 @@
 """Coroutines of tasks: each is run to its end, in one event loop that is kept from task to task.
 
-Owns: this process's loop, the coroutine that runs in it, and how an exception from outside gets into that (``strike``). ``run``
-and ``close`` are called in the thread that runs tasks, ``strike`` by handlers of signals. Never runs two tasks at a time, and
-never leaves what one has started to the next: it is cancelled. Loads asyncio when the first coroutine comes.
+Owns: this process's loop, the coroutine that runs in it, and how an exception from outside gets into that (``strike``).
+``run`` and ``close`` are called in the thread that runs tasks, ``strike`` by handlers of signals. Never runs two tasks at a
+time, and never leaves what one has started to the next: it is cancelled. Where several tasks run at a time, each in a thread,
+those threads say where theirs are run instead (``run_at``). Loads asyncio when the first coroutine comes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import logging
 import os
 import threading
 import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyqs.coroutine_steps import Body, Steps, Take
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +28,18 @@ PATIENCE = 5.0
 #: Names of coroutines that a warning has room for.
 _NAMED = 3
 
-Body = Coroutine[Any, Any, Any]
+
+class Place(Protocol):
+    """Where one thread's coroutines are run."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether one has been."""
+        ...
+
+    def run(self, body: Body, name: str) -> Any:
+        """As ``run``, in the thread that has this place."""
+        ...
 
 
 def run(body: Body, name: str, *, keep: bool = True) -> Any:
@@ -39,6 +53,8 @@ def run(body: Body, name: str, *, keep: bool = True) -> Any:
     """
     if _in_a_loop():
         return _in_a_thread(body, name)
+    if keep and _places is not None and (place := _place()) is not None:
+        return place.run(body, name)
     loop = _kept.loop() if keep else None
     if loop is None:
         return _in_a_fresh_loop(_Run(body, name))
@@ -50,9 +66,23 @@ def run(body: Body, name: str, *, keep: bool = True) -> Any:
     return _Run(body, name).to_its_end(loop, after)
 
 
+def run_at(place: Place) -> None:
+    """This thread's coroutines are run there from now on; those of a process that it forks are not."""
+    global _places
+    if _places is None:
+        _places = threading.local()
+    _places.own = (place, os.getpid())
+
+
+def _place() -> Place | None:
+    own = getattr(_places, "own", None)
+    return own[0] if own is not None and own[1] == os.getpid() else None
+
+
 def in_use() -> bool:
-    """Whether a coroutine has been run in this process's loop."""
-    return _kept.made
+    """Whether a coroutine has been run in this process's loop; where each thread has a place of its own, for this thread."""
+    place = _place()
+    return _kept.made if place is None else place.in_use
 
 
 def close() -> None:
@@ -60,7 +90,7 @@ def close() -> None:
     _kept.close()
 
 
-def strike(frame: types.FrameType | None, take: Callable[[], BaseException | None]) -> None:
+def strike(frame: types.FrameType | None, take: Take) -> None:
     """Raise something in the running task: here, or inside the coroutine that the task is. Main thread only.
 
     Between two steps of the coroutine the event loop runs here, and what is raised in that reaches no task; so it is thrown
@@ -85,19 +115,8 @@ def in_a_child() -> bool:
     return running is not None and running.is_beside_it()
 
 
-class _Run:
-    """One coroutine on its way to its end."""
-
-    def __init__(self, body: Body, name: str) -> None:
-        self._body = body
-        self.name = name
-        self._task: asyncio.Task[Any] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        #: What was to be thrown before there was a task.
-        self._early: Callable[[], BaseException | None] | None = None
-        #: On its way into the coroutine.
-        self._thrown: BaseException | None = None
-        self._over = False
+class _Run(Steps):
+    """One coroutine that has its thread, or its process, to itself."""
 
     def to_its_end(self, loop: asyncio.AbstractEventLoop, after: Callable[[], None]) -> Any:
         """From its first step to its last, then what comes after it; all that time nothing is raised but in its own code."""
@@ -139,66 +158,10 @@ class _Run:
     async def _main(self) -> Any:
         return await self._steps()
 
-    @types.coroutine
-    def _steps(self) -> Generator[Any, Any, Any]:
-        """The coroutine's steps, passed on as they are, but for what is thrown into it from outside."""
-        given: Any = None
-        error: BaseException | None = None
-        try:
-            while True:
-                if self._thrown is not None:
-                    error, self._thrown = self._thrown, None
-                    self._uncancel()
-                try:
-                    waits_for = self._body.send(given) if error is None else self._body.throw(error)
-                except StopIteration as end:
-                    return end.value
-                given = error = None
-                try:
-                    given = yield waits_for
-                except BaseException as exc:
-                    error = exc
-        finally:
-            error = None  # its traceback refers to this frame
-
-    def _uncancel(self) -> None:
-        """To asyncio's own timeouts and groups it was no cancellation."""
-        uncancel = getattr(self._task, "uncancel", None)  # since 3.11
-        if uncancel is not None:
-            uncancel()
-
-    def throw(self, take: Callable[[], BaseException | None]) -> None:
-        """At the loop's next turn, unless the coroutine has ended by then."""
-        if self._loop is None or self._task is None:
-            self._early = take
-        elif not self._over:
-            self._loop.call_soon_threadsafe(self._deliver, take)
-
-    def _deliver(self, take: Callable[[], BaseException | None]) -> None:
-        if self._over or self._task is None or self._task.done():
-            return
-        self._thrown = take()
-        if self._thrown is not None:
-            self._task.cancel()  # wakes it wherever it waits, and cancels what it waits for
-
     def cancel(self) -> None:
         """From another thread."""
         if self._loop is not None and self._task is not None and not self._over:
             self._loop.call_soon_threadsafe(self._task.cancel)
-
-    def is_inside(self, frame: types.FrameType | None) -> bool:
-        """Whether this frame belongs to the coroutine, or to what it has called."""
-        own = getattr(self._body, "cr_frame", None)
-        while own is not None and frame is not None:
-            if frame is own:
-                return True
-            frame = frame.f_back
-        return False
-
-    def is_beside_it(self) -> bool:
-        from asyncio import current_task
-
-        return self._loop is not None and current_task(self._loop) is not self._task
 
 
 class _Kept:
@@ -230,11 +193,13 @@ class _Kept:
 
     def close(self) -> None:
         if self._loop is not None and self.made and self._thread == threading.get_ident():
-            _close(self._loop, "the executor")
+            close_loop(self._loop, "the executor")
         self._loop = None
 
 
 _kept = _Kept()
+#: What this process's threads have said to ``run_at``; None in nearly all processes.
+_places: threading.local | None = None
 #: What runs in the main thread; the thread's other loops are inside of it.
 _running: _Run | None = None
 
@@ -249,6 +214,17 @@ def _in_a_loop() -> bool:
     return True
 
 
+def named(tasks: Iterable[asyncio.Task[Any]]) -> str:
+    """What these are called, as far as a line of the log has room for it."""
+    names = sorted(getattr(one.get_coro(), "__qualname__", one.get_name()) for one in tasks)
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def warn_of_left_over(name: str, tasks: Collection[asyncio.Task[Any]]) -> None:
+    """The line about what a task has left running."""
+    log.warning("%s has ended and left %d coroutine(s) running, which are cancelled: %s", name, len(tasks), named(tasks))
+
+
 def _cancelled(loop: asyncio.AbstractEventLoop, name: str) -> bool:
     """Cancel whatever still runs in a loop whose task has ended; False if it does not end."""
     import asyncio
@@ -259,9 +235,7 @@ def _cancelled(loop: asyncio.AbstractEventLoop, name: str) -> bool:
     rest = asyncio.all_tasks(loop)
     if not rest:
         return True
-    names = sorted(getattr(one.get_coro(), "__qualname__", one.get_name()) for one in rest)
-    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    log.warning("%s has ended and left %d coroutine(s) running, which are cancelled: %s", name, len(rest), shown)
+    warn_of_left_over(name, rest)
     for one in rest:
         one.cancel()
     _, pending = loop.run_until_complete(asyncio.wait(rest, timeout=PATIENCE))
@@ -270,7 +244,8 @@ def _cancelled(loop: asyncio.AbstractEventLoop, name: str) -> bool:
     return not pending
 
 
-def _close(loop: asyncio.AbstractEventLoop, name: str) -> None:
+def close_loop(loop: asyncio.AbstractEventLoop, name: str) -> None:
+    """Cancel what still runs in it, finish its async generators, and close it. In its thread, which does not run it now."""
     import asyncio
 
     try:
@@ -286,7 +261,7 @@ def _in_a_fresh_loop(one: _Run) -> Any:
     from asyncio import new_event_loop
 
     loop = new_event_loop()
-    return one.to_its_end(loop, lambda: _close(loop, one.name))
+    return one.to_its_end(loop, lambda: close_loop(loop, one.name))
 
 
 def _in_a_thread(body: Body, name: str) -> Any:

@@ -1,18 +1,23 @@
 """What may interrupt a task from outside: its soft limit, and a worker that stops.
 
 Owns: the exceptions, ``should_stop`` and ``interruptible``, and whether this process's worker has begun to stop. The reader
-thread of an executor says that it has (``shutdown.begin``); tasks ask in the main thread. Never interrupts anything but the
-inside of an ``interruptible`` block, and each block at most once.
+thread of an executor says that it has (``shutdown.begin``); tasks ask in the main thread, or, where several run at a time,
+each in a context that has a ``Shutdown`` of its own (``have_own``). Never interrupts anything but the inside of an
+``interruptible`` block, and each block at most once.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
 from pyqs.coroutines import in_a_child
+
+OTHER_THREAD = "interruptible() is for the thread that the task was called in"
+OTHER_COROUTINE = "interruptible() is for the coroutine that the task is, not for one that it has started"
 
 
 class SoftTimeLimitExceeded(Exception):
@@ -68,6 +73,16 @@ class Shutdown:
         if error is not None:
             raise error
 
+    def enter(self) -> None:
+        """A block begins, where ``reaches_here``."""
+        self.depth += 1
+        self.strike()
+
+    def leave(self) -> None:
+        """It has ended."""
+        if self.depth:
+            self.depth -= 1
+
     def task_ended(self) -> None:
         """No block outlives its task."""
         self.depth = 0
@@ -82,24 +97,24 @@ class Shutdown:
         if self._main is None:
             return False
         if threading.get_ident() != self._main:
-            raise RuntimeError("interruptible() is for the thread that the task was called in")
+            raise RuntimeError(OTHER_THREAD)
         if in_a_child():
-            raise RuntimeError("interruptible() is for the coroutine that the task is, not for one that it has started")
+            raise RuntimeError(OTHER_COROUTINE)
         return True
 
 
 #: This process's.
 shutdown = Shutdown()
-_of_thread = threading.local()
+_own: contextvars.ContextVar[Shutdown | None] = contextvars.ContextVar("shutdown", default=None)
 
 
 def have_own(own: Shutdown) -> None:
-    """This thread runs tasks in a process in which others do, too: it is told for itself when its worker stops."""
-    _of_thread.shutdown = own
+    """This context is that of tasks in a process in which others run, too: what runs in it is told for itself of a stop."""
+    _own.set(own)
 
 
 def _mine() -> Shutdown:
-    return getattr(_of_thread, "shutdown", shutdown)
+    return _own.get() or shutdown
 
 
 def should_stop() -> bool:
@@ -130,9 +145,8 @@ class _Block(AbstractContextManager[None]):
         self._shutdown = _mine()
         self._counts = self._shutdown.reaches_here
         if self._counts:
-            self._shutdown.depth += 1
-            self._shutdown.strike()
+            self._shutdown.enter()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._counts and self._shutdown.depth:
-            self._shutdown.depth -= 1
+        if self._counts:
+            self._shutdown.leave()

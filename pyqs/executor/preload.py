@@ -232,7 +232,7 @@ def _serve(frame: FrameType) -> Booted | None:
     booted = boot(config)
     if booted.runtime is not None:
         booted = dataclasses.replace(booted, unforkable=_unforkable(before))
-    for name in _CHILDREN_LOAD:
+    for name in (*_CHILDREN_LOAD, *(("pyqs.executor.lanes",) if config.async_slots > 1 else ())):
         importlib.import_module(name)
     # What is loaded now stays for good: out of the collector's sight it is not written to, so its pages stay shared.
     gc.collect()

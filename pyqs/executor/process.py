@@ -23,6 +23,11 @@ from pyqs.executor.endings import flush
 from pyqs.runtime import Outcome, TaskRuntime
 from pyqs.wire import Done, Frame, NotReady, Ready, encode
 
+log = logging.getLogger(__name__)
+
+#: Exit code of an executor with a fault of its own.
+EXIT_FAULT = 70
+
 T = TypeVar("T")
 
 
@@ -121,6 +126,16 @@ def leave(pipe: Pipe, last: Frame | None, code: int) -> NoReturn:
     except Exception:
         pass  # a handler that a task or the app has made: there is nobody left to tell
     os._exit(code)
+
+
+def guarded(what: str, loop: Callable[[], None]) -> None:
+    """Run what this process cannot do without: an executor that no longer listens must not seem alive."""
+    try:
+        loop()
+    except BaseException:
+        log.critical("%s of executor %d failed", what, os.getpid(), exc_info=True)
+        flush()
+        os._exit(EXIT_FAULT)
 
 
 def _forget(*fds: int) -> None:

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 from pyqs.config import RuntimeConfig
 from pyqs.errors import ConfigError
@@ -26,6 +27,14 @@ def memory_in_use() -> int:
             return int(statm.read().split()[1]) * resource.getpagesize() // 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most // 1024 if sys.platform == "darwin" else most  # bytes there, KiB elsewhere
+
+
+class Counts(Protocol):
+    """Who counts the tasks that have run."""
+
+    def task_ended(self) -> None:
+        """One more, however it ended."""
+        ...
 
 
 class Retirement:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from pyqs.config import RuntimeConfig
 from pyqs.executor.host import Host
+from pyqs.executor.interrupts import ThreadInterrupts
 from pyqs.executor.limits import Limit
 from pyqs.executor.main import Executor
 from pyqs.executor.process import Pipe
@@ -26,7 +27,7 @@ from pyqs.executor.retirement import Retirement
 from pyqs.interruption import Shutdown, ShutdownRequested, have_own
 from pyqs.message import Delivery
 from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
-from pyqs.testing.interrupts import GivenUp, ThreadInterrupts
+from pyqs.testing.interrupts import GivenUp
 from pyqs.wire import Done, Frame, FrameReader, Ready, encode
 from pyqs.worker.slot import Slot
 

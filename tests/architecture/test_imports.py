@@ -15,7 +15,7 @@ PACKAGES = ("pyqs", "pyqs_celery_compat")
 
 #: Imports point down this list only (docs/architecture.md). A package stands for all of its modules.
 LAYERS = [
-    {"pyqs.errors", "pyqs.clock", "pyqs.value", "pyqs.coroutines"},
+    {"pyqs.errors", "pyqs.clock", "pyqs.value", "pyqs.coroutine_steps", "pyqs.coroutines"},
     {"pyqs.config", "pyqs.message", "pyqs.primitives", "pyqs.wire"},
     {"pyqs.codec", "pyqs.backoff", "pyqs.raw", "pyqs.registry", "pyqs.import_policy", "pyqs.events", "pyqs.log_fields"},
     {"pyqs.log_json"},

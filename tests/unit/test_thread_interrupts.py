@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pyqs.executor.interrupts import ThreadInterrupts
 from pyqs.interruption import Shutdown, ShutdownRequested, have_own, interruptible, should_stop, shutdown
-from pyqs.testing.interrupts import GivenUp, ThreadInterrupts
+from pyqs.testing.interrupts import GivenUp
 
 
 class Limit(Exception):

@@ -28,7 +28,7 @@ from hostile.watch import Watch
 from pyqs import wire
 from pyqs.clock import boottime
 from pyqs.config import RuntimeConfig
-from pyqs.executor import main as executor
+from pyqs.executor import work as executor
 from pyqs.executor.process import done
 from pyqs.message import Delete, Delivery, Hide, ReceivedMessage, Resend
 from pyqs.native import NativeRuntime
