@@ -142,7 +142,7 @@ def test_so_many_run_at_a_time_in_one_loop(sqs: Any, start: Any) -> None:
     worker = start(30)
     assert len(set(worker.wait_ran("met", 30))) == 1
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     assert worker.lines(r"ready: 1 queues, 1 executors with 30 slots each")
     assert not worker.lines("ERROR|CRITICAL")
     assert "30 received" in worker.lines("stopped: ")[0]
@@ -157,7 +157,7 @@ def test_no_more_than_so_many_are_received(sqs: Any, start: Any) -> None:
     worker.touch("go")
     sqs.wait_counts("jobs")
     assert len(worker.ran("waits")) == 24
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
 
 
 def test_plain_tasks_run_beside_coroutines(sqs: Any, start: Any) -> None:
@@ -169,7 +169,7 @@ def test_plain_tasks_run_beside_coroutines(sqs: Any, start: Any) -> None:
     worker.touch("first")
     worker.wait_ran("gate plain ends")
     worker.wait_ran("waits async ends")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
 
 
 def test_soft_limits_hit_whom_they_are_for(sqs: Any, start: Any) -> None:
@@ -182,7 +182,7 @@ def test_soft_limits_hit_whom_they_are_for(sqs: Any, start: Any) -> None:
     worker.touch("go")
     worker.wait_ran("late three ends")
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
 
 
 def test_the_hard_limit_of_one_has_the_others_run_again(sqs: Any, start: Any) -> None:
@@ -194,7 +194,7 @@ def test_the_hard_limit_of_one_has_the_others_run_again(sqs: Any, start: Any) ->
     worker.touch("go")
     worker.wait_ran("late one ends")
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     assert [line for line in worker.ran() if "ends" in line] == ["late one ends"]
     assert worker.ran("hangs begins") == ["hangs begins"], "it has failed for good, as Celery has it"
     assert worker.lines(r"early\.waits\[two\] is lost, it was acked when it started")
@@ -220,7 +220,7 @@ def test_what_ran_in_an_executor_that_died_comes_back(sqs: Any, start: Any) -> N
     ended = Counter(line for line in worker.ran() if line.endswith("ends"))
     assert ended == Counter([*(f"waits {n} ends" for n in range(5)), "late late ends"])
     assert worker.ran("calm") == ["calm one"]
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     assert " 7 lost" in worker.lines("stopped: ")[0]
 
 
@@ -230,7 +230,7 @@ def test_each_call_has_its_own_request_and_its_own_retry(sqs: Any, start: Any) -
     worker = start(20)
     worker.wait_ran("again 1", 40)
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     wanted = [f"again {retries} id-{n}" for n in range(40) for retries in (0, 1)]
     assert sorted(worker.ran("again")) == sorted(wanted)
 
@@ -241,7 +241,7 @@ def test_rate_limits_are_kept_and_nothing_is_lost(sqs: Any, start: Any) -> None:
     worker = start(10)
     sqs.advance_until(lambda: len(worker.ran("limited")) == 30, step=1.0)
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     assert sorted(int(line.split()[1]) for line in worker.ran("limited")) == list(range(30))
 
 
@@ -252,7 +252,7 @@ def test_groups_keep_their_order_and_overlap(sqs: Any, start: Any) -> None:
             sqs.native("jobs.fifo", "in_order", group, n, group=group)
     worker = start(8, queues="jobs.fifo")
     sqs.wait_counts("jobs.fifo", timeout=60)
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     lines = worker.ran()
     for group in "abcd":
         wanted = [f"{group} {n} {what}" for n in range(8) for what in ("begins", "ends")]
@@ -268,7 +268,7 @@ def test_all_that_runs_ends_before_a_stop(sqs: Any, start: Any) -> None:
     worker = start(10)
     worker.wait_ran("waits", 5)
     worker.wait_ran("stoppable", 5)
-    os.kill(worker.pid, signal.SIGTERM)
+    os.kill(worker.pid, signal.SIGINT)
     sqs.wait_counts("jobs", visible=5, hidden=5)
     worker.touch("go")
     assert worker.wait_exit() == 0
@@ -278,7 +278,7 @@ def test_all_that_runs_ends_before_a_stop(sqs: Any, start: Any) -> None:
     second = start(10)
     second.wait_ran("stoppable", 10)
     sqs.wait_counts("jobs")
-    second.terminate()
+    second.terminate(signal.SIGINT)
 
 
 def test_at_the_deadline_all_are_killed_and_released(sqs: Any, start: Any) -> None:
@@ -288,7 +288,7 @@ def test_at_the_deadline_all_are_killed_and_released(sqs: Any, start: Any) -> No
     worker = start(5, "--shutdown-timeout", "1")
     worker.wait_ran("waits", 4)
     worker.wait_ran("gate")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     sqs.wait_counts("jobs", visible=5)
     assert " 5 released" in worker.lines("stopped: ")[0]
 
@@ -308,7 +308,7 @@ def test_a_kill_loses_nothing(sqs: Any, start: Any, whom: str) -> None:
     worker.touch("go")
     sqs.advance_until(lambda: sqs.counts("jobs").total == 0, step=125.0)
     assert {f"waits {n} ends" for n in range(10)} == {line for line in worker.ran() if line.endswith("ends")}
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
 
 
 def test_one_that_has_served_long_enough_ends_what_it_runs(sqs: Any, start: Any) -> None:
@@ -325,7 +325,7 @@ def test_one_that_has_served_long_enough_ends_what_it_runs(sqs: Any, start: Any)
     worker.touch("go")
     worker.wait_ran("waits long ends")
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     assert not worker.lines("ERROR|CRITICAL")
     assert not re.search("released|lost", worker.lines("stopped: ")[0])
 
@@ -347,7 +347,7 @@ async def says(n):
     worker = start(10, "--log-format", "json")
     worker.wait_log('"turn ')
     sqs.wait_counts("jobs")
-    worker.terminate()
+    worker.terminate(signal.SIGINT)
     said = [json.loads(line) for line in worker.log().splitlines() if '"turn ' in line]
     assert len(said) == 50
     assert {one["message"].split()[1]: one["message_id"] for one in said} == ids
