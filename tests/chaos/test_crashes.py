@@ -8,7 +8,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew
-from harness.faces import CELERY_EARLY, CELERY_LATE, FACES, Face
+from harness.faces import ASYNC_FACES, CELERY_EARLY, CELERY_LATE, FACES, Face
 from harness.report import SHORT, Report, pick
 
 TASKS = pick(long=300, short=60)
@@ -44,7 +44,7 @@ def measure(crew: Crew, report: Report, numbers: list[int], dying: set[int]) -> 
     )
 
 
-@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("face", [*FACES, *ASYNC_FACES], ids=str)
 def test_executors_die_under_one_task_in_five(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
     crew = make_crew(face)
     numbers, dying = send_tasks(crew, report)

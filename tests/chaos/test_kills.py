@@ -11,7 +11,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew, Member
-from harness.faces import CELERY_EARLY, CELERY_LATE, FACES, Face
+from harness.faces import ASYNC_FACES, CELERY_EARLY, CELERY_LATE, FACES, Face
 from harness.report import SHORT, Report, pick
 from processes import wait_until
 
@@ -82,7 +82,7 @@ def strikes(crew: Crew, report: Report, gripping: set[int]) -> tuple[int, int]:
     return busy, gripped
 
 
-@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("face", [*FACES, *ASYNC_FACES], ids=str)
 def test_sigkill_of_the_whole_tree(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
     crew = make_crew(face)
     numbers, _ = send_tasks(crew, report, "work")
@@ -95,7 +95,7 @@ def test_sigkill_of_the_whole_tree(face: Face, make_crew: Callable[..., Crew], r
     checks.hold("two runs at the same time", checks.overlaps(crew))
 
 
-@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("face", [*FACES, *ASYNC_FACES], ids=str)
 def test_sigkill_of_the_parent(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
     crew = make_crew(face)
     numbers, gripping = send_tasks(crew, report, "work", "grip", longer=2)

@@ -10,7 +10,7 @@ import pytest
 
 from harness import checks
 from harness.crew import Crew
-from harness.faces import CELERY_EARLY, CELERY_LATE, FACES, QUEUE, Face
+from harness.faces import ASYNC_FACES, CELERY_EARLY, CELERY_LATE, FACES, QUEUE, Face
 from harness.report import SHORT, Report, pick
 from harness.watched import WatchedStore
 
@@ -71,7 +71,7 @@ def judge(crew: Crew, report: Report, numbers: list[int], hidden: list[str], *de
     checks.hold("never started and in the dead-letter queue", never_started)
 
 
-@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("face", [*FACES, *ASYNC_FACES], ids=str)
 def test_sigterm_every_few_seconds(face: Face, make_crew: Callable[..., Crew], report: Report) -> None:
     crew = make_crew(face, concurrency=4)
     numbers = send_tasks(crew, report, long_part=0.0)
@@ -97,7 +97,7 @@ def measure_real_celery(crew: Crew, report: Report, numbers: list[int], *dead_le
     report.add(**checks.summary(crew, numbers, dead_letters), hidden_after_exit=len(hidden))
 
 
-@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("face", [*FACES, *ASYNC_FACES], ids=str)
 def test_sigterm_where_three_receives_are_the_limit(
     face: Face, make_crew: Callable[..., Crew], report: Report, store: WatchedStore
 ) -> None:

@@ -210,11 +210,13 @@ def struck(crew: Crew, ending: Ending) -> list[Run]:
 def overlaps(crew: Crew) -> list[str]:
     """Two runs of one task at the same time."""
     endings = {ending.worker: ending for ending in crew.endings}
+    every = crew.ledger.runs()
+    deaths = {run.pid: run.end for run in every if run.how == "die" and run.end is not None}  # and of all that ran beside it
     return [
         f"{first} and {second} overlap; {history(crew.store, number)}"
-        for number, runs in by_number(crew.ledger.runs()).items()
+        for number, runs in by_number(every).items()
         for first, second in pairwise(runs)
-        if end_of(first, endings) > second.start + SKEW
+        if min(end_of(first, endings), deaths.get(first.pid, float("inf"))) > second.start + SKEW
     ]
 
 

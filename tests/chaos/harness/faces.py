@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report import pick
 from pyqs.message import OutgoingMessage
 from pyqs_celery_compat.outgoing import as_task_v2, seal_task
 
@@ -26,11 +27,13 @@ class Face:
         name: what ``CHAOS_FACE`` says in the worker.
         early: the message is deleted when its task starts, so that a task that runs at a SIGKILL may be lost.
         celery: real Celery, on the Python that ``PYQS_INTEROP_CELERY57`` names.
+        slots: tasks that an executor runs at a time; with more than one they are coroutines.
     """
 
     name: str
     early: bool = False
     celery: bool = False
+    slots: int = 1
 
     def __str__(self) -> str:
         return self.name
@@ -38,7 +41,7 @@ class Face:
     @property
     def native(self) -> bool:
         """Whether messages are pyqs's own."""
-        return self.name == "native"
+        return self.name.startswith("native")
 
     def message(self, task: str, *args: Any, queue: str = QUEUE, group: str | None = None, **options: Any) -> OutgoingMessage:
         """A call of ``chaos.<task>``; ``options`` are Celery's (``eta=...``)."""
@@ -59,18 +62,24 @@ class Face:
         named = [part for queue in queues for part in ("-Q", queue)]
         tasks = ["--include", TASKS] if self.native else ["-A", TASKS]
         return [
-            sys.executable, "-m", "pyqs", "worker", *tasks, *named, "-c", str(concurrency), "--lease", str(lease), *args
+            sys.executable, "-m", "pyqs", "worker", *tasks, *named, "-c", str(concurrency), "--lease", str(lease),
+            "--async-slots", str(self.slots), *args,
         ]  # fmt: skip
 
 
 NATIVE = Face("native")
 LATE = Face("compat-late")
 EARLY = Face("compat-early", early=True)
+ASYNC = Face("native-async", slots=4)
+ASYNC_LATE = Face("compat-async-late", slots=4)
+ASYNC_EARLY = Face("compat-async-early", early=True, slots=4)
 CELERY_EARLY = Face("celery-early", early=True, celery=True)
 CELERY_LATE = Face("celery-late", celery=True)
 
 #: Every row that says "0 lost" runs with each of these.
 FACES = (NATIVE, LATE, EARLY)
+#: Some also with these: in the short form with one that acks late.
+ASYNC_FACES = pick(long=(ASYNC, ASYNC_LATE, ASYNC_EARLY), short=(ASYNC_LATE,))
 
 
 def number_of(body: str) -> int | None:

@@ -4,7 +4,7 @@ import time
 
 from chaos_tasks import FACE, note
 
-if FACE == "native":
+if FACE.startswith("native"):
     from pyqs import task
 
     hopeless_task = task(queue="chaos.fifo", custom_function_path="chaos.hopeless", retry_backoff=(1.0, 2.0))

@@ -4,7 +4,7 @@ import time
 
 from chaos_tasks import FACE, first_time, note
 
-if FACE == "native":
+if FACE.startswith("native"):
     from pyqs import task
 
     @task(queue="chaos", custom_function_path="chaos.stumble", retry_backoff=(1.0, 2.0))

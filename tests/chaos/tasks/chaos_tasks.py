@@ -4,7 +4,9 @@ Each start and each end is one record of ``CHAOS_LEDGER``: JSON, padded to 128 b
 record crosses a page and a SIGKILL cannot cut one. Numbers name tasks, because a message's id changes when it hops.
 """
 
+import asyncio
 import ctypes
+import functools
 import json
 import os
 import resource
@@ -15,7 +17,7 @@ import time
 RECORD = 128
 FACE = os.environ["CHAOS_FACE"]
 
-if FACE == "native":
+if FACE.startswith("native"):
     from pyqs import task
 
     def chaos_task(name):
@@ -45,6 +47,30 @@ else:
         return app.task(name=name)
 
 
+def with_pauses(function):
+    """A task that is written as a generator of the seconds which it waits: a plain one, or a coroutine."""
+
+    @functools.wraps(function)
+    def plain(*args):
+        pauses = function(*args)
+        while True:
+            try:
+                time.sleep(next(pauses))
+            except StopIteration as end:
+                return end.value
+
+    @functools.wraps(function)
+    async def coroutine(*args):
+        pauses = function(*args)
+        while True:
+            try:
+                await asyncio.sleep(next(pauses))
+            except StopIteration as end:
+                return end.value
+
+    return coroutine if "-async" in FACE else plain
+
+
 _fd = os.open(os.environ["CHAOS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
@@ -66,10 +92,11 @@ def first_time(number):
 
 
 @chaos_task("chaos.work")
+@with_pauses
 def work(number, seconds):
     """Takes so long."""
     note(number, "start")
-    time.sleep(seconds)
+    yield seconds
     note(number, "end")
 
 
@@ -82,10 +109,11 @@ def grip(number, seconds):
 
 
 @chaos_task("chaos.fail")
+@with_pauses
 def fail(number, seconds, times=1):
     """Fails the first ``times`` times (one file each), then ends well."""
     note(number, "start")
-    time.sleep(seconds)
+    yield seconds
     if any(first_time("%s.%s" % (number, one)) for one in range(times)):  # noqa: UP031
         note(number, "fail")
         raise ValueError("on purpose")
@@ -93,10 +121,11 @@ def fail(number, seconds, times=1):
 
 
 @chaos_task("chaos.die")
+@with_pauses
 def die(number, seconds, how):
     """Takes its process down the first time it runs, and ends well after that."""
     note(number, "start")
-    time.sleep(seconds)
+    yield seconds
     if first_time(number):
         note(number, "die")
         DEATHS[how]()
@@ -111,10 +140,11 @@ def fuse(number, seconds):
 
 
 @chaos_task("chaos.part")
+@with_pauses
 def part(number, seconds, until_death):
     """One of a chord's header."""
     note(number, "start")
-    time.sleep(seconds)
+    yield seconds
     fuse(number, until_death)
     note(number, "end")
     return number
@@ -151,7 +181,7 @@ def by_memory():
         time.sleep(0.001)
 
 
-if FACE != "native":
+if not FACE.startswith("native"):
 
     @app.task(name="chaos.body", bind=True)
     def body(self, found, number, header):
