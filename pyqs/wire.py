@@ -7,7 +7,7 @@ worker and by both threads of an executor. Never does I/O. Every frame about a d
 ::
 
     worker -> executor    Run  Recall  Stop  Admitted | Postponed
-    executor -> worker    Ready | NotReady, then MayStart  HandedBack  Done  Leaving, and Started, most often by ``StartNote``
+    executor -> worker    Ready | NotReady, then MayStart  HandedBack  Started (or ``StartNote``)  Done | Cancelled  Leaving
     worker -> host        Killed  Event  Line  Stop
     host -> worker        Ready | NotReady, then one Done for each Killed, and Written for each few Lines
 """
@@ -203,6 +203,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Of several tasks this one was ended, at its hard limit or as it was called off; settle it as if by a kill of its own."""
+
+    delivery_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """The executor has served long enough: nothing starts there any more, and it ends when it is told to stop."""
 
@@ -211,7 +218,7 @@ class Leaving:
 
 Frame = (
     Run | Recall | Stop | Killed | Event | CallOff | Line | Written | Ready | NotReady | MayStart | Admitted | Postponed
-    | Started | HandedBack | Done | Leaving
+    | Started | HandedBack | Done | Cancelled | Leaving
 )  # fmt: skip
 
 
@@ -302,20 +309,14 @@ def _frame(payload: bytes) -> Frame:
         raise ValueError(f"what came is no frame: {type(exc).__name__}") from None
 
 
-def _run_out(frame: Run) -> list[object]:
-    return ["run", frame.start_before, *delivery_out(frame.delivery)]
-
-
 def _killed_out(frame: Killed) -> list[object]:
     death = frame.death
     return ["killed", death.how, death.limit, death.acked_early, death.signal, *delivery_out(frame.delivery)]
 
 
 def _ready_out(frame: Ready) -> list[object]:
-    return [
-        "ready", frame.pid, frame.forkserver_pid, list(frame.tasks), frame.at_most_once, list(frame.notes), frame.preloaded,
-        frame.watches,
-    ]  # fmt: skip
+    tasks, notes = list(frame.tasks), list(frame.notes)
+    return ["ready", frame.pid, frame.forkserver_pid, tasks, frame.at_most_once, notes, frame.preloaded, frame.watches]
 
 
 def _started_out(frame: Started) -> list[object]:
@@ -333,7 +334,7 @@ def _done_out(frame: Done) -> list[object]:
 
 
 _WRITERS: Mapping[type, Callable[[Any], list[object]]] = {
-    Run: _run_out,
+    Run: lambda frame: ["run", frame.start_before, *delivery_out(frame.delivery)],
     Killed: _killed_out,
     Event: lambda frame: ["event", frame.name, dict(frame.details)],
     CallOff: lambda frame: ["call-off", [[one.call_id, one.until, one.signal] for one in frame.calls]],
@@ -342,15 +343,14 @@ _WRITERS: Mapping[type, Callable[[Any], list[object]]] = {
     Recall: lambda _: ["recall"],
     Stop: lambda _: ["stop"],
     Ready: _ready_out,
-    NotReady: lambda frame: [
-        "not-ready", frame.reason, frame.details, frame.forkserver_pid, frame.retry_without_preload,
-    ],
+    NotReady: lambda frame: ["not-ready", frame.reason, frame.details, frame.forkserver_pid, frame.retry_without_preload],
     Started: _started_out,
     MayStart: lambda frame: ["may-start", frame.delivery_id, frame.rate_key, frame.per_second],
     Admitted: lambda frame: ["admitted", frame.delivery_id, frame.wait],
     Postponed: lambda frame: ["postponed", frame.delivery_id, frame.delay],
     HandedBack: lambda frame: ["back", list(frame.delivery_ids)],
     Leaving: lambda frame: ["leaving", frame.reason],
+    Cancelled: lambda frame: ["cancelled", frame.delivery_id],
     Done: _done_out,
 }  # fmt: skip
 
@@ -432,6 +432,7 @@ _READERS: Mapping[str, object] = {
     "back": lambda ids: HandedBack(tuple(map(_check_words, ids))),
     "done": _read_done,
     "leaving": _read_leaving,
+    "cancelled": lambda delivery_id: Cancelled(_check_words(delivery_id)),
     "may-start": _read_may_start,
     "admitted": Admitted,
     "postponed": Postponed,

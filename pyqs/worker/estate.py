@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pyqs.clock import boottime
 from pyqs.message import Death, Delivery
-from pyqs.wire import Done
+from pyqs.wire import Cancelled, Done
 from pyqs.worker.custody import Custody
 from pyqs.worker.facts import Facts
 from pyqs.worker.fate import decide, divide, unheard, was_stopped
@@ -59,11 +59,22 @@ class Estates:
         for one in ended:
             self._settle(slot, one, how, beside=len(ended) - 1)
 
-    def _settle(self, slot: Slot, delivery: Delivery, how: str, *, beside: int) -> None:
+    def cancelled(self, slot: Slot, frame: Cancelled) -> None:
+        """It has ended this one, alone. What is killed anyhow is settled with the others."""
+        delivery = slot.held.get(frame.delivery_id)
+        if delivery is None or not slot.runs(delivery) or slot.killed:
+            return
+        self._settle(slot, delivery, "has ended it", alone=True)
+        slot.ended(delivery.id)
+        if slot.stopping:
+            slot.expect_goodbye()
+
+    def _settle(self, slot: Slot, delivery: Delivery, how: str, *, beside: int = 0, alone: bool = False) -> None:
         running = slot.running.get(delivery.id)
-        lost = slot.undead or bool(running and running.acked_early) or not was_stopped(slot, delivery)
+        lost = slot.undead or bool(running and running.acked_early) or alone or not was_stopped(slot, delivery)
         self._totals.add("lost" if lost else "released")
-        fate = decide(slot, delivery, how, beside=beside, last_life=self._facts.is_last_life(delivery))
+        last_life = self._facts.is_last_life(delivery)
+        fate = decide(slot, delivery, how, beside=beside, last_life=last_life, alone=alone)
         if isinstance(fate, Death):
             self._ask(delivery, fate, boottime() - running.at if running else 0.0)
         else:

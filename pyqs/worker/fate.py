@@ -39,11 +39,13 @@ def was_stopped(slot: Slot, delivery: Delivery) -> bool:
     return slot.dismissed or slot.killed_for not in (None, delivery.id)
 
 
-def decide(slot: Slot, delivery: Delivery, how: str, *, beside: int = 0, last_life: bool = False) -> Verdict | Death:
+def decide(
+    slot: Slot, delivery: Delivery, how: str, *, beside: int = 0, last_life: bool = False, alone: bool = False
+) -> Verdict | Death:
     """The verdict, or what the host is to be told first, said in one line.
 
     Parameters:
-        slot: the dead executor.
+        slot: the dead executor, or, ``alone``, one that has ended this task and lives.
         delivery: what ran in it, or would have been the next to run.
         how: how it ended.
         beside: how many others ended with it. Nobody knows which of them it was, so for none it is held to be a failure.
@@ -51,8 +53,9 @@ def decide(slot: Slot, delivery: Delivery, how: str, *, beside: int = 0, last_li
     """
     running = slot.running.get(delivery.id)
     task = str(running) if running else "a task that is not known to have started"
-    why = f"{slot} {how}" + (f" ({slot.killed})" if slot.killed else "")
-    for_it = running is not None and slot.killed_for == delivery.id
+    reason = running.kill_reason if running and alone else slot.killed
+    why = f"{slot} {how}" + (f" ({reason})" if reason else "")
+    for_it = alone or (running is not None and slot.killed_for == delivery.id)
     limit = running.frame.time_limit if running and for_it and not running.called_off else None
     if running and for_it and running.called_off and not slot.undead:
         log.warning("%s: %s was called off and %s", delivery, task, why)

@@ -18,7 +18,7 @@ from functools import partial
 from pyqs.clock import boottime
 from pyqs.config import WorkerConfig
 from pyqs.message import CalledOff, Delivery
-from pyqs.wire import Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
+from pyqs.wire import Cancelled, Done, Frame, HandedBack, Leaving, MayStart, NotReady, Ready, Recall, Started, Stop
 from pyqs.worker.acker import Acker
 from pyqs.worker.boot import Boot
 from pyqs.worker.ceiling import Ceiling
@@ -99,9 +99,8 @@ class Pool(Service):
         self._slots: dict[int, Slot] = {}
         self._dirty: set[Slot] = set()
         self._lock = threading.Lock()
-        #: Nothing more will be offered.
-        self._closed = False
-        self._ended = False
+        #: Nothing more will be offered; the thread has ended.
+        self._closed = self._ended = False
         self._next_look = 0.0
 
     # -- any thread -----------------------------------------------------------------------------------------------
@@ -246,8 +245,7 @@ class Pool(Service):
                 self._bury(slot)
             return
         if slot.kill_at is None and slot.is_stuck(now, PREPARE_LIMIT):
-            # Decoding or an import hangs, or it is frozen. What waits behind its first delivery runs elsewhere after the kill.
-            slot.give_up(now + LAST_WORD, HANGS)
+            slot.give_up(now + LAST_WORD, HANGS)  # decoding or an import hangs, or it is frozen
             return
         for one in reversed(slot.overdue(now)):
             self._custody.give_back(one)
@@ -316,8 +314,8 @@ class Pool(Service):
         match frame:
             case Done():
                 self._course.ended(slot, frame)
-                if slot.leaving:
-                    self._tell_places()
+            case Cancelled():
+                self._estates.cancelled(slot, frame)
             case Started():
                 self._course.started(slot, frame)
             case HandedBack():
@@ -333,6 +331,8 @@ class Pool(Service):
                 self._boot.not_ready(slot, frame)
             case _:
                 log.error("%s said %s, which is for the other direction", slot, type(frame).__name__)
+        if slot.leaving:
+            self._tell_places()
 
     # -- executors come and go ------------------------------------------------------------------------------------
 

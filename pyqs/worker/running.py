@@ -34,17 +34,21 @@ class Running:
         return f"{self.frame.task}[{self.frame.call_id}]"
 
     @classmethod
-    def begun(cls, frame: Started, now: float, *, fifo: bool, killed: bool) -> Running:
-        """From now on its hard limit runs. If our kill was on its way by then, it is not acked any more."""
+    def begun(cls, frame: Started, now: float, *, fifo: bool, killed: bool, grace: float) -> Running:
+        """From now on its hard limit runs. If our kill was on its way by then, it is not acked any more.
+
+        Parameters:
+            grace: seconds beyond its limit, in which its executor may end it alone.
+        """
         if killed and frame.ack_early:
             frame = replace(frame, ack_early=False)
         one = cls(frame, min(frame.at or now, now), frame.ack_early and not fifo)
         if frame.time_limit is not None:
-            one.kill_at = one.at + frame.time_limit
+            one.kill_at = one.at + frame.time_limit + grace
             one.kill_reason = f"task {one} passed its time limit of {frame.time_limit:g} s"
         return one
 
-    def call_off(self, number: int, now: float) -> None:
-        """It was called off, by this signal: its executor is killed at once."""
-        self.called_off, self.kill_at = number, now
+    def call_off(self, number: int, at: float) -> None:
+        """It was called off, by this signal: its executor is killed then."""
+        self.called_off, self.kill_at = number, at
         self.kill_reason = f"task {self} was called off"

@@ -37,6 +37,8 @@ UNKILLABLE = 5.0
 LOADS = "it does not get ready (an import or a handler that hangs?)"
 #: Seconds without a word after which it is looked up what it runs: of a shorter task nobody needs to know that it has started.
 LOOK_AFTER = 0.02
+#: Seconds beyond a limit, or after a call off, in which an executor that runs several may end one task without the others.
+ALONE = 5.0
 #: Seconds in which a dead process's exit code usually arrives by way of the forkserver.
 _EXIT_CODE_PATIENCE = 0.05
 
@@ -228,16 +230,22 @@ class Slot:
     def begins(self, frame: Started) -> None:
         """The task of something that it holds has started."""
         fifo = self.held[frame.delivery_id].is_fifo
-        self.running[frame.delivery_id] = Running.begun(frame, boottime(), fifo=fifo, killed=bool(self.killed))
+        self.running[frame.delivery_id] = Running.begun(
+            frame, boottime(), fifo=fifo, killed=bool(self.killed), grace=self._grace
+        )
         self.serves()
         if frame.time_limit is not None:
             self._reckon()
 
     def call_off(self, one: Running, number: int) -> None:
-        """This was called off, by this signal: kill it at once, if that is not under way for another reason."""
+        """This was called off, by this signal: kill it soon, if that is not under way for another reason."""
         if not (self.killed or one.called_off):
-            one.call_off(number, boottime())
+            one.call_off(number, boottime() + self._grace)
             self._reckon()
+
+    @property
+    def _grace(self) -> float:
+        return ALONE if self.lanes > 1 else 0.0
 
     def give_up(self, at: float | None, reason: str = "") -> None:
         """Kill it then for its own sake; None: not any more."""

@@ -31,6 +31,7 @@ from pyqs.wire import (
     MAX_FRAME,
     Admitted,
     CallOff,
+    Cancelled,
     Done,
     Event,
     Frame,
@@ -87,6 +88,7 @@ frames = (
     | st.builds(NotReady, texts, texts, numbers, flags)
     | st.builds(Started, numbers, texts, texts, limits, limits, flags, st.none() | verdicts, flags)
     | st.builds(Leaving, texts)
+    | st.builds(Cancelled, numbers)
     | st.builds(MayStart, numbers, texts, st.floats(0.001, 1e6))
     | st.builds(Admitted, numbers, seconds)
     | st.builds(Postponed, numbers, st.integers(0, 900))

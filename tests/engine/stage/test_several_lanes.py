@@ -11,7 +11,7 @@ import pytest
 
 from pyqs.config import RuntimeConfig
 from pyqs.message import CalledOff, Death, Delete, Hide, Leave
-from pyqs.wire import CallOff, Killed, Leaving, Ready, Recall, Run, Started, Stop
+from pyqs.wire import CallOff, Cancelled, Done, Killed, Leaving, Ready, Recall, Run, Started, Stop
 from pyqs.worker.fate import decide, divide
 from pyqs.worker.health import Health
 from pyqs.worker.slot import OVERDUE, Slot
@@ -67,6 +67,13 @@ def test_short_tasks_are_not_put_behind_each_other(start: Any, stage: Any, lanes
     assert actor.frames.empty()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executor has no time to end a task alone."""
+    monkeypatch.setattr("pyqs.worker.slot.ALONE", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_the_hard_limit_of_one_kills_it_and_the_others_are_released(
     start: Any, stage: Any, lanes: int, send: Any, counts: Any, until: Any, caplog: Any
 ) -> None:
@@ -84,6 +91,61 @@ def test_the_hard_limit_of_one_kills_it_and_the_others_are_released(
     until(lambda: counts("jobs") == (0, 3, 0))
     assert (running.worker.totals.lost, running.worker.totals.released) == (1, 2)
     assert "is killed: task tasks.a[call] passed its time limit of 0.2 s" in caplog.text
+
+
+def test_one_that_it_ends_alone_is_settled_alone(
+    start: Any, stage: Any, lanes: int, send: Any, counts: Any, until: Any, caplog: Any
+) -> None:
+    for _ in range(3):
+        send("jobs")
+    running = start()
+    actor = stage.next()
+    runs = all_of(actor, 3)
+    actor.started(runs[0])
+    actor.started(runs[1], time_limit=0.1)
+    actor.started(runs[2], time_limit=0.1, if_killed=Delete())
+    actor.say(Cancelled(runs[1].delivery.id), Cancelled(runs[2].delivery.id))
+    until(lambda: running.worker.held == 1)
+    until(lambda: counts("jobs") == (0, 2, 0))
+    assert (running.worker.totals.lost, running.worker.totals.released) == (2, 0)
+    assert (
+        "has ended it (task tasks.a[call] passed its time limit of 0.1 s) while it held tasks.a[call]; it is run again"
+        in caplog.text
+    )
+    send("jobs")
+    actor.expect(Run)
+    assert not actor.gone.is_set()
+    actor.done(runs[0])
+    until(lambda: counts("jobs") == (0, 2, 0))
+
+
+def test_the_host_hears_of_one_that_was_ended_alone(start: Any, stage: Any, lanes: int, send: Any, until: Any) -> None:
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    run = actor.expect(Run)
+    actor.started(run, time_limit=0.5, tells=True)
+    actor.say(Cancelled(run.delivery.id))
+    host = stage.next_host()
+    asked = host.expect(Killed)
+    assert (asked.delivery.id, asked.death) == (run.delivery.id, Death("has ended it", 0.5))
+    assert running.worker.held == 1, "until the host has said what becomes of it"
+    host.say(Done(run.delivery.id, Delete(), status="timed-out", task="tasks.a"))
+    until(lambda: running.worker.held == 0)
+    assert not actor.gone.is_set()
+
+
+def test_a_word_about_one_that_has_ended_changes_nothing(start: Any, stage: Any, lanes: int, send: Any, until: Any) -> None:
+    send("jobs")
+    running = start()
+    actor = stage.next()
+    run = actor.expect(Run)
+    actor.started(run)
+    actor.done(run)
+    actor.say(Cancelled(run.delivery.id), Cancelled(run.delivery.id + 7))
+    send("jobs")
+    actor.expect(Run)
+    assert running.worker.totals.lost == 0
 
 
 def test_of_one_that_dies_nobody_knows_which_task_it_was(
@@ -146,6 +208,7 @@ def test_each_is_acked_early_for_itself(start: Any, stage: Any, lanes: int, send
     until(lambda: counts("jobs") == (0, 1, 0))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_is_called_off_and_the_host_hears_of_that_one_only(
     start: Any, stage: Any, lanes: int, send: Any, until: Any
 ) -> None:
