@@ -16,6 +16,9 @@ from pyqs.executor.interrupts import ThreadInterrupts
 from pyqs.executor.shared_loop import SharedRun
 from pyqs.interruption import OTHER_COROUTINE, OTHER_THREAD, Shutdown, ShutdownRequested
 
+#: Seconds between two attempts at a coroutine that computes, and could not be interrupted just then.
+RETRY = 0.02
+
 
 class LaneInterrupts(ThreadInterrupts):
     """The ``Limit`` of a lane.
@@ -29,6 +32,8 @@ class LaneInterrupts(ThreadInterrupts):
         self.shutdown = LaneShutdown(self, self._lock)
         #: For which the lane's thread waits.
         self.run: SharedRun | None = None
+        #: Whether something is due in it that it does not have yet.
+        self._struck = False
 
     def settle_in(self) -> None:
         """This is the lane's thread."""
@@ -39,7 +44,7 @@ class LaneInterrupts(ThreadInterrupts):
         """The lane's thread is about to wait for this: from here on all goes there. What was thrown here before is raised."""
         with self._lock:
             let_it_be_raised()
-            self.run = run
+            self.run, self._struck = run, False
 
     def take_back(self) -> None:
         """It has ended. What was due and not raised in it is raised in what follows in this task."""
@@ -53,12 +58,16 @@ class LaneInterrupts(ThreadInterrupts):
                 if self._is_over():
                     self._deadline = None
                     self._raise(self._error)
-            elif self._is_over() or (self.shutdown.begun and self.shutdown.depth):
-                self.run.strike()
+            elif not (self._is_over() or (self.shutdown.begun and self.shutdown.depth)):
+                self._struck = False
+            elif self._struck:
+                self.run.strike_again()
+            else:
+                self._strike(self.run)
 
     def remaining(self) -> float | None:
-        """Seconds until ``fire`` should be called; None also if it was, and is called at every look."""
-        return super().remaining() or None
+        """Seconds until ``fire`` should be called; None for no need."""
+        return RETRY if self._struck and self.run is not None else super().remaining()
 
     def due(self) -> BaseException | None:
         """What is to be raised in the coroutine now. Main thread only, in handlers of signals, too: so without the lock."""
@@ -70,10 +79,14 @@ class LaneInterrupts(ThreadInterrupts):
     def _is_over(self) -> bool:
         return self._deadline is not None and self._clock() >= self._deadline
 
+    def _strike(self, run: SharedRun) -> None:
+        self._struck = True
+        run.strike()
+
     def _stop(self) -> None:
         with self._lock:
             if self.run is not None:
-                self.run.strike()
+                self._strike(self.run)
             elif self.shutdown.depth:
                 self.shutdown.depth = 0
                 self._raise(ShutdownRequested)

@@ -16,6 +16,7 @@ import os
 import signal
 import threading
 from asyncio import AbstractEventLoop, CancelledError, Task
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
@@ -88,6 +89,10 @@ class SharedLoop:
     def strike(self, run: SharedRun) -> None:
         """Have what is due raised in it: where it waits, at the next turn, and where it computes by a signal. In any thread."""
         self._loop.call_soon_threadsafe(run.struck)
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Have the one that computes now ask what is due in it. In any thread."""
         signal.pthread_kill(self._main, SOFT_LIMIT_SIGNAL)
 
     # -- main thread --------------------------------------------------------------------------------------------------
@@ -120,9 +125,8 @@ class SharedLoop:
     def _forked(self) -> None:
         """In a process that a coroutine has forked: no other coroutine of its parent's may go on there."""
         if threading.get_ident() == self._main and self._loop.is_running():
-            ready = getattr(self._loop, "_ready", None)
-            if ready is not None:  # what would run before the stop
-                ready.clear()
+            if hasattr(self._loop, "_ready"):  # what would run before the stop
+                self._loop._ready = _Nothing()
             self._loop.stop()
 
     def _end_if_forked(self) -> None:
@@ -164,8 +168,12 @@ class SharedRun(Steps):
             error = None  # its traceback refers to this frame
 
     def strike(self) -> None:
-        """Something may be due. In any thread."""
+        """Something is due. In any thread."""
         self._shared.strike(self)
+
+    def strike_again(self) -> None:
+        """It may compute where it could not be interrupted. In any thread."""
+        self._shared.interrupt()
 
     # -- main thread --------------------------------------------------------------------------------------------------
 
@@ -247,6 +255,14 @@ class SharedRun(Steps):
             return asyncio.current_task() is self._task
         except RuntimeError:  # no loop runs in this thread
             return False
+
+
+class _Nothing(deque[Any]):
+    """What is to run next in an event loop that must not go on."""
+
+    def popleft(self) -> Any:
+        """Ends the turn of the loop."""
+        raise RuntimeError("this event loop is that of the parent process")
 
 
 def _owned(loop: AbstractEventLoop, coro: Any, **options: Any) -> Task[Any]:
