@@ -93,7 +93,7 @@ def test_an_early_ack_may_not_lose_what_was_buffered(play: Callable[..., Stage])
         handles = stage.door("a").receive(QUEUE, max_messages=1, wait=0, visibility=10)
         stage.door("a").delete_batch(QUEUE, [handles[0].receipt_handle])
     stage.killed("a", [])
-    assert "3 tasks lost at one kill of 2 executors" in checks.lost_without_reason(stage.crew, [7, 8, 9])[0]
+    assert "3 tasks lost at one kill of 2 slots" in checks.lost_without_reason(stage.crew, [7, 8, 9])[0]
 
 
 def test_an_early_ack_may_lose_what_was_about_to_start_and_not_what_was_acked_long_before(play: Callable[..., Stage]) -> None:

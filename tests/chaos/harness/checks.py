@@ -58,10 +58,10 @@ def lost(crew: Crew, sent: Iterable[int], dead_letters: Iterable[str] = ()) -> l
 
 
 def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterable[str] = ()) -> list[str]:
-    """For early acks: a task may be lost only if it ran when its processes were killed, one for each executor.
+    """For early acks: a task may be lost only if it ran when its processes were killed, one for each slot of an executor.
 
     A task whose start the executor has reported, so that it was acked, may have been killed before its first line: it counts as
-    running too if the ack was so late that the line may just have been missing. No more tasks than executors do.
+    running too if the ack was so late that the line may just have been missing. No more tasks than slots do.
     """
     wrong, ran_at = [], defaultdict(list)
     kills = {ending.worker: ending for ending in crew.endings if ending.kind != "term"}
@@ -77,10 +77,11 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
             wrong.append(f"task {number} is lost, and had not started at the kill: {history(crew.store, number)}")
         else:
             ran_at[last.by].append(number)
+    most = crew.concurrency * crew.face.slots
     for worker, numbers in ran_at.items():
-        if len(numbers) > crew.concurrency:
+        if len(numbers) > most:
             texts = [f"{number} ({'started' if number in runs else 'no start'})" for number in numbers]
-            wrong.append(f"{worker}: {len(numbers)} tasks lost at one kill of {crew.concurrency} executors: {texts}")
+            wrong.append(f"{worker}: {len(numbers)} tasks lost at one kill of {most} slots: {texts}")
     return wrong
 
 
@@ -144,7 +145,7 @@ def repeats_of_the_healthy(crew: Crew, dying: Iterable[int]) -> tuple[list[str],
 
     One that ended is still held by its executor until its message has been deleted. It runs again after the death, not before.
     """
-    deaths = {run.pid: run.end for run in crew.ledger.runs() if run.how == "die" and run.end is not None}
+    deaths = deaths_of(crew.ledger.runs())
     runs = by_number(crew.ledger.runs())
 
     def explained(first: Run, second: Run) -> bool:
@@ -207,11 +208,16 @@ def struck(crew: Crew, ending: Ending) -> list[Run]:
     ]
 
 
+def deaths_of(runs: Iterable[Run]) -> dict[int, float]:
+    """When a task took its process down, by its pid."""
+    return {run.pid: run.end for run in runs if run.how == "die" and run.end is not None}
+
+
 def overlaps(crew: Crew) -> list[str]:
     """Two runs of one task at the same time."""
     endings = {ending.worker: ending for ending in crew.endings}
     every = crew.ledger.runs()
-    deaths = {run.pid: run.end for run in every if run.how == "die" and run.end is not None}  # and of all that ran beside it
+    deaths = deaths_of(every)  # of all that ran beside it, too
     return [
         f"{first} and {second} overlap; {history(crew.store, number)}"
         for number, runs in by_number(every).items()
