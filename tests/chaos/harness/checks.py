@@ -61,7 +61,8 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
     """For early acks: a task may be lost only if it ran when its processes were killed, one for each slot of an executor.
 
     A task whose start the executor has reported, so that it was acked, may have been killed before its first line: it counts as
-    running too if the ack was so late that the line may just have been missing. No more tasks than slots do.
+    running too if the ack was so late that the line may just have been missing, or if others ran in its process, which may have
+    kept it from that line by holding the GIL. No more tasks than slots do.
     """
     wrong, ran_at = [], defaultdict(list)
     kills = {ending.worker: ending for ending in crew.endings if ending.kind != "term"}
@@ -73,7 +74,7 @@ def lost_beyond_early_ack(crew: Crew, sent: Iterable[int], dead_letters: Iterabl
             wrong.append(f"task {number} is lost, and its worker was not killed: {history(crew.store, number)}")
         elif mine and mine[-1].end is not None:
             wrong.append(f"task {number} is lost, and did not run at the kill: {mine[-1]}; {history(crew.store, number)}")
-        elif not mine and not _acked_just_before(crew.store, number, kills[last.by]):
+        elif not mine and crew.face.slots == 1 and not _acked_just_before(crew.store, number, kills[last.by]):
             wrong.append(f"task {number} is lost, and had not started at the kill: {history(crew.store, number)}")
         else:
             ran_at[last.by].append(number)
