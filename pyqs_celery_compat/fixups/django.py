@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,13 @@ def fixup(app: Celery, env: str = "DJANGO_SETTINGS_MODULE") -> DjangoFixup | Non
     return DjangoFixup(app).install()
 
 
+class _OfThread(threading.local):
+    """As connections are a thread's, so is this."""
+
+    #: Half closings since the last real one, with ``CELERY_DB_REUSE_MAX``: there are two to a task.
+    recycles = 0
+
+
 class DjangoFixup:
     """What is done for one app.
 
@@ -60,11 +68,9 @@ class DjangoFixup:
         app: becomes the default app where there is none yet.
     """
 
-    #: Half closings since the last real one, with ``CELERY_DB_REUSE_MAX``: there are two to a task.
-    _db_recycles = 0
-
     def __init__(self, app: Celery) -> None:
         self.app = app
+        self._of_thread = _OfThread()
         if state.default_app is None:
             app.set_default()
 
@@ -152,10 +158,11 @@ class DjangoFixup:
         if not reuse:
             self._close_connections()
             return
-        if self._db_recycles >= reuse * 2:
-            self._db_recycles = 0
+        here = self._of_thread
+        if here.recycles >= reuse * 2:
+            here.recycles = 0
             self._close_connections()
-        self._db_recycles += 1
+        here.recycles += 1
 
     def close_cache(self) -> None:
         """Close the caches' connections."""
@@ -165,7 +172,7 @@ class DjangoFixup:
 
     def _close_connections(self) -> None:
         self._close_of_this_thread()
-        if coroutines.in_use():  # what an async task awaits of the ORM runs in a thread of asgiref's
+        if coroutines.in_use():  # what an async task awaits of the ORM runs in a thread of asgiref's, each lane's in its own
             from asgiref.sync import sync_to_async
 
             coroutines.run(sync_to_async(self._close_of_this_thread)(), "closing Django's connections")
