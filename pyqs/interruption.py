@@ -32,6 +32,11 @@ class ShutdownRequested(BaseException):
     """
 
 
+class GivenUp(ShutdownRequested):
+    """Raised in a task for which the worker does not wait any more, where that is a thread or a coroutine beside others: a hard
+    limit, a revoke, or a stop at once. How the task ends after that does not count."""
+
+
 class Shutdown:
     """Whether the worker stops, as far as this process knows.
 

@@ -24,7 +24,7 @@ from pyqs.codec import decode_call
 from pyqs.config import MAX_DELAY, RuntimeConfig, process_defaults
 from pyqs.errors import BootFailed, ConfigError, MessageError, PyQSError, Refused, Undecodable, UnknownTask
 from pyqs.import_policy import ImportPolicy
-from pyqs.interruption import ShutdownRequested, SoftTimeLimitExceeded, should_stop
+from pyqs.interruption import GivenUp, ShutdownRequested, SoftTimeLimitExceeded, should_stop
 from pyqs.message import Call, CalledOff, DeadLetter, Death, Delete, Delivery, FollowUp, Hide, Leave, Resend, Verdict, copy_of
 from pyqs.payloads import Payloads
 from pyqs.raw import RawHandler, handler_of
@@ -193,8 +193,9 @@ def _short(text: str) -> str:
 
 
 def is_stopped(exc: BaseException) -> bool:
-    """Whether a task ended by this because its worker stops. Given back by a worker that goes on, it would run at once."""
-    return isinstance(exc, ShutdownRequested) and should_stop()
+    """Whether a task ended by this because its worker stops, or does not wait for it. Given back by a worker that goes on, it
+    would run at once."""
+    return isinstance(exc, GivenUp) or (isinstance(exc, ShutdownRequested) and should_stop())
 
 
 def stopped(delivery: Delivery, task: str, call_id: str, *, acked: bool = False) -> Outcome:

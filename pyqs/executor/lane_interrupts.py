@@ -1,4 +1,7 @@
-"""What is raised in the task of one lane from outside: its soft limit, and a stop inside its ``interruptible`` blocks.
+"""What is raised in the task of one lane from outside: its limits, a stop inside its ``interruptible`` blocks, a call off.
+
+A hard limit need not cost the process, in which others run: ``GivenUp`` is raised in the task, and if it ends soon after that,
+it has ended alone (``was_given_up``). If it does not, the worker kills the process.
 
 Owns: ``LaneInterrupts`` and ``LaneShutdown``, a pair for each lane. A plain task is interrupted in the lane's thread, as
 ``ThreadInterrupts`` does it; while that waits for a coroutine, all goes to the coroutine. The reader thread says when, the
@@ -7,14 +10,16 @@ lane's and the main thread look again before anything is raised. Never raises in
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
 
+from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
 from pyqs.executor.interrupts import ThreadInterrupts
 from pyqs.executor.shared_loop import SharedRun
-from pyqs.interruption import OTHER_COROUTINE, OTHER_THREAD, Shutdown, ShutdownRequested
+from pyqs.interruption import OTHER_COROUTINE, OTHER_THREAD, GivenUp, Shutdown, ShutdownRequested
 
 #: Seconds between two attempts at a coroutine that computes, and could not be interrupted just then.
 RETRY = 0.02
@@ -24,16 +29,68 @@ class LaneInterrupts(ThreadInterrupts):
     """The ``Limit`` of a lane.
 
     Parameters:
+        called_off: the calls that were called off.
         clock: seconds, as ``boottime``.
     """
 
-    def __init__(self, clock: Callable[[], float] = boottime) -> None:
+    def __init__(self, called_off: CalledOffCalls, clock: Callable[[], float] = boottime) -> None:
         super().__init__(clock)
+        self._called_off = called_off
+        self._call_id, self._time_limit = "", math.inf
+        #: Boot-time second from which on the task is given up.
+        self._hard = math.inf
+        self._raised = False
+        #: Whether the last task had been given up when it ended.
+        self.was_given_up = False
+        self._given_up = self._own_error()
         self.shutdown = LaneShutdown(self, self._lock)
         #: For which the lane's thread waits.
         self.run: SharedRun | None = None
         #: Whether something is due in it that it does not have yet.
         self._struck = False
+
+    def _own_error(self) -> type[GivenUp]:
+        limits = self
+
+        class GivenUpHere(GivenUp):
+            """Python makes one when it raises it: what was thrown too late is never made."""
+
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args)
+                limits._raised = True
+
+        return GivenUpHere
+
+    def expect(self, call_id: str, time_limit: float | None) -> None:
+        """What will be armed next.
+
+        Parameters:
+            call_id: of a call that is ended where it runs when it is called off, else "".
+            time_limit: seconds, the hard one.
+        """
+        self._call_id, self._time_limit = call_id, math.inf if time_limit is None else time_limit
+
+    def arm(self, seconds: float | None, error: type[BaseException]) -> None:
+        """A run begins."""
+        with self._lock:
+            self._raised = self.was_given_up = False
+            self._hard = self._clock() + self._time_limit
+        super().arm(seconds, error)
+        self.look_for_call_off()
+
+    def disarm(self) -> None:
+        """It has ended."""
+        if self._running:
+            self.was_given_up = self._raised  # what is raised from here on comes too late
+            self._hard = math.inf
+        super().disarm()
+
+    def look_for_call_off(self) -> None:
+        """Give up what runs, if that was asked for."""
+        with self._lock:
+            call = self._called_off.by_id.get(self._call_id) if self._call_id and self._running else None
+            if call is not None and call.signal and not self._raised:
+                self._hard = min(self._hard, self._clock())
 
     def settle_in(self) -> None:
         """This is the lane's thread."""
@@ -55,10 +112,13 @@ class LaneInterrupts(ThreadInterrupts):
         """Interrupt what has passed its limit; a coroutine that could not be interrupted at the last look is tried again."""
         with self._lock:
             if self.run is None:
-                if self._is_over():
+                if self._is_given_up():
+                    self._hard = math.inf
+                    self._raise(self._given_up)
+                elif self._is_over():
                     self._deadline = None
                     self._raise(self._error)
-            elif not (self._is_over() or (self.shutdown.begun and self.shutdown.depth)):
+            elif not (self._is_given_up() or self._is_over() or (self.shutdown.begun and self.shutdown.depth)):
                 self._struck = False
             elif self._struck:
                 self.run.strike_again()
@@ -67,14 +127,23 @@ class LaneInterrupts(ThreadInterrupts):
 
     def remaining(self) -> float | None:
         """Seconds until ``fire`` should be called; None for no need."""
-        return RETRY if self._struck and self.run is not None else super().remaining()
+        if self._struck and self.run is not None:
+            return RETRY
+        moment = self._hard if self._deadline is None else min(self._hard, self._deadline)
+        return None if moment == math.inf else max(0.0, moment - self._clock())
 
     def due(self) -> BaseException | None:
         """What is to be raised in the coroutine now. Main thread only, in handlers of signals, too: so without the lock."""
+        if self._is_given_up():
+            self._hard = math.inf
+            return self._given_up()
         if self._is_over():
             self._deadline = None
             return self._error()
         return self.shutdown.take()
+
+    def _is_given_up(self) -> bool:
+        return self._clock() >= self._hard
 
     def _is_over(self) -> bool:
         return self._deadline is not None and self._clock() >= self._deadline

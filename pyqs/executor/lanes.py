@@ -15,10 +15,11 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyqs import coroutines, log_fields
+from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
 from pyqs.coroutine_steps import Body
 from pyqs.executor import lifeline
@@ -30,9 +31,9 @@ from pyqs.executor.retirement import Retirement
 from pyqs.executor.shared_loop import SharedLoop, SharedRun
 from pyqs.executor.work import Work
 from pyqs.interruption import have_own, shutdown
-from pyqs.message import Delivery
+from pyqs.message import CalledOff, Delivery
 from pyqs.runtime import Outcome, Prepared, TaskRuntime
-from pyqs.wire import Admitted, CallOff, Frame, FrameReader, HandedBack, Leaving, Postponed, Ready, Recall, Run, Stop
+from pyqs.wire import Admitted, CallOff, Cancelled, Frame, FrameReader, HandedBack, Leaving, Postponed, Ready, Recall, Run, Stop
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Lane(Work):
     _limit: LaneInterrupts
 
     def __init__(self, number: int, executor: LanedExecutor) -> None:
-        pipe, limit = executor.pipe, LaneInterrupts()
+        pipe, limit = executor.pipe, LaneInterrupts(executor.called_off)
 
         def hand_back(ids: tuple[int, ...]) -> None:
             executor.gone(ids)
@@ -81,6 +82,10 @@ class Lane(Work):
         self._limit.fire()
         waits = [wait for wait in (self._inbox.look(), self._limit.remaining()) if wait is not None]
         return min(waits, default=None)
+
+    def look_for_call_off(self) -> None:
+        """Some calls were called off."""
+        self._limit.look_for_call_off()
 
     def recall(self) -> None:
         """The worker has begun to stop."""
@@ -114,6 +119,8 @@ class Lane(Work):
             variable.set(self._django)
 
     def _call(self, delivery: Delivery, prepared: Prepared, began: float) -> Outcome:
+        self._executor.look_at_retirement()  # what runs beside this one may run for long
+        self._limit.expect(prepared.call_id if prepared.tells else "", prepared.time_limit)
         try:
             outcome = super()._call(delivery, prepared, began)
         except BaseException as exc:  # what was thrown at its very end, twice
@@ -126,6 +133,12 @@ class Lane(Work):
     def _settle(self) -> None:
         self._limit.disarm()
         self._shutdown.task_ended()
+
+    def _say_done(self, delivery: Delivery, outcome: Outcome, seconds: float | None) -> None:
+        if seconds is not None and self._limit.was_given_up:
+            self._pipe.send(Cancelled(delivery.id))
+        else:
+            super()._say_done(delivery, outcome, seconds)
 
     def _clean_up(self) -> None:
         """Signals are the main thread's."""
@@ -180,6 +193,7 @@ class LanedExecutor:
         self.pipe = pipe
         self.runtime = runtime
         self.loop = SharedLoop(slots)
+        self.called_off = CalledOffCalls()
         #: What hooks of a new executor have set, for every lane.
         self.context = contextvars.copy_context()
         self._retirement = retirement
@@ -220,10 +234,10 @@ class LanedExecutor:
                     if not lane.load:
                         self._free.append(lane)
 
-    def task_ended(self) -> None:
+    def task_began(self) -> None:
         """Count one more."""
         with self._lock:
-            self._retirement.task_ended()
+            self._retirement.task_began()
 
     def look_at_retirement(self) -> None:
         """Say goodbye to the worker when it is time: what runs here ends, nothing starts."""
@@ -308,8 +322,16 @@ class LanedExecutor:
                     asks.inbox.answer(frame)
             case CallOff(calls):
                 self.runtime.call_off(calls)
+                self._call_off(calls)
             case _:
                 raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
+
+    def _call_off(self, calls: Sequence[CalledOff]) -> None:
+        """What runs of these is ended, if that was asked for."""
+        if self.called_off.add(calls):
+            for lane in self._busy():
+                lane.look_for_call_off()
+            self._look_at = 0.0
 
     def _stop(self) -> None:
         with self._lock:

@@ -30,10 +30,10 @@ def memory_in_use() -> int:
 
 
 class Counts(Protocol):
-    """Who counts the tasks that have run."""
+    """Who counts the tasks that run."""
 
-    def task_ended(self) -> None:
-        """One more, however it ended."""
+    def task_began(self) -> None:
+        """One more."""
         ...
 
 
@@ -62,8 +62,8 @@ class Retirement:
                     "worker_max_memory_per_child is in KiB, too)"
                 )
 
-    def task_ended(self) -> None:
-        """Count one more task that ran, however it ended."""
+    def task_began(self) -> None:
+        """Count one more task, however it ends."""
         self._tasks += 1
 
     def due(self) -> str | None:

@@ -34,7 +34,7 @@ class Work:
         pipe: to the worker.
         runtime: booted; other threads may have the same.
         inbox: where the deliveries of this thread come in.
-        counts: hears of each task that has ended.
+        counts: hears of each task that begins.
         limit: of this thread's runs. shutdown: whether they are to stop.
         note: where a start is noted, instead of being told.
     """
@@ -91,13 +91,16 @@ class Work:
             outcome = prepared
         elif self._inbox.start(prepared.start_at, wait):
             began = boottime()
+            self._counts.task_began()
             outcome = self._call(delivery, prepared, began)
             seconds = boottime() - began
-            self._counts.task_ended()
         else:
             return
         self._clean_up()
         self._inbox.finish()
+        self._say_done(delivery, outcome, seconds)
+
+    def _say_done(self, delivery: Delivery, outcome: Outcome, seconds: float | None) -> None:
         try:
             self._pipe.send(process.done(delivery.id, outcome, seconds))
         except (TypeError, ValueError) as exc:

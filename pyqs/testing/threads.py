@@ -24,10 +24,9 @@ from pyqs.executor.limits import Limit
 from pyqs.executor.main import Executor
 from pyqs.executor.process import Pipe
 from pyqs.executor.retirement import Retirement
-from pyqs.interruption import Shutdown, ShutdownRequested, have_own
+from pyqs.interruption import GivenUp, Shutdown, ShutdownRequested, have_own
 from pyqs.message import Delivery
 from pyqs.runtime import BootReport, Outcome, Prepared, TaskRuntime
-from pyqs.testing.interrupts import GivenUp
 from pyqs.wire import Done, Frame, FrameReader, Ready, encode
 from pyqs.worker.slot import Slot
 

@@ -54,15 +54,16 @@ def decide(
     running = slot.running.get(delivery.id)
     task = str(running) if running else "a task that is not known to have started"
     reason = running.kill_reason if running and alone else slot.killed
+    told = f"its executor {how}" if alone else how
     why = f"{slot} {how}" + (f" ({reason})" if reason else "")
     for_it = alone or (running is not None and slot.killed_for == delivery.id)
     limit = running.frame.time_limit if running and for_it and not running.called_off else None
     if running and for_it and running.called_off and not slot.undead:
         log.warning("%s: %s was called off and %s", delivery, task, why)
-        return Death(how, None, running.acked_early, running.called_off)
+        return Death(told, None, running.acked_early, running.called_off)
     if running and running.acked_early:
         log.error("%s: %s is lost, it was acked when it started (acks_late is off) and %s", delivery, task, why)
-        return Death(how, limit, acked_early=True) if running.frame.tells else Leave()
+        return Death(told, limit, acked_early=True) if running.frame.tells else Leave()
     if slot.undead:
         log.error("%s: %s may still run; its message comes back when its lease ends: %s", delivery, task, why)
         return Leave()
@@ -75,7 +76,7 @@ def decide(
         return verdict
     if running and running.frame.tells:
         log.error("%s: %s while it ran %s; its settings say what becomes of it", delivery, why, task)
-        return Death(how, limit)
+        return Death(told, limit)
     settled = running.frame.if_killed if running else None
     if settled is not None and not isinstance(settled, Hide):
         log.error("%s: %s has failed for good by its settings: %s", delivery, task, why)

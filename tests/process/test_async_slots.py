@@ -64,6 +64,21 @@ async def hangs():
     ran("hangs begins")
     await asyncio.sleep(60)
 
+@shared_task(name="late.stubborn", acks_late=True, time_limit=1)
+async def stubborn():
+    ran("stubborn begins")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException:
+            ran("stubborn goes on")
+
+@shared_task(name="plain.hangs", time_limit=1)
+def plain_hangs():
+    ran("plain hangs begins")
+    while True:
+        time.sleep(0.01)
+
 @shared_task(name="late.soft", acks_late=True, soft_time_limit=1)
 async def soft(tag):
     ran(f"soft {tag} begins")
@@ -185,10 +200,31 @@ def test_soft_limits_hit_whom_they_are_for(sqs: Any, start: Any) -> None:
     worker.terminate(signal.SIGINT)
 
 
-def test_the_hard_limit_of_one_has_the_others_run_again(sqs: Any, start: Any) -> None:
+def test_a_hard_limit_ends_one_and_leaves_the_others_alone(sqs: Any, start: Any) -> None:
     celery(sqs, "late.waits", "one", "one")
     celery(sqs, "early.waits", "two", "two")
     celery(sqs, "late.hangs", "three")
+    celery(sqs, "plain.hangs", "four")
+    worker = start(4)
+    executors = worker.executors
+    worker.wait_log(r"late\.hangs\[three\] timed-out in .* its executor has ended it")
+    worker.wait_log(r"plain\.hangs\[four\] timed-out in")
+    sqs.wait_counts("jobs", hidden=1)
+    celery(sqs, "late.waits", "five", "five")
+    worker.wait_ran("late five begins")
+    worker.touch("go")
+    sqs.wait_counts("jobs")
+    assert worker.executors == executors
+    worker.terminate(signal.SIGINT)
+    assert sorted(line for line in worker.ran() if "ends" in line) == ["early two ends", "late five ends", "late one ends"]
+    assert len(worker.ran("hangs begins")) == 1, "it has failed for good, as Celery has it"
+    assert worker.lines(r"has ended it \(task late\.hangs\[three\] passed its time limit of 1 s\)")
+
+
+def test_the_hard_limit_of_one_that_does_not_end_has_the_others_run_again(sqs: Any, start: Any) -> None:
+    celery(sqs, "late.waits", "one", "one")
+    celery(sqs, "early.waits", "two", "two")
+    celery(sqs, "late.stubborn", "three")
     worker = start(3)
     worker.wait_ran("late one begins", 2)  # again, in another executor
     worker.touch("go")
@@ -196,10 +232,10 @@ def test_the_hard_limit_of_one_has_the_others_run_again(sqs: Any, start: Any) ->
     sqs.wait_counts("jobs")
     worker.terminate(signal.SIGINT)
     assert [line for line in worker.ran() if "ends" in line] == ["late one ends"]
-    assert worker.ran("hangs begins") == ["hangs begins"], "it has failed for good, as Celery has it"
+    assert worker.ran("stubborn") == ["stubborn begins", "stubborn goes on"], "it has failed for good, as Celery has it"
     assert worker.lines(r"early\.waits\[two\] is lost, it was acked when it started")
     assert worker.lines(r"late\.waits\[one\] was stopped and its message is released")
-    assert worker.lines(r"is killed: task late\.hangs\[three\] passed its time limit of 1 s")
+    assert worker.lines(r"is killed: task late\.stubborn\[three\] passed its time limit of 1 s")
 
 
 def test_what_ran_in_an_executor_that_died_comes_back(sqs: Any, start: Any) -> None:

@@ -21,16 +21,16 @@ class Memory:
 def test_without_limits_it_serves_for_ever() -> None:
     retirement = Retirement(RuntimeConfig())
     for _ in range(10_000):
-        retirement.task_ended()
+        retirement.task_began()
     assert retirement.due() is None
 
 
 def test_it_leaves_after_its_last_task() -> None:
     retirement = Retirement(RuntimeConfig(max_tasks_per_child=2))
     assert retirement.due() is None
-    retirement.task_ended()
+    retirement.task_began()
     assert retirement.due() is None
-    retirement.task_ended()
+    retirement.task_began()
     assert retirement.due() == "it has run 2 tasks (--max-tasks-per-child 2)"
 
 
@@ -40,7 +40,7 @@ def test_it_leaves_when_it_uses_too_much_after_a_task() -> None:
     memory.kib = 2001
     assert retirement.due() is None, "a replacement would be no better"
     memory.kib = 2000
-    retirement.task_ended()
+    retirement.task_began()
     assert retirement.due() is None
     memory.kib = 2001
     assert "2001 KiB (--max-memory-per-child 2000; 1000 KiB before its first task, 1 tasks since)" in (retirement.due() or "")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from pyqs.executor.interrupts import ThreadInterrupts
-from pyqs.interruption import Shutdown, ShutdownRequested, have_own, interruptible, should_stop, shutdown
-from pyqs.testing.interrupts import GivenUp
+from pyqs.interruption import GivenUp, Shutdown, ShutdownRequested, have_own, interruptible, should_stop, shutdown
 
 
 class Limit(Exception):

@@ -128,7 +128,7 @@ def test_the_host_hears_of_one_that_was_ended_alone(start: Any, stage: Any, lane
     actor.say(Cancelled(run.delivery.id))
     host = stage.next_host()
     asked = host.expect(Killed)
-    assert (asked.delivery.id, asked.death) == (run.delivery.id, Death("has ended it", 0.5))
+    assert (asked.delivery.id, asked.death) == (run.delivery.id, Death("its executor has ended it", 0.5))
     assert running.worker.held == 1, "until the host has said what becomes of it"
     host.say(Done(run.delivery.id, Delete(), status="timed-out", task="tasks.a"))
     until(lambda: running.worker.held == 0)
