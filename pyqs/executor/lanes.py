@@ -206,6 +206,7 @@ class LanedExecutor:
             self.runtime.close()
         except BaseException:
             log.exception("closing the runtime failed")
+        coroutines.close()  # the runtime's own
         self.loop.close()
 
     # -- lanes' threads -----------------------------------------------------------------------------------------------
@@ -312,6 +313,8 @@ class LanedExecutor:
                 raise ValueError(f"a {type(frame).__name__} frame is not for an executor")
 
     def _stop(self) -> None:
+        if self._stopping:
+            return
         with self._lock:
             self._stopping = True
             nobody = not self._running
