@@ -1,7 +1,7 @@
 """Django's tasks framework (``django.tasks``, Django 6.0 and newer) on SQS: ``SqsBackend``.
 
 Owns: the backend that ``TASKS`` names, and how a worker finds and runs what it has enqueued. ``enqueue`` runs in any thread of
-any process; tasks run in an executor's main thread, or in a Lambda function. Never runs anything but a task of Django's, never
+any process; tasks run in an executor, or in a Lambda function. Never runs anything but a task of Django's, never
 keeps a result, and never has a receiver of a signal decide about a task.
 """
 
@@ -261,7 +261,10 @@ def _tell(signal: Signal, sender: type, result: TaskResult) -> None:
 
 
 def _close_connections() -> None:
-    """Those that have failed or are too old (``CONN_MAX_AGE``), of this thread and of that in which coroutines use the ORM."""
+    """Those that have failed or are too old (``CONN_MAX_AGE``), of this thread and of that in which coroutines use the ORM.
+
+    Where several tasks run at a time, each lane's coroutines have such a thread of their own.
+    """
     close_old_connections()
     if coroutines.in_use():
         from asgiref.sync import sync_to_async

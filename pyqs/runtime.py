@@ -1,7 +1,8 @@
 """What turns a delivery into a verdict: the contract between an executor and whatever decodes and runs calls.
 
 Owns: the TaskRuntime protocol and the values it answers with; ``native`` has the runtime of native tasks, the compat
-package that of Celery's. Runs in the main thread of an executor, or of the host, which runs no task.
+package that of Celery's. Runs in the main thread of an executor, or of the host, which runs no task; where an executor runs
+several tasks at a time, ``prepare`` and ``run`` are called in as many threads.
 Never talks to SQS: what must be sent goes into the outcome's outbox.
 """
 
@@ -95,7 +96,7 @@ class Prepared(Protocol):
 
     @property
     def soft_limit_error(self) -> type[BaseException]:
-        """Raised in the task, in the main thread, when its soft limit has passed."""
+        """Raised in the task when its soft limit has passed."""
         ...
 
     @property

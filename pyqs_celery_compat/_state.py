@@ -6,6 +6,7 @@ every thread of a caller or an executor. Imports the app class only when somebod
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import weakref
@@ -117,8 +118,8 @@ _register_app, _deregister_app, _get_active_apps = register_app, deregister_app,
 
 #: Tells of each time that an app was not given; None tells nobody.
 _trace: Callable[..., Any] | None = None
-#: Whether to wait for a result here holds up a worker, as it does inside of a task.
-_join_blocks = False
+#: Whether to wait for a result here holds up a worker, as it does inside of a task; each of several has its own.
+_join_blocks: contextvars.ContextVar[bool] = contextvars.ContextVar("join_blocks", default=False)
 
 
 def enable_trace() -> None:
@@ -135,12 +136,11 @@ def disable_trace() -> None:
 
 def task_join_will_block() -> bool:
     """Whether waiting for a result here holds up a worker."""
-    return _join_blocks
+    return _join_blocks.get()
 
 
 def _set_task_join_will_block(blocks: bool) -> None:
-    global _join_blocks
-    _join_blocks = blocks
+    _join_blocks.set(blocks)
 
 
 push_current_task = _task_stack.push

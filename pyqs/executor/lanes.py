@@ -220,6 +220,7 @@ class LanedExecutor:
             self.runtime.close()
         except BaseException:
             log.exception("closing the runtime failed")
+        coroutines.close()  # the runtime's own
         self.loop.close()
 
     # -- lanes' threads -----------------------------------------------------------------------------------------------
@@ -334,6 +335,8 @@ class LanedExecutor:
             self._look_at = 0.0
 
     def _stop(self) -> None:
+        if self._stopping:
+            return
         with self._lock:
             self._stopping = True
             nobody = not self._running

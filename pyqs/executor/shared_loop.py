@@ -181,8 +181,8 @@ class SharedRun(Steps):
         """The task that makes its steps; it has a copy of this context, and is nobody's child."""
         self._loop = loop
         self._task = Task(self._main(), loop=loop, name=self.name)
-        if self._early is not None:
-            self.throw(self._early)
+        if self._early is not None:  # before its first step
+            self._deliver(self._early)
         return self._task
 
     async def _main(self) -> None:
