@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from pyqs import coroutines
+from pyqs.called_off import CalledOffCalls
 from pyqs.executor.lane_interrupts import LaneInterrupts
 from pyqs.executor.limits import SOFT_LIMIT_SIGNAL
 from pyqs.executor.shared_loop import SharedLoop, SharedRun
-from pyqs.interruption import ShutdownRequested, have_own, interruptible, should_stop
+from pyqs.interruption import GivenUp, ShutdownRequested, have_own, interruptible, should_stop
 
 
 class Late(Exception):
@@ -29,7 +30,7 @@ class TheLane:
 
     def __init__(self, loop: SharedLoop) -> None:
         self.loop = loop
-        self.limit = LaneInterrupts()
+        self.limit = LaneInterrupts(CalledOffCalls())
         self.in_use = False
 
     def run(self, body: Any, name: str) -> Any:
@@ -142,6 +143,40 @@ def test_a_storm_at_the_edges_reaches_its_task_or_nothing(loop: SharedLoop, body
     assert set(outcomes) <= {"ended", Late}
     assert Late in outcomes
     assert set(others) == {"ended"}
+
+
+@pytest.mark.parametrize("body", [coroutine, plain, both])
+def test_a_storm_of_hard_limits_gives_up_what_it_has_ended_and_nothing_else(loop: SharedLoop, body: Callable[[], Any]) -> None:
+    lane, other = TheLane(loop), TheLane(loop)
+    over = threading.Event()
+    outcomes: list[tuple[Any, bool]] = []
+    others: list[tuple[Any, bool]] = []
+
+    def fires() -> None:
+        while not over.is_set():
+            lane.limit.fire()
+            time.sleep(0.0001)
+
+    def runs() -> None:
+        try:
+            for number in range(200):
+                lane.limit.expect("", number * 2e-5)
+                outcomes.append((lane.task(body), lane.limit.was_given_up))
+        finally:
+            over.set()
+
+    def is_beside() -> None:
+        while not over.is_set():
+            others.append((other.task(both), other.limit.was_given_up))
+
+    in_threads(loop, runs, is_beside, fires)
+    assert {("ended" if end == "ended" else issubclass(end, GivenUp), given_up) for end, given_up in outcomes} <= {
+        ("ended", False),
+        (True, True),
+        (True, False),  # raised at its very end: it has ended
+    }
+    assert any(given_up for _, given_up in outcomes)
+    assert set(others) == {("ended", False)}
 
 
 def test_a_limit_that_has_passed_is_raised_once_wherever_the_task_is(loop: SharedLoop) -> None:
