@@ -650,24 +650,25 @@ def test_each_line_has_the_fields_of_its_own_task(parent: Any, until: Any, capfd
     child = started(parent, log_format="json")
     names = ("logs", "plainly_logs", "logs", "plainly_logs")
     keys = {f"k{child.run(f'tasks.{name}', 'go', f'k{number}')}": name for number, name in enumerate(names, 1)}
-    lines: list[dict[str, Any]] = []
+    text: list[str] = []
 
-    def read() -> list[dict[str, Any]]:
-        lines.extend(json_lines(capfd.readouterr().err))
-        return lines
+    def lines() -> list[dict[str, Any]]:
+        text.append(capfd.readouterr().err)
+        return json_lines("".join(text))
 
-    until(lambda: len(read()) == 4)
+    until(lambda: len(lines()) == 4)
     release(parent, "go")
     ends(child, 4)
-    until(lambda: len(read()) == 10)
-    for line in lines:
+    until(lambda: len(lines()) == 10)
+    for line in lines():
         key = line["message"].rpartition(" ")[2]
         assert (line["message_id"], line["task_id"]) == (f"m-{key[1:]}",) * 2
         assert line["task"] == f"tasks.{keys[key]}"
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """Those that are complete."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
 
 
 # -- the process ----------------------------------------------------------------------------------------------------------
