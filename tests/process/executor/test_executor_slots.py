@@ -744,6 +744,57 @@ def test_a_fault_in_a_lanes_own_code_ends_the_process(parent: Any, capfd: Any) -
     assert "lane 1 of executor" in capfd.readouterr().err
 
 
+NO_THREADS = """
+    from threading import Thread
+    from pyqs.native import NativeRuntime
+
+    class Runtime(NativeRuntime):
+        def boot(self):
+            report, start = super().boot(), Thread.start
+
+            def start_or_not(thread):
+                if thread.name == "pyqs-lane-2": raise RuntimeError("can't start new thread")
+                start(thread)
+
+            Thread.start = start_or_not
+            return report
+"""
+
+
+def test_where_the_system_has_no_more_threads_it_leaves(parent: Any, until: Any) -> None:
+    parent.write("poor.py", NO_THREADS)
+    child = started(parent, runtime="poor:Runtime")
+    first = child.run("tasks.waits_for", "go")
+    begun(parent, until, 1)
+    child.expect(Started)
+    second = child.run("tasks.good")
+    assert "it cannot start thread 2 of 4 (--async-slots): can't start new thread" in child.expect(Leaving).reason
+    assert child.expect(HandedBack).delivery_ids == (second,)
+    release(parent, "go")
+    assert ends(child, 1)[first].status == "succeeded"
+    child.send(Stop())
+    assert child.exit_code() == 0
+
+
+HOOKED = """
+    from pyqs.native import NativeRuntime
+
+    class Runtime(NativeRuntime):
+        def after_fork(self):
+            super().after_fork()
+            from tasks import variable
+            variable.set("hooked")
+"""
+
+
+def test_what_hooks_have_set_in_their_context_every_task_sees(parent: Any) -> None:
+    parent.write("hooked.py", HOOKED)
+    child = started(parent, runtime="hooked:Runtime")
+    for name in ("sets", "plainly_sets") * 2:
+        ran(child, name, name)
+    assert {line.partition(" ")[0] for line in notes(parent)} == {"hooked"}
+
+
 def test_a_frame_for_somebody_else_ends_the_process(child: Any) -> None:
     child.send(Leaving("no"))
     assert child.exit_code() == 70
