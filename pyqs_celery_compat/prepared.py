@@ -1,6 +1,6 @@
 """One Celery call that may start: running it, and Celery's acknowledgement matrix as verdicts on its message.
 
-Owns: ``CeleryPrepared``. Runs in the main thread of an executor; ``killed`` in that of the host. What must be sent goes into
+Owns: ``CeleryPrepared``. Runs in an executor, in a thread that runs tasks; ``killed`` in the host. What must be sent goes into
 the outcome's outbox. Never calls SQS, never deletes a message whose task's end is not kept where the app keeps results.
 """
 

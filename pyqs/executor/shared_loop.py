@@ -52,6 +52,8 @@ class SharedLoop:
         self._main = threading.get_ident()
         self.pid = os.getpid()
         self._ended = False
+        #: In a process that a coroutine has forked: what its parent's loop was about to do.
+        self._parents: Any = None
         #: By the task that makes its steps. Main thread only.
         self._runs: dict[Task[Any] | None, SharedRun] = {}
         signal.signal(SOFT_LIMIT_SIGNAL, self._interrupted)
@@ -125,8 +127,8 @@ class SharedLoop:
     def _forked(self) -> None:
         """In a process that a coroutine has forked: no other coroutine of its parent's may go on there."""
         if threading.get_ident() == self._main and self._loop.is_running():
-            if hasattr(self._loop, "_ready"):  # what would run before the stop
-                self._loop._ready = _Nothing()
+            if hasattr(self._loop, "_ready"):  # what would run before the stop; none of it is to end here, either
+                self._parents, self._loop._ready = self._loop._ready, _Nothing()
             self._loop.stop()
 
     def _end_if_forked(self) -> None:

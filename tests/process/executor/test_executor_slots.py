@@ -650,24 +650,25 @@ def test_each_line_has_the_fields_of_its_own_task(parent: Any, until: Any, capfd
     child = started(parent, log_format="json")
     names = ("logs", "plainly_logs", "logs", "plainly_logs")
     keys = {f"k{child.run(f'tasks.{name}', 'go', f'k{number}')}": name for number, name in enumerate(names, 1)}
-    lines: list[dict[str, Any]] = []
+    text: list[str] = []
 
-    def read() -> list[dict[str, Any]]:
-        lines.extend(json_lines(capfd.readouterr().err))
-        return lines
+    def lines() -> list[dict[str, Any]]:
+        text.append(capfd.readouterr().err)
+        return json_lines("".join(text))
 
-    until(lambda: len(read()) == 4)
+    until(lambda: len(lines()) == 4)
     release(parent, "go")
     ends(child, 4)
-    until(lambda: len(read()) == 10)
-    for line in lines:
+    until(lambda: len(lines()) == 10)
+    for line in lines():
         key = line["message"].rpartition(" ")[2]
         assert (line["message_id"], line["task_id"]) == (f"m-{key[1:]}",) * 2
         assert line["task"] == f"tasks.{keys[key]}"
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """Those that are complete."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
 
 
 # -- the process ----------------------------------------------------------------------------------------------------------
@@ -744,6 +745,57 @@ def test_a_fault_in_a_lanes_own_code_ends_the_process(parent: Any, capfd: Any) -
     child.run("tasks.good")
     assert child.exit_code() == 70
     assert "lane 1 of executor" in capfd.readouterr().err
+
+
+NO_THREADS = """
+    from threading import Thread
+    from pyqs.native import NativeRuntime
+
+    class Runtime(NativeRuntime):
+        def boot(self):
+            report, start = super().boot(), Thread.start
+
+            def start_or_not(thread):
+                if thread.name == "pyqs-lane-2": raise RuntimeError("can't start new thread")
+                start(thread)
+
+            Thread.start = start_or_not
+            return report
+"""
+
+
+def test_where_the_system_has_no_more_threads_it_leaves(parent: Any, until: Any) -> None:
+    parent.write("poor.py", NO_THREADS)
+    child = started(parent, runtime="poor:Runtime")
+    first = child.run("tasks.waits_for", "go")
+    begun(parent, until, 1)
+    child.expect(Started)
+    second = child.run("tasks.good")
+    assert "it cannot start thread 2 of 4 (--async-slots): can't start new thread" in child.expect(Leaving).reason
+    assert child.expect(HandedBack).delivery_ids == (second,)
+    release(parent, "go")
+    assert ends(child, 1)[first].status == "succeeded"
+    child.send(Stop())
+    assert child.exit_code() == 0
+
+
+HOOKED = """
+    from pyqs.native import NativeRuntime
+
+    class Runtime(NativeRuntime):
+        def after_fork(self):
+            super().after_fork()
+            from tasks import variable
+            variable.set("hooked")
+"""
+
+
+def test_what_hooks_have_set_in_their_context_every_task_sees(parent: Any) -> None:
+    parent.write("hooked.py", HOOKED)
+    child = started(parent, runtime="hooked:Runtime")
+    for name in ("sets", "plainly_sets") * 2:
+        ran(child, name, name)
+    assert {line.partition(" ")[0] for line in notes(parent)} == {"hooked"}
 
 
 def test_a_frame_for_somebody_else_ends_the_process(child: Any) -> None:
