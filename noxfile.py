@@ -281,7 +281,7 @@ def chaos(session: nox.Session) -> None:
     env = {"PYQS_CHAOS_RESULTS": str(results)}
     if short:
         args.remove("--short")
-        args = ["-n", "6", "--dist", "worksteal", *args]  # most of a row's time is waiting
+        args = ["-n", "10", "--dist", "load", "--maxschedchunk", "1", *args]  # most of a row's time is waiting
         env |= {"PYQS_CHAOS_SHORT": "1", "PYQS_CHAOS_SEED": os.environ.get("PYQS_CHAOS_SEED", "1")}
     else:
         args = ["-s", *args]
