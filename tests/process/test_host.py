@@ -294,7 +294,7 @@ def test_the_host_ends_with_a_worker_that_is_killed(start: Any, sqs: Any) -> Non
     heard.wait("worker_ready")
     everyone = worker.everyone()
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait_until(lambda: not worker.alive(everyone[1:]), timeout=5)
+    worker.wait_until(lambda: not worker.alive(everyone[1:]))
 
 
 def test_a_native_message_is_no_business_of_the_host(start: Any, sqs: Any) -> None:
