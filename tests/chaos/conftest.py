@@ -7,6 +7,7 @@ What judges them is itself tested in every run.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +17,45 @@ import pytest
 
 from harness.crew import Crew
 from harness.faces import QUEUE, Face
-from harness.report import SEED, Report
+from harness.report import SEED, SHORT, Report
 from harness.watched import WatchedStore
 
 HERE = Path(__file__).parent
+#: Rows of the short form that take the longest, mostly waiting, the longest first.
+LONGEST = (
+    "test_fifo_with_deploys",
+    "test_sqs_gone_packets_vanish",
+    "test_soak",
+    "test_sqs_gone_connections_refused",
+    "test_sqs_stalls",
+    "test_a_name_that_does_not_resolve",
+    "test_chords_while_executors_die",
+    "test_a_proxy_answers_403",
+    "test_chords_of_early_acked_tasks_while_executors_die",
+    "test_an_expired_token_that_cannot_be_renewed",
+    "test_sqs_denies_everything",
+    "test_connection_resets",
+    "test_a_fifth_of_all_calls_fails",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents and "report" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slow)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(900))
+    rows = [item for item in items if HERE in item.path.parents and "report" in getattr(item, "fixturenames", ())]
+    for item in rows:
+        item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))
+    if SHORT:
+        items[:] = longest_first(rows, [item for item in items if item not in rows])
+
+
+def longest_first(rows: list[pytest.Item], quick: list[pytest.Item]) -> list[pytest.Item]:
+    """What takes long begins first, so that nothing is waited for alone at the end. pytest-xdist gives each process two at a
+    time: a quick one lies between."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    rows = sorted(rows, key=lambda item: places.get(item.originalname, len(places)))  # type: ignore[attr-defined]
+    pairs = itertools.zip_longest(rows, quick)
+    return [item for pair in pairs for item in pair if item is not None]
 
 
 def pytest_report_header() -> str:

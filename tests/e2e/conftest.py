@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from embedded import EndablePolls
 from processes import environment
 from pyqs.config import ConnectionConfig
 from pyqs.local.server import LocalServer
-from pyqs.local.store import Store
 from pyqs.message import OutgoingMessage
 from pyqs.sqs import Sqs, connect
 
@@ -28,14 +28,14 @@ _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    store = Store()
+def store() -> Iterator[EndablePolls]:
+    store = EndablePolls()
     yield store
     store.close()
 
 
 @pytest.fixture
-def server(store: Store) -> Iterator[LocalServer]:
+def server(store: EndablePolls) -> Iterator[LocalServer]:
     with LocalServer(store) as running:
         yield running
 
@@ -87,6 +87,13 @@ class Running:
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
+
+    def stop(self, store: EndablePolls) -> int:
+        """Send a worker SIGTERM and answer the poll that it then waits for; the exit code."""
+        self.signal()
+        self.wait_for("stopping")
+        store.end_polls()
+        return self.wait()
 
     @property
     def stderr(self) -> str:

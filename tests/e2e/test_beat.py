@@ -227,18 +227,17 @@ def host_of(worker: Any) -> int:
     return found[0] if found else 0
 
 
-def test_a_worker_with_beat_sends_and_runs_and_stops_it_first(project: Any) -> None:
+def test_a_worker_with_beat_sends_and_runs_and_stops_it_first(project: Any, store: Any) -> None:
     worker = project.start("worker", "-A", "proj", "-c", "1", "-B")
     project.wait_until(lambda: len(ticks(project)) >= 3)
-    worker.signal()
-    assert worker.wait() == 0, worker.stderr
+    assert worker.stop(store) == 0, worker.stderr
     lines = worker.lines
     ends = next(number for number, line in enumerate(lines) if "beat: Shutting down" in line)
     assert not any("Sending due task" in line for line in lines[ends:])
     assert remembered(project)["often"].total_run_count == worker.stderr.count("Sending due task often")
 
 
-def test_when_the_host_is_killed_another_one_takes_over_its_beat(project: Any) -> None:
+def test_when_the_host_is_killed_another_one_takes_over_its_beat(project: Any, store: Any) -> None:
     worker = project.start("worker", "-A", "proj", "-c", "1", "-B")
     worker.wait_for("Sending due task")
     before = host_of(worker)
@@ -246,8 +245,7 @@ def test_when_the_host_is_killed_another_one_takes_over_its_beat(project: Any) -
     worker.wait_for("beat: Starting")
     worker.wait_for("Sending due task")
     assert host_of(worker) not in (0, before)
-    worker.signal()
-    assert worker.wait() == 0, worker.stderr
+    assert worker.stop(store) == 0, worker.stderr
 
 
 def test_a_second_worker_with_beat_waits_and_takes_over(project: Any) -> None:
@@ -262,7 +260,7 @@ def test_a_second_worker_with_beat_waits_and_takes_over(project: Any) -> None:
     assert second.wait() == 0
 
 
-def test_a_hosted_beat_that_crashes_begins_again(project: Any) -> None:
+def test_a_hosted_beat_that_crashes_begins_again(project: Any, store: Any) -> None:
     project.write(
         "mine.py",
         """
@@ -279,5 +277,4 @@ def test_a_hosted_beat_that_crashes_begins_again(project: Any) -> None:
     worker = project.start("worker", "-A", "proj", "-c", "1", "-B", "--scheduler", "mine:Mine")
     worker.wait_for("the worker's beat has crashed; it begins again")
     worker.wait_for("Sending due task")
-    worker.signal()
-    assert worker.wait() == 0
+    assert worker.stop(store) == 0, worker.stderr

@@ -56,7 +56,7 @@ def run(project: Any, *args: str, **env: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_a_line_of_a_dockerfile_runs_and_is_probed_from_its_start_to_its_end(proj: Any, tmp_path: Path) -> None:
+def test_a_line_of_a_dockerfile_runs_and_is_probed_from_its_start_to_its_end(proj: Any, store: Any) -> None:
     line = ["-A", "proj", "-q", "worker", "-l", "info", "-c", "1", "-P", "prefork", "-Q", "work", "-X", "other", *QUIET]
     files = ["--pidfile", "%n.pid", "--umask", "077", "-S", "state.db", "--executable", "/usr/bin/python3"]
     limits = ["--time-limit", "300", "--soft-time-limit", "200", "--max-tasks-per-child", "50", "--prefetch-multiplier", "1"]
@@ -77,8 +77,7 @@ def test_a_line_of_a_dockerfile_runs_and_is_probed_from_its_start_to_its_end(pro
     assert second.returncode == 2
     assert f"has the pid {worker.process.pid}, and that process lives" in second.stderr
 
-    worker.signal(signal.SIGTERM)
-    assert worker.wait() == 0
+    assert worker.stop(store) == 0, worker.stderr
     assert not (proj.folder / "w1.pid").exists()
     gone = run(proj, "-A", "proj", "inspect", "ping")
     assert (gone.returncode, gone.stdout) == (1, "")
@@ -225,25 +224,16 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize("how", ["worker_main", "Worker"])
-def test_a_worker_from_code_runs_the_scripts_own_tasks(proj: Any, how: str) -> None:
+def test_a_worker_from_code_runs_the_scripts_own_tasks(proj: Any, store: Any, how: str) -> None:
     proj.write("script.py", SCRIPT)
-
-    def script(word: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "script.py", word],
-            cwd=proj.folder,
-            env=proj.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    assert script("send").returncode == 0
-    done = script(how)
-    assert done.returncode == 0, done.stderr
+    assert proj.start(program=[sys.executable, "script.py", "send"]).wait() == 0
+    running = proj.start(program=[sys.executable, "script.py", how])
+    if how == "Worker":
+        running.wait_for("stopping")
+        store.end_polls()
+    assert running.wait() == 0, running.stderr
     ran = proj.ran()
-    assert "mine script" in ran, done.stderr
+    assert "mine script" in ran, running.stderr
     assert "after 0" in ran
     assert "imported as __mp_main__" not in ran
 

@@ -69,7 +69,7 @@ class Bench:
         suffixes = ("", "NotVisible", "Delayed")
         return tuple(int(found[f"ApproximateNumberOfMessages{suffix}"]) for suffix in suffixes)  # type: ignore[return-value]
 
-    def settled(self, timeout: float = 10.0) -> None:
+    def settled(self, timeout: float = 30.0) -> None:
         """Wait until every verdict is carried out."""
         deadline = time.monotonic() + timeout
         while self.acker.pending:

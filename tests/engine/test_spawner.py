@@ -15,7 +15,7 @@ from pyqs.local.store import Store
 from pyqs.worker.spawner import ForkserverSpawner
 from pyqs.worker.worker import Worker
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Answers:

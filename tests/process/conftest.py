@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded import Clock, Sqs
+from embedded import Clock, EndablePolls, Sqs
 from processes import Project, RunningWorker, environment
 from pyqs.local.server import LocalServer
-from pyqs.local.store import Store
 
 TASKS = '''
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -173,7 +172,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sqs(clock: Clock) -> Iterator[Sqs]:
-    store = Store(None, clock=clock)
+    store = EndablePolls(None, clock=clock)
     with LocalServer(store) as server:
         yield Sqs(store, server, clock)
     store.close()

@@ -82,13 +82,13 @@ def test_the_hard_limit_kills_and_the_soft_one_raises(start_worker: Any, sqs: An
     sqs.celery("jobs", "timed.soft")
     child = int(worker.wait_ran("child")[0].split()[1])
     worker.wait_ran("soft begins")
-    worker.wait_ran("soft limit", timeout=5)
-    worker.wait_log(r"(?=.*timed\.hard)(?=.*time limit)", timeout=5)
+    worker.wait_ran("soft limit")
+    worker.wait_log(r"(?=.*timed\.hard)(?=.*time limit)")
     sqs.many("jobs", range(10))
     worker.wait_ran("noop", 10)
     worker.wait_until(lambda: len(worker.executors) == 2)
     assert len(set(worker.executors) & set(before)) == 1, "only the one with the hard limit was killed"
-    worker.wait_until(lambda: not worker.alive([child]), timeout=1)
+    worker.wait_until(lambda: not worker.alive([child]))
     assert not worker.ran("hard ends")
     sqs.wait_counts("jobs")  # acks_on_timeout: it has failed, as in Celery, and does not come back
 

@@ -71,7 +71,7 @@ def test_what_a_worker_buries_is_listed_shown_and_runs_when_it_is_sent_back(
     sqs.send("jobs", "unreadable")
     worker = start_worker("-Q", "jobs", "-c", "1", "--on-unknown", "dlq", "--on-undecodable", "dlq")
     sqs.wait_counts(DEAD, visible=3)
-    worker.terminate()
+    worker.terminate(end_polls=sqs.store.end_polls)
     done = run("dlq", "list", DEAD, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -189,7 +189,7 @@ def test_without_an_app_a_host_comes_when_it_is_needed(start: Any, sqs: Any) -> 
     sqs.wait_counts("jobs")
     assert len(worker.hosts) == 1
     assert not heard.lines("celeryd_init")
-    assert worker.terminate() < 25
+    assert worker.terminate(end_polls=sqs.store.end_polls) < 25
 
 
 def test_a_host_that_is_killed_is_replaced_when_it_is_needed(start: Any, sqs: Any) -> None:
@@ -294,7 +294,7 @@ def test_the_host_ends_with_a_worker_that_is_killed(start: Any, sqs: Any) -> Non
     heard.wait("worker_ready")
     everyone = worker.everyone()
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait_until(lambda: not worker.alive(everyone[1:]), timeout=5)
+    worker.wait_until(lambda: not worker.alive(everyone[1:]))
 
 
 def test_a_native_message_is_no_business_of_the_host(start: Any, sqs: Any) -> None:

@@ -214,7 +214,7 @@ def test_under_nohup_a_terminal_that_closes_is_nothing(project: Any, sqs: Any) -
     sqs.native("jobs", "noop", 1)
     worker.wait_ran("noop 1")
     assert not worker.lines("stopping")
-    assert worker.terminate() < 20 + LOADED
+    assert worker.terminate(end_polls=sqs.store.end_polls) < 20 + LOADED
 
 
 def test_sigterm_can_be_made_to_mean_sigquit(start_worker: Any, sqs: Any) -> None:

@@ -74,7 +74,7 @@ def test_a_running_task_with_its_message_its_lease_and_its_memory(start_worker: 
     assert sqs.server.endpoint_url not in everything
     assert not any(one in everything for one in ids)
     worker.touch("open")
-    worker.terminate()
+    worker.terminate(end_polls=sqs.store.end_polls)
 
 
 def test_rates_are_those_of_the_last_seconds(start_worker: Any, sqs: Any, project: Any) -> None:

@@ -59,7 +59,7 @@ def test_process_1(project: Any, sqs: Any, number: int, seconds: float) -> None:
         sqs.send("jobs", '{"task": "orphans.leave_an_orphan", "args": [], "kwargs": {}}')
     running.wait_ran("orphan", 3)
     ((worker, _),) = _children(running.pid)
-    running.wait_until(lambda: all(state != "Z" for _, state in _children(worker)), timeout=5)
+    running.wait_until(lambda: all(state != "Z" for _, state in _children(worker)))
     assert len(_children(worker)) == 2, "the forkserver and multiprocessing's resource tracker"
     sqs.wait_counts("jobs")
     began = time.monotonic()

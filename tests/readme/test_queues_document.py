@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from embedded import EndablePolls
 from processes import free_port, wait_until
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
@@ -34,9 +35,9 @@ def send(address, subject=""):
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
+def store() -> Iterator[EndablePolls]:
     """A queue with a dead-letter queue, in which lie messages of each kind that the document speaks of."""
-    store = Store()
+    store = EndablePolls()
     store.create_queue("email-send-dlq")
     arn = store.queue_attributes("email-send-dlq")["QueueArn"]
     policy = {"deadLetterTargetArn": arn, "maxReceiveCount": 5}
@@ -87,15 +88,16 @@ class Shell:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, block: str) -> subprocess.Popen[Any]:
-        return subprocess.Popen(["sh", "-c", f"exec {self._own(block)}"], cwd=self.folder, env=self.env)
+    def start(self, block: str, log: Path) -> subprocess.Popen[Any]:
+        with log.open("wb") as out:
+            return subprocess.Popen(["sh", "-c", f"exec {self._own(block)}"], cwd=self.folder, env=self.env, stderr=out)
 
     def _own(self, block: str) -> str:
         return block.replace("8080", str(self.port))
 
 
 @pytest.mark.timeout(180)
-def test_the_commands_of_the_document_do_what_it_says(tmp_path: Path, store: Store) -> None:
+def test_the_commands_of_the_document_do_what_it_says(tmp_path: Path, store: EndablePolls) -> None:
     queues, peek, dlq, send, purge, worker, stats = BLOCKS
     with LocalServer(store) as server:
         shell = Shell(tmp_path, server.endpoint_url)
@@ -110,12 +112,15 @@ def test_the_commands_of_the_document_do_what_it_says(tmp_path: Path, store: Sto
         assert visible(store, "email-send") == 0
         shell.run(send)
         assert visible(store, "email-send") == 4
-        running = shell.start(worker)
+        log = tmp_path / "worker.log"
+        running = shell.start(worker, log)
         try:
             wait_until(lambda: (tmp_path / "ran.txt").exists() and len((tmp_path / "ran.txt").read_text().splitlines()) == 4)
             assert "4 succeeded" in wait_until(lambda: "4 succeeded" in (shown := shell.run(stats)) and shown)
             running.send_signal(signal.SIGTERM)
-            assert running.wait(30) == 0
+            wait_until(lambda: "stopping" in log.read_text())
+            store.end_polls()
+            assert running.wait(30) == 0, log.read_text()
         finally:
             running.kill()
             running.wait()

@@ -1,6 +1,7 @@
 """The embedded SQS as tests see it: a clock that can be moved, short names for sending, counting and receiving.
 
-Owns: ``Sqs``, ``Counts`` and ``Clock``. Runs in the test's process, which holds the store. Never starts a server.
+Owns: ``Sqs``, ``EndablePolls`` (its store), ``Counts`` and ``Clock``. Runs in the test's process, which holds the store. Never
+starts a server.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from processes import PATIENCE, wait_until
 from pyqs.local.server import LocalServer
 from pyqs.local.store import Store
-from pyqs.message import OutgoingMessage
+from pyqs.message import OutgoingMessage, ReceivedMessage
 from pyqs_celery_compat.outgoing import as_task_v2, seal_task
 
 
@@ -29,6 +30,24 @@ class Clock:
 
     def __call__(self) -> float:
         return time.time() + self.ahead
+
+
+class EndablePolls(Store):
+    """A store whose open polls a test can end, as SQS may: a worker that is told to stop waits for them, up to 20 s."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ended = 0
+
+    def receive(self, *args: Any, gone: Callable[[], bool] | None = None, **options: Any) -> list[ReceivedMessage]:
+        """Ends empty, too, when ``end_polls`` is called while it waits."""
+        ended = self._ended
+        return super().receive(*args, gone=lambda: self._ended != ended or (gone is not None and gone()), **options)
+
+    def end_polls(self) -> None:
+        """Answer what waits for messages now."""
+        self._ended += 1
+        self.wake()
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,7 @@ class Counts:
 class Sqs:
     """The store and its server, with short names for what a test does."""
 
-    store: Store
+    store: EndablePolls
     server: LocalServer
     clock: Clock
 

@@ -183,10 +183,19 @@ class RunningWorker:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it has not ended within {timeout} s:\n{self.log()[-5000:]}") from None
 
-    def terminate(self, number: int = signal.SIGTERM, timeout: float = PATIENCE, code: int = 0) -> float:
-        """Signal it, see it leave with this exit code; seconds that took."""
+    def terminate(
+        self,
+        number: int = signal.SIGTERM,
+        timeout: float = PATIENCE,
+        code: int = 0,
+        end_polls: Callable[[], None] | None = None,
+    ) -> float:
+        """Signal it, see it leave with this exit code; seconds that took. ``end_polls`` answers the open poll it waits for."""
         began = time.monotonic()
         self.send_signal(number)
+        if end_polls is not None:
+            self.wait_log("stopping")
+            end_polls()
         assert self.wait_exit(timeout) == code, self.log()[-5000:]
         return time.monotonic() - began
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from pyqs.config import ConnectionConfig
 from pyqs.errors import (
@@ -649,6 +650,7 @@ def test_queue_urls_are_reached_where_the_endpoint_is(make, server) -> None:
 
 def test_credentials_that_cannot_be_fetched_are_an_error_that_passes(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The endpoint of a container's role is there and answers nothing: at the start, and when the session is made again."""
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)  # between botocore's own three tries of it
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/credentials"

@@ -26,7 +26,7 @@ from pyqs.worker.health import Health
 from pyqs.worker.slot import Slot
 from pyqs.worker.worker import Worker
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 F = TypeVar("F")
 
 

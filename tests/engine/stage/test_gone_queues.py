@@ -59,26 +59,34 @@ def test_what_is_gone_is_forgotten_when_it_answers_or_is_found_no_longer() -> No
 
 
 class PlayedFetchers:
-    """Takes note of what is to be received from."""
+    """Takes note of what is to be received from. Like the real ones it may be asked by any thread, and has a lock for that."""
 
     def __init__(self) -> None:
         self.queues: dict[str, str] = {}
         self.answered: set[str] = set()
+        self._lock = threading.Lock()
 
     @property
     def states(self) -> list[QueueState]:
-        return [QueueState(name, url, 1.0 if name in self.answered else None) for name, url in list(self.queues.items())]
+        with self._lock:
+            return [QueueState(name, url, 1.0 if name in self.answered else None) for name, url in self.queues.items()]
 
     def sync(self, queues: Any, options: Any) -> tuple[list[str], list[str]]:
-        added, dropped = sorted(queues.keys() - self.queues), sorted(self.queues.keys() - queues)
-        self.queues = dict(queues)
+        with self._lock:
+            added, dropped = sorted(queues.keys() - self.queues), sorted(self.queues.keys() - queues)
+            self.queues = dict(queues)
         return added, dropped
 
+    def add(self, queue: str) -> None:
+        with self._lock:
+            self.queues[queue] = "url"
+
     def drop(self, queue: str) -> bool | None:
-        if self.queues.pop(queue, None) is None:
-            return None
-        existed = queue in self.answered
-        self.answered.discard(queue)
+        with self._lock:
+            if self.queues.pop(queue, None) is None:
+                return None
+            existed = queue in self.answered
+            self.answered.discard(queue)
         return existed
 
 
@@ -202,7 +210,7 @@ def test_fetchers_may_find_queues_gone_while_it_looks(discovery: Any, fetchers: 
         sqs.create_queue(name)
     looks._look()
     fetchers.answered.update(names)
-    over = threading.Event()
+    over, looked = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     def look() -> None:
@@ -211,6 +219,7 @@ def test_fetchers_may_find_queues_gone_while_it_looks(discovery: Any, fetchers: 
                 looks._back(looks_found)
                 looks._gone.waiting()
                 looks._gone.pause(20.0)
+                looked.set()
         except BaseException as exc:
             failures.append(exc)
 
@@ -218,11 +227,13 @@ def test_fetchers_may_find_queues_gone_while_it_looks(discovery: Any, fetchers: 
     thread = threading.Thread(target=look)
     thread.start()
     for _ in range(20):
+        looked.clear()
         for name in names:
-            fetchers.queues[name] = "url"
+            fetchers.add(name)
             looks.gone(name, NO_QUEUE)
+        assert looked.wait(30) or failures, "it looks again and again"
     over.set()
-    thread.join(10)
+    thread.join()
     assert not failures
 
 
