@@ -23,7 +23,7 @@ from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
 from pyqs.coroutine_steps import Body
 from pyqs.executor import lifeline
-from pyqs.executor.endings import broken, flush
+from pyqs.executor.endings import after_early_ack, broken, flush
 from pyqs.executor.inbox import TICK, Inbox
 from pyqs.executor.lane_interrupts import LaneInterrupts
 from pyqs.executor.process import Pipe, guarded
@@ -126,7 +126,7 @@ class Lane(Work):
         except BaseException as exc:  # what was thrown at its very end, twice
             self._settle()
             log.exception("%s: %s was interrupted at its end", delivery, prepared.task)
-            outcome = broken(delivery, "failed", exc, prepared)
+            outcome = after_early_ack(delivery, prepared, broken(delivery, "failed", exc, prepared))
         self._settle()  # what was thrown may have kept it from being done before
         return outcome
 
