@@ -8,6 +8,7 @@ queue is empty.
 noop         no-op tasks, two executors, each server at each distance
 tls          the same through TLS
 sleep        tasks of 10 ms, eight executors, against the rate that eight executors can give at most
+wait         tasks of 100 ms that only wait, 100 at a time: coroutines in one executor, and threads
 backlog      no-op tasks, a backlog of 1,000 against 10,000 and 100,000
 ===========  =====================================================================================================
 """
@@ -143,6 +144,8 @@ def main(options: Options) -> None:
                 compare(peers.at_hand(field, tls=True), at, Case("tls", window=options.window), options.rounds)
         if options.wants("sleep"):
             _sleep(server, options)
+        if options.wants("wait"):
+            _wait(server, options)
         if options.wants("backlog"):
             _backlog(server, options)
 
@@ -159,6 +162,15 @@ def _sleep(server: str, options: Options) -> None:
         warm_up(at)
         compare(peers.at_hand(options.choose((peers.PYQS, peers.CELERY_50))), at, case, options.rounds)
     print("  eight executors with tasks of 10 ms give 800 tasks/s at most, less what time.sleep oversleeps")
+
+
+def _wait(server: str, options: Options) -> None:
+    case = Case("wait 100 ms, 100 at a time", SLEEP, 0.1, 100, 500 if options.short else 10_000, options.window)
+    with site(server) as at:
+        warm_up(at)
+        field = options.choose((peers.PYQS_SLOTS, peers.PYQS_THREADS, peers.CELERY_THREADS))
+        compare(peers.at_hand(field), at, case, options.rounds)
+    print("  a hundred tasks of 100 ms at a time give 1,000 tasks/s at most")
 
 
 def _backlog(server: str, options: Options) -> None:

@@ -3,6 +3,7 @@
 Owns: the app and its tasks. Imports nothing of the benchmark: a peer's environment has only the peer.
 """
 
+import asyncio
 import os
 import time
 
@@ -36,9 +37,17 @@ def noop(number):
     pass
 
 
-@app.task(name="bench.sleep")
-def sleep(seconds):
-    time.sleep(seconds)
+if "BENCH_ASYNC" in os.environ:
+
+    @app.task(name="bench.sleep")
+    async def sleep(seconds):
+        await asyncio.sleep(seconds)
+
+else:
+
+    @app.task(name="bench.sleep")
+    def sleep(seconds):
+        time.sleep(seconds)
 
 
 @app.task(name="bench.stamp")

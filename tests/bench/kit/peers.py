@@ -65,10 +65,18 @@ _CELERY = (
 _PYQS = ("-m", "pyqs", "worker", "-Q", "{queue}", "-c", "{c}", "-l", "warning")
 
 PYQS = Peer("pyqs", "", "celery", (*_PYQS, "-A", "bench_app"), 20_000)
+#: Coroutines, all in one executor.
+PYQS_SLOTS = Peer(
+    "pyqs", "", "celery",
+    ("-m", "pyqs", "worker", "-Q", "{queue}", "-c", "1", "--async-slots", "{c}", "-l", "warning", "-A", "bench_app"),
+    20_000, settings=(("BENCH_ASYNC", "1"),),
+)  # fmt: skip
+PYQS_THREADS = replace(PYQS_SLOTS, name="pyqs, plain tasks in threads", settings=())
 NATIVE = Peer("pyqs native", "", "native", (*_PYQS, "--include", "bench_tasks"), 20_000)
 # kombu's curl client cannot be told, by Celery's settings or the environment, to trust a certificate of ours
 CELERY = Peer("celery", "celery57", "celery", _CELERY, 3_000, tls=False)
 CELERY_50 = Peer("celery prefetch 50", "celery57", "celery", (*_CELERY, "--prefetch-multiplier", "50"), 6_000, tls=False)
+CELERY_THREADS = replace(CELERY, name="celery threads", words=(*_CELERY, "-P", "threads"))
 # kombu 5.7 waits its polling_interval, a second, each time that it holds as much as it may, not only when a queue is empty
 CELERY_TUNED = replace(CELERY_50, name="celery prefetch 50, no pause", settings=(("BENCH_POLLING_INTERVAL", "0.01"),))
 _PYQS_1 = ("-c", "from pyqs.main import main; main()", "{queue}", "--concurrency", "{c}")
