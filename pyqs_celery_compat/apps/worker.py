@@ -53,6 +53,7 @@ class Worker:
         self.options = options
         self.hostname = options.get("hostname")
         self.concurrency = options.get("concurrency")
+        self._runs = False
         #: Of the process, once ``start`` has come back.
         self.exitcode: int | None = None
 
@@ -68,18 +69,29 @@ class Worker:
         if self.app is None:
             raise ImproperlyConfigured("this worker has no app: app.Worker(...) makes one that has")
         if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("a worker is started in the main thread of its process, which its signals go to")
-        self.exitcode = program.run(self.app, ["worker", *self._arguments()])
+            raise RuntimeError(
+                "a worker is started in the main thread of its process, which its signals go to; in a thread of a test's there "
+                "is celery.contrib.testing.worker.start_worker"
+            )
+        self._runs = True
+        try:
+            self.exitcode = program.run(self.app, ["worker", *self._arguments()])
+        finally:
+            self._runs = False
         if self.exitcode:
             raise SystemExit(self.exitcode)
 
     def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
-        """From another thread: as SIGTERM."""
-        os.kill(os.getpid(), signal.SIGTERM)
+        """From another thread: as SIGTERM. Nothing, where it does not run."""
+        self._tell(signal.SIGTERM)
 
     def terminate(self, in_sighandler: bool = False) -> None:
         """From another thread: as SIGQUIT."""
-        os.kill(os.getpid(), signal.SIGQUIT)
+        self._tell(signal.SIGQUIT)
+
+    def _tell(self, number: int) -> None:
+        if self._runs:  # else it would end a process that is something else
+            os.kill(os.getpid(), number)
 
     def _arguments(self) -> list[str]:
         arguments = ["-l", str(self.loglevel)]
