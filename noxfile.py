@@ -24,8 +24,8 @@ os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 
 ROOT = Path(__file__).parent
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-#: Much of a test's time is waiting for a process: four at a time keep two cores busy.
-ABREAST = ("-n", "4", "--dist", "worksteal")
+#: Much of a test's time is waiting for a process: five at a time keep two cores busy.
+ABREAST = ("-n", "5", "--dist", "worksteal")
 #: Redis is what the same scenarios are recorded on.
 CELERY57 = "celery[sqs,redis,sqlalchemy,msgpack,yaml,pydantic]==5.7.0"
 MOTO = "moto[server]>=5.2"

@@ -51,7 +51,7 @@ class InFlight:
     @property
     def full(self) -> list[str]:
         """Names of the queues that are at their limit."""
-        return sorted(name for name, one in list(self._queues.items()) if one.full)
+        return sorted(name for name, one in self._queues.copy().items() if one.full)
 
     def answered(self, queue: str, url: str, count: int) -> None:
         """A receive has brought ``count`` messages; may ask SQS for the queue's attributes."""

@@ -72,7 +72,7 @@ def _tasks(watched: Watched) -> Iterator[Metric]:
     for queue, one in watched.totals.queues():
         received.add_metric((queue,), one.received)
         started.add_metric((queue,), one.started)
-        for status, count in sorted(one.done.items()):
+        for status, count in sorted(one.done.copy().items()):
             ended.add_metric((queue, status), count)
         buckets, total = [], 0
         for bound, count in zip([*map(str, DURATIONS), "+Inf"], one.durations, strict=True):

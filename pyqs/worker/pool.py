@@ -142,7 +142,7 @@ class Pool(Service):
     @property
     def slots(self) -> list[Slot]:
         """The executors as they are at this moment, to be looked at only."""
-        return [slot for _, slot in sorted(self._slots.items())]
+        return [slot for _, slot in sorted(self._slots.copy().items())]
 
     @property
     def pulses(self) -> tuple[Pulse | None, ...]:
