@@ -701,8 +701,9 @@ def test_signals_are_taken_back_from_a_coroutine(child: Any) -> None:
 
 
 @pytest.mark.parametrize(("how", "code"), [("return", 0), ("raise", 1), ("exit", 3), ("end", 4), ("await", 1)])
-def test_a_process_that_a_coroutine_forks_is_no_executor(parent: Any, child: Any, how: str, code: int) -> None:
+def test_a_process_that_a_coroutine_forks_is_no_executor(parent: Any, child: Any, until: Any, how: str, code: int) -> None:
     other = child.run("tasks.ticks_until", "go")
+    until(lambda: list((parent.folder / "ticks").iterdir()))
     assert ran(child, "fork", how).status == "succeeded"
     assert notes(parent) == [f"{how} {code}"]
     release(parent, "go")
@@ -710,8 +711,9 @@ def test_a_process_that_a_coroutine_forks_is_no_executor(parent: Any, child: Any
     assert [path.name for path in (parent.folder / "ticks").iterdir()] == [str(child.pid)]  # it went on here alone
 
 
-def test_a_process_that_a_coroutines_child_forks_ends_with_that_step(parent: Any, child: Any) -> None:
+def test_a_process_that_a_coroutines_child_forks_ends_with_that_step(parent: Any, child: Any, until: Any) -> None:
     other = child.run("tasks.ticks_until", "go")
+    until(lambda: list((parent.folder / "ticks").iterdir()))
     assert ran(child, "child_forks").status == "succeeded"
     assert notes(parent) == ["1"]
     release(parent, "go")
