@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,6 +36,8 @@ class Steps:
         #: On its way into the coroutine.
         self._thrown: BaseException | None = None
         self._over = False
+        #: In a process in which it makes no further step: what is called instead, and does not return.
+        self._stray: Callable[[], NoReturn] | None = None
 
     @types.coroutine
     def _steps(self) -> Generator[Any, Any, Any]:
@@ -47,11 +49,15 @@ class Steps:
                 if self._thrown is not None:
                     error, self._thrown = self._thrown, None
                     self._uncancel()
+                if self._stray is not None:
+                    self._stray()
                 try:
                     waits_for = self._body.send(given) if error is None else self._body.throw(error)
                 except StopIteration as end:
                     return end.value
                 given = error = None
+                if self._stray is not None:
+                    self._stray()
                 try:
                     given = yield waits_for
                 except BaseException as exc:

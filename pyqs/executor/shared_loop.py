@@ -17,9 +17,10 @@ import signal
 import threading
 from asyncio import AbstractEventLoop, CancelledError, Task
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from pyqs import coroutines
 from pyqs.coroutine_steps import Body, Steps, Take
@@ -100,6 +101,8 @@ class SharedLoop:
     # -- main thread --------------------------------------------------------------------------------------------------
 
     def _begin(self, run: SharedRun) -> None:
+        if os.getpid() != self.pid:
+            self._end_forked()
         task = run.begin(self._loop)
         self._runs[task] = run
         task.add_done_callback(lambda task: guarded("the event loop", lambda: self._over(task)))
@@ -127,14 +130,19 @@ class SharedLoop:
     def _forked(self) -> None:
         """In a process that a coroutine has forked: no other coroutine of its parent's may go on there."""
         if threading.get_ident() == self._main and self._loop.is_running():
+            for run in self._runs.values():  # by themselves, too: not every loop can be kept from its next callbacks
+                run.goes_astray(self._end_forked)
             if hasattr(self._loop, "_ready"):  # what would run before the stop; none of it is to end here, either
                 self._parents, self._loop._ready = self._loop._ready, _Nothing()
             self._loop.stop()
 
     def _end_if_forked(self) -> None:
         if os.getpid() != self.pid:
-            log.error("a process that an async task has forked has come to an await, and ends: its event loop is its parent's")
-            end_of_fork(RuntimeError())
+            self._end_forked()
+
+    def _end_forked(self) -> NoReturn:
+        log.error("a process that an async task has forked has come to an await, and ends: its event loop is its parent's")
+        end_of_fork(RuntimeError())
 
 
 class SharedRun(Steps):
@@ -230,6 +238,10 @@ class SharedRun(Steps):
     def _tidied(self, task: Task[None]) -> None:
         task.result()
         self._ended.release()
+
+    def goes_astray(self, end: Callable[[], NoReturn]) -> None:
+        """This is a process that another coroutine, or it itself, has forked: where it would make a step, it calls this."""
+        self._stray = end
 
     def own(self, task: Task[Any]) -> None:
         """It, or what it has started, has started this."""
