@@ -44,11 +44,16 @@ class Steps:
         """The coroutine's steps, passed on as they are, but for what is thrown into it from outside."""
         given: Any = None
         error: BaseException | None = None
+        late: BaseException | None = None
         try:
             while True:
                 if self._thrown is not None:
-                    error, self._thrown = self._thrown, None
+                    late, self._thrown = self._thrown, None
                     self._uncancel()
+                    if _waits_for_a_group(self._body):
+                        error = _cancelled()  # by which the group ends its coroutines; anything else would leave them running
+                if late is not None and not _waits_for_a_group(self._body):
+                    error, late = late, None
                 if self._stray is not None:
                     self._stray()
                 try:
@@ -63,7 +68,7 @@ class Steps:
                 except BaseException as exc:
                     error = exc
         finally:
-            error = None  # its traceback refers to this frame
+            error = late = None  # its traceback refers to this frame
 
     def _uncancel(self) -> None:
         """To asyncio's own timeouts and groups it was no cancellation."""
@@ -102,3 +107,18 @@ class Steps:
         from asyncio import current_task
 
         return self._loop is not None and current_task(self._loop) is not self._task
+
+
+def _waits_for_a_group(body: Any) -> bool:
+    """Whether it waits at the end of an ``asyncio.TaskGroup`` for coroutines that have not ended."""
+    while hasattr(inner := getattr(body, "cr_await", None), "cr_await"):
+        body = inner
+    if getattr(body, "__qualname__", "") != "TaskGroup.__aexit__" or body.cr_frame is None:
+        return False
+    return bool(getattr(body.cr_frame.f_locals.get("self"), "_tasks", ()))
+
+
+def _cancelled() -> BaseException:
+    from asyncio import CancelledError
+
+    return CancelledError()
