@@ -28,11 +28,14 @@ from pyqs.executor import lifeline
 from pyqs.executor.endings import end_of_fork
 from pyqs.executor.limits import SOFT_LIMIT_SIGNAL
 from pyqs.executor.process import guarded
+from pyqs.interruption import GivenUp
 
 log = logging.getLogger(__name__)
 
 #: Threads for ``asyncio.to_thread`` beside one for each task: as many as asyncio would have for all of them.
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
+#: Seconds that coroutines have to end whose task was given up. Its worker waits for that, and kills the process soon.
+_GIVEN_UP = 1.0
 #: Frames of these stand for themselves: what they call, asyncio has not called.
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 #: The run to which what is done here belongs.
@@ -222,7 +225,8 @@ class SharedRun(Steps):
     async def _tidy(self) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # for what is as good as done, such as an async generator's aclose()
-        until = loop.time() + coroutines.PATIENCE
+        patience = _GIVEN_UP if isinstance(self._error, GivenUp) else coroutines.PATIENCE
+        until = loop.time() + patience
         cancelled: set[Task[Any]] = set()
         while self._children and (left := until - loop.time()) > 0:
             if not cancelled:
@@ -233,7 +237,7 @@ class SharedRun(Steps):
             await asyncio.wait(set(self._children), timeout=left)
         if self._children:
             rest, names = len(self._children), coroutines.named(self._children)
-            log.warning("%s: %d of them do not end within %g s and go on: %s", self.name, rest, coroutines.PATIENCE, names)
+            log.warning("%s: %d of them do not end within %g s and go on: %s", self.name, rest, patience, names)
 
     def _tidied(self, task: Task[None]) -> None:
         task.result()
