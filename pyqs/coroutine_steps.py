@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,28 +36,39 @@ class Steps:
         #: On its way into the coroutine.
         self._thrown: BaseException | None = None
         self._over = False
+        #: In a process in which it makes no further step: what is called instead, and does not return.
+        self._stray: Callable[[], NoReturn] | None = None
 
     @types.coroutine
     def _steps(self) -> Generator[Any, Any, Any]:
         """The coroutine's steps, passed on as they are, but for what is thrown into it from outside."""
         given: Any = None
         error: BaseException | None = None
+        late: BaseException | None = None
         try:
             while True:
                 if self._thrown is not None:
-                    error, self._thrown = self._thrown, None
+                    late, self._thrown = self._thrown, None
                     self._uncancel()
+                    if _waits_for_a_group(self._body):
+                        error = _cancelled()  # by which the group ends its coroutines; anything else would leave them running
+                if late is not None and not _waits_for_a_group(self._body):
+                    error, late = late, None
+                if self._stray is not None:
+                    self._stray()
                 try:
                     waits_for = self._body.send(given) if error is None else self._body.throw(error)
                 except StopIteration as end:
                     return end.value
                 given = error = None
+                if self._stray is not None:
+                    self._stray()
                 try:
                     given = yield waits_for
                 except BaseException as exc:
                     error = exc
         finally:
-            error = None  # its traceback refers to this frame
+            error = late = None  # its traceback refers to this frame
 
     def _uncancel(self) -> None:
         """To asyncio's own timeouts and groups it was no cancellation."""
@@ -96,3 +107,18 @@ class Steps:
         from asyncio import current_task
 
         return self._loop is not None and current_task(self._loop) is not self._task
+
+
+def _waits_for_a_group(body: Any) -> bool:
+    """Whether it waits at the end of an ``asyncio.TaskGroup`` for coroutines that have not ended."""
+    while hasattr(inner := getattr(body, "cr_await", None), "cr_await"):
+        body = inner
+    if getattr(body, "__qualname__", "") != "TaskGroup.__aexit__" or body.cr_frame is None:
+        return False
+    return bool(getattr(body.cr_frame.f_locals.get("self"), "_tasks", ()))
+
+
+def _cancelled() -> BaseException:
+    from asyncio import CancelledError
+
+    return CancelledError()

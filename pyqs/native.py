@@ -194,8 +194,11 @@ def _short(text: str) -> str:
 
 def is_stopped(exc: BaseException) -> bool:
     """Whether a task ended by this because its worker stops, or does not wait for it. Given back by a worker that goes on, it
-    would run at once."""
-    return isinstance(exc, GivenUp) or (isinstance(exc, ShutdownRequested) and should_stop())
+    would run at once. What groups of coroutines raise holds the exception that ended them among others (``exceptions``)."""
+    if isinstance(exc, ShutdownRequested):
+        return isinstance(exc, GivenUp) or should_stop()
+    held = getattr(exc, "exceptions", ())
+    return isinstance(held, tuple) and any(is_stopped(one) for one in held if isinstance(one, BaseException))
 
 
 def stopped(delivery: Delivery, task: str, call_id: str, *, acked: bool = False) -> Outcome:

@@ -17,9 +17,10 @@ import signal
 import threading
 from asyncio import AbstractEventLoop, CancelledError, Task
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from pyqs import coroutines
 from pyqs.coroutine_steps import Body, Steps, Take
@@ -27,11 +28,14 @@ from pyqs.executor import lifeline
 from pyqs.executor.endings import end_of_fork
 from pyqs.executor.limits import SOFT_LIMIT_SIGNAL
 from pyqs.executor.process import guarded
+from pyqs.interruption import GivenUp
 
 log = logging.getLogger(__name__)
 
 #: Threads for ``asyncio.to_thread`` beside one for each task: as many as asyncio would have for all of them.
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
+#: Seconds that coroutines have to end whose task was given up. Its worker waits for that, and kills the process soon.
+_GIVEN_UP = 1.0
 #: Frames of these stand for themselves: what they call, asyncio has not called.
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 #: The run to which what is done here belongs.
@@ -100,6 +104,8 @@ class SharedLoop:
     # -- main thread --------------------------------------------------------------------------------------------------
 
     def _begin(self, run: SharedRun) -> None:
+        if os.getpid() != self.pid:
+            self._end_forked()
         task = run.begin(self._loop)
         self._runs[task] = run
         task.add_done_callback(lambda task: guarded("the event loop", lambda: self._over(task)))
@@ -127,14 +133,19 @@ class SharedLoop:
     def _forked(self) -> None:
         """In a process that a coroutine has forked: no other coroutine of its parent's may go on there."""
         if threading.get_ident() == self._main and self._loop.is_running():
+            for run in self._runs.values():  # by themselves, too: not every loop can be kept from its next callbacks
+                run.goes_astray(self._end_forked)
             if hasattr(self._loop, "_ready"):  # what would run before the stop; none of it is to end here, either
                 self._parents, self._loop._ready = self._loop._ready, _Nothing()
             self._loop.stop()
 
     def _end_if_forked(self) -> None:
         if os.getpid() != self.pid:
-            log.error("a process that an async task has forked has come to an await, and ends: its event loop is its parent's")
-            end_of_fork(RuntimeError())
+            self._end_forked()
+
+    def _end_forked(self) -> NoReturn:
+        log.error("a process that an async task has forked has come to an await, and ends: its event loop is its parent's")
+        end_of_fork(RuntimeError())
 
 
 class SharedRun(Steps):
@@ -214,7 +225,8 @@ class SharedRun(Steps):
     async def _tidy(self) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # for what is as good as done, such as an async generator's aclose()
-        until = loop.time() + coroutines.PATIENCE
+        patience = _GIVEN_UP if isinstance(self._error, GivenUp) else coroutines.PATIENCE
+        until = loop.time() + patience
         cancelled: set[Task[Any]] = set()
         while self._children and (left := until - loop.time()) > 0:
             if not cancelled:
@@ -225,11 +237,15 @@ class SharedRun(Steps):
             await asyncio.wait(set(self._children), timeout=left)
         if self._children:
             rest, names = len(self._children), coroutines.named(self._children)
-            log.warning("%s: %d of them do not end within %g s and go on: %s", self.name, rest, coroutines.PATIENCE, names)
+            log.warning("%s: %d of them do not end within %g s and go on: %s", self.name, rest, patience, names)
 
     def _tidied(self, task: Task[None]) -> None:
         task.result()
         self._ended.release()
+
+    def goes_astray(self, end: Callable[[], NoReturn]) -> None:
+        """This is a process that another coroutine, or it itself, has forked: where it would make a step, it calls this."""
+        self._stray = end
 
     def own(self, task: Task[Any]) -> None:
         """It, or what it has started, has started this."""

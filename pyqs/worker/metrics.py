@@ -87,7 +87,7 @@ def _counts(watched: Watched) -> Iterator[Metric]:
     totals = watched.totals
     for name, text, value in (
         ("pyqs_deliveries_released", "Deliveries given back to their queue unstarted.", totals.released),
-        ("pyqs_deliveries_lost", "Deliveries whose executor died while it ran them.", totals.lost),
+        ("pyqs_deliveries_lost", "Deliveries whose executor died while it ran them, or ended them alone.", totals.lost),
         ("pyqs_leases_lost", "Deliveries that were, or could have been, handed out again while held here.", totals.lost_leases),
         ("pyqs_hops", "Messages due later that were sent again with a delay.", totals.hops),
         ("pyqs_follow_ups_sent", "Messages sent because a task ended: retries, links, next steps.", totals.follow_ups),

@@ -64,6 +64,17 @@ async def hangs():
     ran("hangs begins")
     await asyncio.sleep(60)
 
+@shared_task(name="late.leaves", acks_late=True, time_limit=1)
+async def leaves_one_that_does_not_end():
+    async def goes_on():
+        while not os.path.exists("go"):
+            try:
+                await asyncio.sleep(0.01)
+            except BaseException:
+                ran("left one goes on")
+    asyncio.create_task(goes_on())
+    await asyncio.sleep(60)
+
 @shared_task(name="late.stubborn", acks_late=True, time_limit=1)
 async def stubborn():
     ran("stubborn begins")
@@ -219,6 +230,20 @@ def test_a_hard_limit_ends_one_and_leaves_the_others_alone(sqs: Any, start: Any)
     assert sorted(line for line in worker.ran() if "ends" in line) == ["early two ends", "late five ends", "late one ends"]
     assert len(worker.ran("hangs begins")) == 1, "it has failed for good, as Celery has it"
     assert worker.lines(r"has ended it \(task late\.hangs\[three\] passed its time limit of 1 s\)")
+
+
+def test_what_an_ended_one_has_left_costs_nobody_the_executor(sqs: Any, start: Any) -> None:
+    celery(sqs, "late.waits", "a", "a")
+    worker = start(4)
+    worker.wait_ran("late a begins")
+    celery(sqs, "late.leaves", "b")
+    worker.wait_log("do not end within")
+    worker.wait_log("timed-out in")
+    worker.touch("go")
+    worker.wait_ran("late a ends")
+    sqs.wait_counts("jobs")
+    assert worker.ran("late a begins") == ["late a begins"]
+    assert worker.lines("is killed") == []
 
 
 def test_the_hard_limit_of_one_that_does_not_end_has_the_others_run_again(sqs: Any, start: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,25 @@ async def async_late():
             await asyncio.sleep(60)
 
 @task
+async def async_group():
+    if again("async_group"):
+        return
+    with interruptible():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(60))
+            await asyncio.sleep(60)
+
+@shared_task(name="stops.group", acks_late=True)
+async def group_late():
+    async def child():
+        while not should_stop():
+            await asyncio.sleep(0.01)
+        raise ShutdownRequested
+    if not again("group"):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+
+@task
 def finishes():
     """Sees it coming, and does its work in time."""
     ran("finishes begins")
@@ -97,7 +117,11 @@ def _more_tasks(project: Any) -> None:
         file.write(TASKS)
 
 
-@pytest.mark.parametrize("kind", ["asks", "sleeps", "async_sleeps", "late", "async", "early", "retries"])
+#: asyncio's own groups are of Python 3.11.
+GROUPS = ["async_group", "group"] if sys.version_info >= (3, 11) else []
+
+
+@pytest.mark.parametrize("kind", ["asks", "sleeps", "async_sleeps", "late", "async", "early", "retries", *GROUPS])
 @pytest.mark.parametrize("redrive", [False, True], ids=["", "last-life"])
 @pytest.mark.parametrize("name", ["email", "email.fifo"])
 def test_what_is_stopped_is_given_back_at_once_and_runs_again(
@@ -111,7 +135,7 @@ def test_what_is_stopped_is_given_back_at_once_and_runs_again(
     policy = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "1"})} if redrive else {}
     sqs.create(name, **policy)
     group = "g" if name.endswith(".fifo") else None
-    if kind in ("asks", "sleeps", "async_sleeps"):
+    if kind in ("asks", "sleeps", "async_sleeps", "async_group"):
         sqs.native(name, kind, group=group)
     else:
         from pyqs_celery_compat.outgoing import as_task_v2, seal_task

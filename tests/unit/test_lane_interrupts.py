@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,20 @@ def coroutine() -> Any:
     return coroutines.run(short(), "short")
 
 
+async def groups() -> str:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(short())
+        group.create_task(short())
+    return "ended"
+
+
+def group() -> Any:
+    try:
+        return coroutines.run(groups(), "groups")
+    except Exception as exc:  # raised before it waits for the group it comes in one
+        raise (exc if isinstance(exc, Late) else exc.exceptions[0]) from None  # type: ignore[attr-defined]
+
+
 def plain() -> str:
     until = time.monotonic() + 0.0005
     while time.monotonic() < until:
@@ -116,7 +131,11 @@ def both() -> str:
     return "ended"
 
 
-@pytest.mark.parametrize("body", [coroutine, plain, both])
+#: asyncio's own groups are of Python 3.11.
+BODIES = [coroutine, plain, both] + ([group] if sys.version_info >= (3, 11) else [])
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_a_storm_at_the_edges_reaches_its_task_or_nothing(loop: SharedLoop, body: Callable[[], Any]) -> None:
     """Whatever step it comes between: it is raised in the task, or not at all, and others run undisturbed."""
     lane, other = TheLane(loop), TheLane(loop)

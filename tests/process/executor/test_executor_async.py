@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -83,6 +84,23 @@ TASKS = """
         except SoftTimeLimitExceeded:
             note("caught")
             await asyncio.sleep(0.4)
+        note("cleaned up")
+
+    @task(soft_time_limit=0.2)
+    async def groups():
+        async def child(number):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.05)
+                note(f"child {number} ends")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(2): group.create_task(child(number))
+        except SoftTimeLimitExceeded:
+            note("caught")
+            assert not asyncio.current_task().cancelling()
+            await asyncio.sleep(0.1)
         note("cleaned up")
 
     @task
@@ -194,6 +212,12 @@ def test_a_soft_limit_is_raised_inside_of_it(child: Any, name: str) -> None:
 def test_it_may_catch_its_soft_limit_and_await_more(parent: Any, child: Any) -> None:
     assert ran(child, "cleans_up").status == "succeeded"
     assert notes(parent) == ["caught", "cleaned up"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio's own groups are of Python 3.11")
+def test_a_group_that_it_waits_for_has_ended_when_its_soft_limit_is_raised(parent: Any, child: Any) -> None:
+    assert ran(child, "groups").status == "succeeded"
+    assert notes(parent) == ["child 0 ends", "child 1 ends", "caught", "cleaned up"]
 
 
 @pytest.mark.parametrize(("name", "status", "noted"), [("interrupted", "stopped", []), ("asks", "succeeded", ["ends"])])

@@ -261,6 +261,20 @@ TASKS = """
         await asyncio.create_task(child())
 
     @task
+    async def forks_first_in_each_turn():
+        if released("opaque"):  # as in a loop of C code, whose next callbacks are out of reach
+            from pyqs.executor import shared_loop
+            ready = asyncio.get_running_loop()._ready
+            shared_loop._Nothing = lambda: ready
+        while not released("fork"): await asyncio.sleep(0)
+        pid = os.fork()
+        if pid == 0:
+            await asyncio.sleep(0)
+            os._exit(4)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        note(os.waitstatus_to_exitcode(status))
+
+    @task
     def plainly_fork(how):
         async def good(): return 7
         pid = os.fork()
@@ -280,7 +294,7 @@ TASKS = """
     async def ticks_until(name):
         while not released(name):
             (HERE / "ticks" / str(os.getpid())).touch()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001 if name == "go" else 0)
 
     @task
     async def signals():
@@ -718,6 +732,21 @@ def test_a_process_that_a_coroutines_child_forks_ends_with_that_step(parent: Any
     assert notes(parent) == ["1"]
     release(parent, "go")
     assert ends(child, 1)[other].status == "succeeded"
+    assert [path.name for path in (parent.folder / "ticks").iterdir()] == [str(child.pid)]
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_no_other_coroutine_makes_a_step_in_a_process_that_one_forks(parent: Any, child: Any, until: Any, opaque: bool) -> None:
+    if opaque:
+        release(parent, "opaque")
+    child.run("tasks.forks_first_in_each_turn")
+    other = child.run("tasks.ticks_until", "the end")
+    until(lambda: list((parent.folder / "ticks").iterdir()))
+    release(parent, "fork")
+    until(lambda: notes(parent))
+    assert notes(parent) == ["1"]
+    release(parent, "the end")
+    assert ends(child, 2)[other].status == "succeeded"
     assert [path.name for path in (parent.folder / "ticks").iterdir()] == [str(child.pid)]
 
 
