@@ -264,6 +264,18 @@ class WorkerConfig:
             if (policy := getattr(self, f"on_{kind}")) not in POLICIES:
                 raise ConfigError(f"--on-{kind} is one of {', '.join(POLICIES)}, not {policy!r}")
 
+    @property
+    def most_held(self) -> int | None:
+        """Deliveries held at once at most.
+
+        Nothing is put behind what runs in a slot, so that one more for each is enough, however short their tasks are; and where
+        a task blocks the loop of many, few wait.
+        """
+        if self.runtime.async_slots == 1:
+            return self.prefetch_bound
+        enough = 2 * self.concurrency * self.runtime.async_slots
+        return enough if self.prefetch_bound is None else min(enough, self.prefetch_bound)
+
 
 class _ProcessDefaults:
     """What ``.delay()`` uses in this process: settings made by code win over the environment."""

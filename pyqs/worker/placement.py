@@ -30,7 +30,7 @@ def choose(slots: Iterable[Slot], delivery: Delivery, cost: float | None) -> Slo
     best, least = None, SOON
     roomy: Slot | None = None
     for slot in slots:
-        if slot.idle:
+        if slot.idle and not slot.hangs_on(delivery):
             if not slot.held:
                 return slot
             if roomy is None or len(slot.held) < len(roomy.held):

@@ -150,6 +150,10 @@ class Slot:
     def _has_room(self) -> bool:
         return self.tasks_left is None or self.unstarted < self.tasks_left
 
+    def hangs_on(self, delivery: Delivery) -> bool:
+        """Whether it was given this before, and has neither begun it nor handed it back when it should have."""
+        return delivery.id in self._revoked
+
     def runs(self, delivery: Delivery) -> bool:
         """Whether the task of this one has started."""
         return delivery.id in self.running

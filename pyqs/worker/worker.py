@@ -211,7 +211,7 @@ class Worker:
             on_refused=self._on_refused,
         )
         self._quota = Quota(config.max_tasks, self.totals)
-        self._credit = Credit(bound=config.prefetch_bound, quota=self._quota, backlog=self._acker.pending_on)
+        self._credit = Credit(bound=config.most_held, quota=self._quota, backlog=self._acker.pending_on)
         self._host = Host(
             spawner, self._on_crash, at_start=config.runtime.app is not None, beats=config.runtime.beat,
             on_called_off=lambda calls: self._pool.call_off(calls),
