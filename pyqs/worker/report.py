@@ -75,8 +75,8 @@ class Totals:
 
     ``done`` counts by status; ``lost`` are deliveries whose executor died, or ended their task; ``released`` were given back
     unstarted; ``lost_leases`` had been handed to somebody else, or could have been; ``hops``, ``follow_ups`` and
-    ``dead_letters`` are messages that were sent; ``restarts`` are executors that died and were replaced, ``recycled`` those that
-    had served long enough.
+    ``dead_letters`` are messages that were sent; ``restarts`` are executors that died and were replaced, ``recycled`` those
+    that had served long enough.
     """
 
     def __init__(self) -> None:
