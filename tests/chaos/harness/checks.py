@@ -92,6 +92,12 @@ def _acked_just_before(store: WatchedStore, number: int, kill: Ending) -> bool:
     return deleted is not None and deleted.by == kill.worker and deleted.at >= kill.at - ABOUT_TO_START
 
 
+def acked_near(store: WatchedStore, number: int, deaths: Iterable[float]) -> bool:
+    """Whether a message was deleted near one of these moments."""
+    deleted = last_of(store.events, number, "deleted")
+    return deleted is not None and any(abs(deleted.at - death) <= ABOUT_TO_START for death in deaths)
+
+
 def lost_without_reason(crew: Crew, sent: Iterable[int], dead_letters: Iterable[str] = ()) -> list[str]:
     """What is lost against the promise of this crew's face."""
     return (lost_beyond_early_ack if crew.face.early else lost)(crew, sent, dead_letters)
