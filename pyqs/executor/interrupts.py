@@ -62,7 +62,7 @@ class ThreadInterrupts:
     def fire(self) -> None:
         """Interrupt the run if it has passed its limit; once for each."""
         with self._lock:
-            if self._deadline is not None and self._clock() >= self._deadline:
+            if self._is_over():
                 self._deadline = None
                 self._raise(self._error)
 
@@ -70,6 +70,9 @@ class ThreadInterrupts:
         """Interrupt the run now, if there is one."""
         with self._lock:
             self._raise(error)
+
+    def _is_over(self) -> bool:
+        return self._deadline is not None and self._clock() >= self._deadline
 
     def _raise(self, error: type[BaseException]) -> None:
         if self._running:

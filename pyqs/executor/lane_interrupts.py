@@ -14,11 +14,13 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from pyqs.called_off import CalledOffCalls
 from pyqs.clock import boottime
+from pyqs.coroutine_steps import Body
 from pyqs.executor.interrupts import ThreadInterrupts
-from pyqs.executor.shared_loop import SharedRun
+from pyqs.executor.shared_loop import SharedLoop, SharedRun
 from pyqs.interruption import OTHER_COROUTINE, OTHER_THREAD, GivenUp, Shutdown, ShutdownRequested
 
 #: Seconds between two attempts at a coroutine that computes, and could not be interrupted just then.
@@ -97,16 +99,25 @@ class LaneInterrupts(ThreadInterrupts):
         self._thread = threading.get_ident()
         self.shutdown.serve(self._stop)
 
-    def hand_over(self, run: SharedRun) -> None:
-        """The lane's thread is about to wait for this: from here on all goes there. What was thrown here before is raised."""
-        with self._lock:
-            let_it_be_raised()
-            self.run, self._struck = run, False
+    def wait_for(self, loop: SharedLoop, body: Body, name: str) -> Any:
+        """What this coroutine of the lane's task answers; raises what it raises.
 
-    def take_back(self) -> None:
-        """It has ended. What was due and not raised in it is raised in what follows in this task."""
-        with self._lock:
-            self.run = None
+        From the beginning of the wait on all goes there; what was thrown into the thread before is raised first. What was due
+        and not raised in the coroutine is raised in what follows in this task.
+        """
+        run = SharedRun(loop, body, name, self.due)
+        try:
+            with self._lock:
+                let_it_be_raised()
+                self.run, self._struck = run, False
+        except BaseException:
+            body.close()
+            raise
+        try:
+            return run.to_its_end()
+        finally:
+            with self._lock:
+                self.run = None
 
     def fire(self) -> None:
         """Interrupt what has passed its limit; a coroutine that could not be interrupted at the last look is tried again."""
@@ -144,9 +155,6 @@ class LaneInterrupts(ThreadInterrupts):
 
     def _is_given_up(self) -> bool:
         return self._clock() >= self._hard
-
-    def _is_over(self) -> bool:
-        return self._deadline is not None and self._clock() >= self._deadline
 
     def _strike(self, run: SharedRun) -> None:
         self._struck = True

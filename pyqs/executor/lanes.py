@@ -28,7 +28,7 @@ from pyqs.executor.inbox import TICK, Inbox
 from pyqs.executor.lane_interrupts import LaneInterrupts
 from pyqs.executor.process import Pipe, guarded
 from pyqs.executor.retirement import Retirement
-from pyqs.executor.shared_loop import SharedLoop, SharedRun
+from pyqs.executor.shared_loop import SharedLoop
 from pyqs.executor.work import Work
 from pyqs.interruption import have_own, shutdown
 from pyqs.message import CalledOff, Delivery
@@ -148,16 +148,7 @@ class Lane(Work):
         """A coroutine's answer: a ``coroutines.Place``."""
         self.in_use = True
         self._have_a_thread_for_django()
-        run = SharedRun(self._loop, body, name, self._limit.due)
-        try:
-            self._limit.hand_over(run)
-        except BaseException:
-            body.close()
-            raise
-        try:
-            return run.to_its_end()
-        finally:
-            self._limit.take_back()
+        return self._limit.wait_for(self._loop, body, name)
 
 
 class _LaneInbox(Inbox):

@@ -104,8 +104,7 @@ class SharedLoop:
     # -- main thread --------------------------------------------------------------------------------------------------
 
     def _begin(self, run: SharedRun) -> None:
-        if os.getpid() != self.pid:
-            self._end_forked()
+        self._end_if_forked()
         task = run.begin(self._loop)
         self._runs[task] = run
         task.add_done_callback(lambda task: guarded("the event loop", lambda: self._over(task)))

@@ -358,7 +358,7 @@ class Pool(Service):
 
     def _tell_places(self) -> None:
         """How much can run at a time; what still runs in one that leaves is in nobody's way."""
-        self._credit.executors(sum(len(one.held) if one.leaving else one.lanes for one in self.slots if one.ready))
+        self._credit.executors(sum(len(one.held) if one.leaving else one.lanes for one in self._slots.values() if one.ready))
 
     def _leave(self, slot: Slot, frame: Leaving) -> None:
         """It has served long enough: its replacement is being started while it says goodbye."""
@@ -374,7 +374,6 @@ class Pool(Service):
             del self._slots[slot.number]
             self._boot.replace(slot)
             self._slots[slot.number] = slot
-            self._tell_places()
 
     def _bury(self, slot: Slot) -> None:
         """An executor has ended, or can no longer be heard."""

@@ -6,7 +6,7 @@ thread. Never kills anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyqs.wire import Started
 
@@ -40,9 +40,7 @@ class Running:
         Parameters:
             grace: seconds beyond its limit, in which its executor may end it alone.
         """
-        if killed and frame.ack_early:
-            frame = replace(frame, ack_early=False)
-        one = cls(frame, min(frame.at or now, now), frame.ack_early and not fifo)
+        one = cls(frame, min(frame.at or now, now), frame.ack_early and not (fifo or killed))
         if frame.time_limit is not None:
             one.kill_at = one.at + frame.time_limit + grace
             one.kill_reason = f"task {one} passed its time limit of {frame.time_limit:g} s"

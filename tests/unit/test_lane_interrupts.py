@@ -36,16 +36,7 @@ class TheLane:
 
     def run(self, body: Any, name: str) -> Any:
         """As a lane does it."""
-        run = SharedRun(self.loop, body, name, self.limit.due)
-        try:
-            self.limit.hand_over(run)
-        except BaseException:
-            body.close()
-            raise
-        try:
-            return run.to_its_end()
-        finally:
-            self.limit.take_back()
+        return self.limit.wait_for(self.loop, body, name)
 
     def task(self, body: Callable[[], Any], seconds: float | None = None) -> Any:
         """What a task answers, or what it raises."""
@@ -135,40 +126,12 @@ def both() -> str:
 BODIES = [coroutine, plain, both] + ([group] if sys.version_info >= (3, 11) else [])
 
 
-@pytest.mark.parametrize("body", BODIES)
-def test_a_storm_at_the_edges_reaches_its_task_or_nothing(loop: SharedLoop, body: Callable[[], Any]) -> None:
-    """Whatever step it comes between: it is raised in the task, or not at all, and others run undisturbed."""
+def storm(loop: SharedLoop, attempt: Callable[[TheLane, int], Any]) -> tuple[list[Any], set[tuple[Any, bool]]]:
+    """What 200 attempts in one lane have given while its limit fires all the time; how the tasks of another lane ended, and
+    whether one was given up."""
     lane, other = TheLane(loop), TheLane(loop)
     over = threading.Event()
     outcomes: list[Any] = []
-    others: list[Any] = []
-
-    def fires() -> None:
-        while not over.is_set():
-            lane.limit.fire()
-            time.sleep(0.0001)
-
-    def runs() -> None:
-        try:
-            outcomes.extend(lane.task(body, number * 2e-5) for number in range(200))
-        finally:
-            over.set()
-
-    def is_beside() -> None:
-        while not over.is_set():
-            others.append(other.task(both))
-
-    in_threads(loop, runs, is_beside, fires)
-    assert set(outcomes) <= {"ended", Late}
-    assert Late in outcomes
-    assert set(others) == {"ended"}
-
-
-@pytest.mark.parametrize("body", [coroutine, plain, both])
-def test_a_storm_of_hard_limits_gives_up_what_it_has_ended_and_nothing_else(loop: SharedLoop, body: Callable[[], Any]) -> None:
-    lane, other = TheLane(loop), TheLane(loop)
-    over = threading.Event()
-    outcomes: list[tuple[Any, bool]] = []
     others: list[tuple[Any, bool]] = []
 
     def fires() -> None:
@@ -178,9 +141,7 @@ def test_a_storm_of_hard_limits_gives_up_what_it_has_ended_and_nothing_else(loop
 
     def runs() -> None:
         try:
-            for number in range(200):
-                lane.limit.expect("", number * 2e-5)
-                outcomes.append((lane.task(body), lane.limit.was_given_up))
+            outcomes.extend(attempt(lane, number) for number in range(200))
         finally:
             over.set()
 
@@ -189,13 +150,32 @@ def test_a_storm_of_hard_limits_gives_up_what_it_has_ended_and_nothing_else(loop
             others.append((other.task(both), other.limit.was_given_up))
 
     in_threads(loop, runs, is_beside, fires)
+    return outcomes, set(others)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_storm_at_the_edges_reaches_its_task_or_nothing(loop: SharedLoop, body: Callable[[], Any]) -> None:
+    """Whatever step it comes between: it is raised in the task, or not at all, and others run undisturbed."""
+    outcomes, others = storm(loop, lambda lane, number: lane.task(body, number * 2e-5))
+    assert set(outcomes) <= {"ended", Late}
+    assert Late in outcomes
+    assert others == {("ended", False)}
+
+
+@pytest.mark.parametrize("body", [coroutine, plain, both])
+def test_a_storm_of_hard_limits_gives_up_what_it_has_ended_and_nothing_else(loop: SharedLoop, body: Callable[[], Any]) -> None:
+    def attempt(lane: TheLane, number: int) -> tuple[Any, bool]:
+        lane.limit.expect("", number * 2e-5)
+        return lane.task(body), lane.limit.was_given_up
+
+    outcomes, others = storm(loop, attempt)
     assert {("ended" if end == "ended" else issubclass(end, GivenUp), given_up) for end, given_up in outcomes} <= {
         ("ended", False),
         (True, True),
         (True, False),  # raised at its very end: it has ended
     }
     assert any(given_up for _, given_up in outcomes)
-    assert set(others) == {("ended", False)}
+    assert others == {("ended", False)}
 
 
 def test_a_limit_that_has_passed_is_raised_once_wherever_the_task_is(loop: SharedLoop) -> None:
